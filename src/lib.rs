@@ -1,0 +1,8 @@
+//! libovl: an embedded container-layer store.
+#![warn(missing_docs)]
+
+pub mod archive;
+pub mod error;
+pub mod mount;
+pub mod sys;
+pub mod tree;

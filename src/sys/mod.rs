@@ -1,0 +1,4 @@
+//! Descriptors and system calls: rustix and nix, plus the few calls that they lack.
+#![allow(unsafe_code)]
+
+pub mod fs;
