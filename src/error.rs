@@ -78,6 +78,7 @@ struct Inner {
     op: &'static str,
     path: Vec<u8>,
     message: String,
+    callback: i32,
 }
 
 impl Error {
@@ -89,6 +90,7 @@ impl Error {
             op: "",
             path: Vec::new(),
             message: message.into(),
+            callback: 0,
         }))
     }
 
@@ -142,6 +144,18 @@ impl Error {
     pub fn code_is(mut self, code: Code) -> Self {
         self.0.code = code;
         self
+    }
+
+    /// Keeps what the caller's own callback returned.
+    #[must_use]
+    pub fn callback_result(mut self, said: i32) -> Self {
+        self.0.callback = said;
+        self
+    }
+
+    /// What the caller's callback returned when it stopped the call, else 0.
+    pub fn said_by_callback(&self) -> i32 {
+        self.0.callback
     }
 
     /// The errno.

@@ -6,3 +6,4 @@ pub mod error;
 pub mod mount;
 pub mod sys;
 pub mod tree;
+pub mod watch;

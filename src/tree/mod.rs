@@ -1,1 +1,15 @@
-//! x
+//! Directory trees by descriptor: descend, copy, compare, remove.
+//!
+//! Nothing here builds a path for the kernel: every inode is reached by its name in an open
+//! directory, so a tree may be deeper than `PATH_MAX` and may change underneath without leading
+//! anybody outside. Paths exist for messages only.
+
+pub mod attrs;
+pub mod chain;
+pub mod compare;
+pub mod copy;
+pub mod data;
+pub mod remove;
+
+pub use copy::{CopyFlags, CopyOptions, CopyStats, Reflink, copy_dir};
+pub use remove::{remove_contents, remove_tree};

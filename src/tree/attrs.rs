@@ -1,0 +1,226 @@
+//! Putting attributes on inodes that were just made: owner, xattrs, mode and times, in the order
+//! in which the kernel does not undo them.
+//!
+//! chown(2) strips set-id bits and file capabilities, so it comes first; an ACL sets mode bits,
+//! so the mode follows it; times come last. What an unprivileged caller may not set is counted,
+//! and is an error for a strict one.
+
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fs::{Kind, Meta, Time};
+use crate::sys::xattr::{self, Pairs};
+use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
+use std::os::fd::AsFd;
+
+/// What could be done in part only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Partial {
+    /// Owners that could not be set.
+    pub owners: u64,
+    /// Extended attributes that could not be set.
+    pub xattrs: u64,
+    /// Device nodes that could not be made.
+    pub devices: u64,
+}
+
+/// An inode that attributes are put on: open, or by name where it cannot be opened.
+#[derive(Clone, Copy)]
+pub enum Inode<'a> {
+    /// An open file or directory.
+    Open(BorrowedFd<'a>),
+    /// A name in a directory; a symbolic link's own attributes.
+    Named(BorrowedFd<'a>, &'a [u8]),
+}
+
+impl Inode<'_> {
+    fn chown(self, uid: u32, gid: u32) -> SysCall<()> {
+        match self {
+            Inode::Open(fd) => fs::chown(fd, uid, gid),
+            Inode::Named(dir, name) => fs::chown_at(dir, name, uid, gid),
+        }
+    }
+
+    fn chmod(self, mode: u32) -> SysCall<()> {
+        match self {
+            Inode::Open(fd) => fs::chmod(fd, mode),
+            Inode::Named(dir, name) => fs::chmod_at(dir, name, mode),
+        }
+    }
+
+    /// Sets one extended attribute.
+    pub fn set_xattr(self, name: &[u8], value: &[u8]) -> SysCall<()> {
+        match self {
+            Inode::Open(fd) => xattr::set(fd, name, value),
+            Inode::Named(dir, base) => xattr::set_at(dir, base, name, value),
+        }
+    }
+
+    /// Removes one extended attribute; it need not be there.
+    pub fn remove_xattr(self, name: &[u8]) -> SysCall<()> {
+        match self {
+            Inode::Open(fd) => xattr::remove(fd, name),
+            Inode::Named(dir, base) => xattr::remove_at(dir, base, name),
+        }
+    }
+
+    /// All extended attributes.
+    pub fn xattrs(self) -> SysCall<Pairs> {
+        match self {
+            Inode::Open(fd) => xattr::get_all(fd),
+            Inode::Named(dir, base) => xattr::get_all_at(dir, base),
+        }
+    }
+
+    /// Sets access and modification time.
+    pub fn set_times(self, atime: Time, mtime: Time) -> SysCall<()> {
+        match self {
+            Inode::Open(fd) => fs::set_times(fd, atime, mtime),
+            Inode::Named(dir, name) => fs::set_times_at(dir, name, atime, mtime),
+        }
+    }
+}
+
+/// Owner, mode and times to be put on an inode.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Attributes {
+    pub kind: Kind,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub atime: Time,
+    pub mtime: Time,
+}
+
+impl From<&Meta> for Attributes {
+    fn from(meta: &Meta) -> Self {
+        Attributes {
+            kind: meta.kind,
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            atime: meta.atime,
+            mtime: meta.mtime,
+        }
+    }
+}
+
+/// Puts attributes on inodes; knows whom new inodes belong to, so that no call says what is so
+/// already.
+#[derive(Debug)]
+pub struct Setter {
+    uid: u32,
+    gid: u32,
+    /// Refuse what can be done only in part.
+    pub strict: bool,
+    /// What was done in part.
+    pub partial: Partial,
+}
+
+impl Setter {
+    /// For the calling process.
+    pub fn new(strict: bool) -> Self {
+        Setter {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            strict,
+            partial: Partial::default(),
+        }
+    }
+
+    /// Whether what is made in the directory with these attributes belongs to the caller's own
+    /// user and group (it may be set-gid, or on a file system that inherits groups).
+    pub fn makes_own(&self, dir: &Meta) -> bool {
+        dir.gid == self.gid
+    }
+
+    /// Puts owner, xattrs and mode on a new `inode`; `own` says that its owner is the caller's.
+    /// Times are separate, since work on an inode may go on.
+    pub fn put(
+        &mut self,
+        inode: Inode<'_>,
+        attrs: &Attributes,
+        xattrs: &Pairs,
+        own: bool,
+    ) -> Result<()> {
+        let mut mode = attrs.mode;
+        if !(own && attrs.uid == self.uid && attrs.gid == self.gid) {
+            match inode.chown(attrs.uid, attrs.gid) {
+                Ok(()) => {}
+                // EINVAL: an owner that the user namespace does not map.
+                Err(errno @ (Errno::PERM | Errno::INVAL)) => {
+                    if self.strict {
+                        return Err(Error::sys(errno, "chown")
+                            .context(format!("owner {}:{} cannot be set", attrs.uid, attrs.gid)));
+                    }
+                    self.partial.owners += 1;
+                    // Set-id bits would now speak for the wrong owner.
+                    mode &= 0o1777;
+                }
+                Err(errno) => return Err(Error::sys(errno, "chown")),
+            }
+        }
+        for (name, value) in xattrs {
+            self.put_xattr(inode, name, value)?;
+        }
+        if attrs.kind != Kind::Symlink {
+            inode.chmod(mode).call("chmod")?;
+        }
+        Ok(())
+    }
+
+    /// Puts one extended attribute on `inode`.
+    pub fn put_xattr(&mut self, inode: Inode<'_>, name: &[u8], value: &[u8]) -> Result<()> {
+        match inode.set_xattr(name, value) {
+            Ok(()) => Ok(()),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) if !self.strict => {
+                self.partial.xattrs += 1;
+                Ok(())
+            }
+            Err(errno) => Err(Error::sys(errno, "setxattr")
+                .context(format!("extended attribute {}", name.escape_ascii()))),
+        }
+    }
+
+    /// Makes a device, FIFO or socket; false when the caller may not, which is counted.
+    pub fn make_node(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        kind: Kind,
+        rdev: (u32, u32),
+    ) -> Result<bool> {
+        match fs::mknod(dir, name, kind, 0o600, rdev) {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM) if matches!(kind, Kind::CharDevice | Kind::BlockDevice) => {
+                if self.strict {
+                    return Err(Error::new(
+                        Code::Strict,
+                        Errno::PERM,
+                        format!(
+                            "device {}:{} cannot be made without privilege",
+                            rdev.0, rdev.1
+                        ),
+                    ));
+                }
+                self.partial.devices += 1;
+                Ok(false)
+            }
+            Err(errno) => Err(Error::sys(errno, "mknod")),
+        }
+    }
+}
+
+/// The names of the two ACLs that a directory hands to what is made in it.
+pub const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+/// See [`ACCESS_ACL`].
+pub const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// Takes off a new directory what it inherited, so that nothing made in it inherits more.
+pub fn disinherit(dir: &OwnedFd) -> SysCall<()> {
+    for name in xattr::list(dir)? {
+        if name == ACCESS_ACL || name == DEFAULT_ACL {
+            xattr::remove(dir.as_fd(), &name)?;
+        }
+    }
+    Ok(())
+}

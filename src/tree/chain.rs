@@ -1,0 +1,186 @@
+//! The open directories from the root of a walk down to where it is.
+//!
+//! A tree can be deeper than the caller's descriptor limit, so only the deepest few levels stay
+//! open. A level that was closed is opened again from its child by `..`, and must then be the
+//! directory that it was: a tree that was rearranged underneath ends the walk with ESTALE.
+
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
+use std::os::fd::AsFd;
+
+/// How many levels stay open.
+const OPEN: usize = 32;
+
+type Identity = (u64, (u32, u32));
+
+struct Level {
+    name: Vec<u8>,
+    fd: Option<OwnedFd>,
+    id: Option<Identity>,
+}
+
+/// See the module's text.
+pub struct Chain {
+    levels: Vec<Level>,
+}
+
+impl Chain {
+    /// A chain that stands at its root.
+    pub fn new(root: OwnedFd) -> Self {
+        Chain {
+            levels: vec![Level {
+                name: Vec::new(),
+                fd: Some(root),
+                id: None,
+            }],
+        }
+    }
+
+    /// How many levels there are below the root.
+    pub fn depth(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// Goes down into `fd`, the directory called `name` here.
+    pub fn push(&mut self, name: Vec<u8>, fd: OwnedFd) -> Result<()> {
+        self.levels.push(Level {
+            name,
+            fd: Some(fd),
+            id: None,
+        });
+        if self.levels.len() > OPEN + 1 {
+            // The root stays open: nothing above it is ours to go through.
+            let close = self.levels.len() - 1 - OPEN;
+            if close > 0 {
+                if let Some(fd) = self.levels[close].fd.take() {
+                    let meta = fs::stat(&fd).call("statx")?;
+                    self.levels[close].id = Some((meta.ino, meta.dev));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory that the walk stands in.
+    pub fn fd(&self) -> Result<BorrowedFd<'_>> {
+        match self.levels.last().and_then(|level| level.fd.as_ref()) {
+            Some(fd) => Ok(fd.as_fd()),
+            None => Err(Error::new(
+                Code::Bug,
+                Errno::NOTRECOVERABLE,
+                "walk above its root",
+            )),
+        }
+    }
+
+    /// Opens the directory at `path` below the root.
+    pub fn open_from_root(&self, path: &[u8]) -> Result<OwnedFd> {
+        match self.levels.first().and_then(|level| level.fd.as_ref()) {
+            Some(root) => fs::open_dir_deep(root, path).call_at("open", path),
+            None => Err(Error::new(
+                Code::Bug,
+                Errno::NOTRECOVERABLE,
+                "walk without a root",
+            )),
+        }
+    }
+
+    /// Goes back up, and gives the name of the directory that was left and its descriptor.
+    pub fn pop(&mut self) -> Result<Option<(Vec<u8>, OwnedFd)>> {
+        if self.levels.len() < 2 {
+            return Ok(None);
+        }
+        let path = self.path();
+        let Some(left) = self.levels.pop() else {
+            return Ok(None);
+        };
+        let Some(left_fd) = left.fd else {
+            return Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "closed level").at(path));
+        };
+        if let Some(level) = self.levels.last_mut() {
+            if level.fd.is_none() {
+                let fd = reopen(&left_fd, level.id).call_at("open ..", &path)?;
+                level.fd = Some(fd);
+            }
+        }
+        Ok(Some((left.name, left_fd)))
+    }
+
+    /// The path of `name` in the current directory, relative to the root, for messages.
+    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path();
+        if !path.is_empty() && !name.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+
+    /// The path of the current directory, relative to the root.
+    pub fn path(&self) -> Vec<u8> {
+        let names: Vec<&[u8]> = self.levels[1..].iter().map(|l| l.name.as_slice()).collect();
+        names.join(&b'/')
+    }
+}
+
+fn reopen(child: &OwnedFd, id: Option<Identity>) -> SysCall<OwnedFd> {
+    let fd = fs::open_dir_trusted(child, b"..")?;
+    let meta = fs::stat(&fd)?;
+    if id == Some((meta.ino, meta.dev)) {
+        Ok(fd)
+    } else {
+        Err(Errno::STALE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_up_from_far_below() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::open_dir_trusted(rustix::fs::CWD, dir.path().as_os_str().as_encoded_bytes());
+        let root = root.unwrap();
+        let top = fs::stat(&root).unwrap();
+        let mut chain = Chain::new(root);
+        for _ in 0..3 * OPEN {
+            fs::mkdir(chain.fd().unwrap(), b"d", 0o700).unwrap();
+            let fd = fs::open_dir(chain.fd().unwrap(), b"d").unwrap();
+            chain.push(b"d".to_vec(), fd).unwrap();
+        }
+        assert_eq!(chain.path().len(), 3 * OPEN * 2 - 1);
+        while let Some((name, _)) = chain.pop().unwrap() {
+            assert_eq!(name, b"d");
+        }
+        assert!(fs::stat(chain.fd().unwrap()).unwrap().same_inode(&top));
+    }
+
+    #[test]
+    fn a_moved_directory_ends_the_walk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().as_os_str().as_encoded_bytes();
+        let root = fs::open_dir_trusted(rustix::fs::CWD, path).unwrap();
+        fs::mkdir(&root, b"elsewhere", 0o700).unwrap();
+        let mut chain = Chain::new(root);
+        for _ in 0..OPEN + 2 {
+            fs::mkdir(chain.fd().unwrap(), b"d", 0o700).unwrap();
+            let fd = fs::open_dir(chain.fd().unwrap(), b"d").unwrap();
+            chain.push(b"d".to_vec(), fd).unwrap();
+        }
+        // The second level is closed by now; move the third out of it.
+        std::fs::rename(dir.path().join("d/d/d"), dir.path().join("elsewhere/d")).unwrap();
+        let mut last = Ok(());
+        loop {
+            match chain.pop() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    last = Err(error);
+                    break;
+                }
+            }
+        }
+        assert_eq!(last.unwrap_err().errno(), Errno::STALE);
+    }
+}

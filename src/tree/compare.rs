@@ -1,0 +1,114 @@
+//! Whether two inodes are equal in all that a layer can say.
+
+use super::attrs::Inode;
+use crate::error::{Errno, Error, Result, SysResult};
+use crate::sys::fs::{Kind, Meta, Time};
+use crate::sys::xattr::{self, Pairs};
+use crate::sys::{BorrowedFd, fs};
+use std::os::fd::AsFd;
+
+/// Where an inode is: a name in a directory, and its attributes.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The directory.
+    pub dir: BorrowedFd<'a>,
+    /// The name in it.
+    pub name: &'a [u8],
+    /// The inode's attributes.
+    pub meta: &'a Meta,
+}
+
+/// The extended attributes of an inode that are its own, not overlayfs's; sorted by name.
+pub fn own_xattrs(inode: Inode<'_>) -> Result<Pairs> {
+    let mut pairs = inode.xattrs().call("listxattr")?;
+    pairs.retain(|(name, _)| !xattr::is_overlay(name));
+    pairs.sort();
+    Ok(pairs)
+}
+
+/// Whether kind, owner, mode, time, device number and size agree. A directory's own time counts
+/// where `directory_times` says so; its size never does.
+pub fn same_attributes(a: &Meta, b: &Meta, directory_times: bool) -> bool {
+    a.kind == b.kind
+        && a.uid == b.uid
+        && a.gid == b.gid
+        && (a.kind == Kind::Symlink || a.mode == b.mode)
+        && (a.mtime == b.mtime || (a.kind == Kind::Directory && !directory_times))
+        && (!matches!(a.kind, Kind::CharDevice | Kind::BlockDevice) || a.rdev == b.rdev)
+        && (!matches!(a.kind, Kind::File | Kind::Symlink) || a.size == b.size)
+}
+
+/// Whether two inodes that are no directories are equal. Content is read only when all else
+/// agrees; one inode under two names is equal without a look.
+pub fn same_entry(a: Place<'_>, b: Place<'_>) -> Result<bool> {
+    if a.meta.same_inode(b.meta) {
+        return Ok(true);
+    }
+    if !same_attributes(a.meta, b.meta, true) {
+        return Ok(false);
+    }
+    if a.meta.kind == Kind::Symlink {
+        let target = |p: Place<'_>| fs::read_link(p.dir, p.name).call_at("readlink", p.name);
+        if target(a)? != target(b)? {
+            return Ok(false);
+        }
+    }
+    let xattrs = |p: Place<'_>| own_xattrs(Inode::Named(p.dir, p.name)).map_err(|e| e.at(p.name));
+    if xattrs(a)? != xattrs(b)? {
+        return Ok(false);
+    }
+    if a.meta.kind == Kind::File {
+        same_content(a, b)
+    } else {
+        Ok(true)
+    }
+}
+
+const BUF: usize = 128 << 10;
+
+fn same_content(a: Place<'_>, b: Place<'_>) -> Result<bool> {
+    if a.meta.size == 0 {
+        return Ok(true);
+    }
+    let open = |p: Place<'_>| fs::open_file(p.dir, p.name).call_at("open", p.name);
+    let (left, right) = (open(a)?, open(b)?);
+    let (mut x, mut y) = (vec![0u8; BUF], vec![0u8; BUF]);
+    let mut at = 0;
+    loop {
+        let n = fill(left.as_fd(), &mut x, at).call_at("read", a.name)?;
+        let m = fill(right.as_fd(), &mut y, at).call_at("read", b.name)?;
+        if x[..n] != y[..m] {
+            return Ok(false);
+        }
+        if n == 0 {
+            // A file that shrank while it was read is not what its size said.
+            return if at == a.meta.size {
+                Ok(true)
+            } else {
+                Err(Error::sys(Errno::IO, "read")
+                    .context("the file changed while it was read")
+                    .at(a.name))
+            };
+        }
+        at += n as u64;
+    }
+}
+
+fn fill(fd: BorrowedFd<'_>, buf: &mut [u8], at: u64) -> crate::sys::SysCall<usize> {
+    let mut have = 0;
+    while have < buf.len() {
+        match fs::read_at(fd, &mut buf[have..], at + have as u64)? {
+            0 => break,
+            n => have += n,
+        }
+    }
+    Ok(have)
+}
+
+/// A time cut to what a layer tar is to hold: none later than `clamp`.
+pub fn clamp(time: Time, clamp: Option<Time>) -> Time {
+    match clamp {
+        Some(limit) if time > limit => limit,
+        _ => time,
+    }
+}

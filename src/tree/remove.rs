@@ -1,0 +1,220 @@
+//! Removing trees: by descriptor, to any depth, never into another mount.
+
+use super::chain::Chain;
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::dir::{DirBuf, Hint};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use crate::watch::Watch;
+
+/// A directory that keeps filling up while it is emptied is given up after so many passes.
+const PASSES: usize = 64;
+
+/// Removes `name` in `dir` and all below it. EBUSY when another mount is in the way.
+pub fn remove_tree(dir: impl AsFd, name: &[u8], watch: &mut Watch<'_>) -> Result<()> {
+    match unlink(dir.as_fd(), name) {
+        Ok(()) => return watch.entry(),
+        Err(Errno::ISDIR) => {}
+        Err(errno) => return Err(errno).call_at("unlink", name),
+    }
+    let fd = open_to_empty(dir.as_fd(), name).map_err(|errno| refuse(errno, name))?;
+    remove_contents(fd, watch).map_err(|error| error.below(name))?;
+    rmdir(dir.as_fd(), name).call_at("rmdir", name)?;
+    watch.entry()
+}
+
+/// Removes all that is in the open directory `root`, which stays.
+pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
+    let mut buf = DirBuf::default();
+    let mut chain = Chain::new(root);
+    // What is left to empty at each level, and how often the level was read.
+    let mut pending = vec![(sweep(&chain, &mut buf, watch)?, 1)];
+    while let Some((below, passes)) = pending.last_mut() {
+        if let Some(name) = below.pop() {
+            match open_to_empty(chain.fd()?, &name) {
+                Ok(fd) => {
+                    chain.push(name, fd)?;
+                    pending.push((sweep(&chain, &mut buf, watch)?, 1));
+                }
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(refuse(errno, &chain.path_of(&name))),
+            }
+            continue;
+        }
+        if chain.depth() == 0 {
+            break;
+        }
+        let passes = *passes;
+        let path = chain.path();
+        let Some((name, fd)) = chain.pop()? else {
+            break;
+        };
+        match rmdir(chain.fd()?, &name) {
+            Ok(()) | Err(Errno::NOENT) => {
+                pending.pop();
+                watch.entry()?;
+            }
+            // Read while it was emptied, a directory may not show all it had.
+            Err(Errno::NOTEMPTY) if passes < PASSES => {
+                let fd = fs::open_dir_trusted(&fd, b".").call_at("open", &path)?;
+                chain.push(name, fd)?;
+                let below = sweep(&chain, &mut buf, watch)?;
+                if let Some(level) = pending.last_mut() {
+                    *level = (below, passes + 1);
+                }
+            }
+            Err(errno) => return Err(errno).call_at("rmdir", path),
+        }
+    }
+    Ok(())
+}
+
+/// Unlinks what is no directory where the chain stands; gives the names of the directories.
+fn sweep(chain: &Chain, buf: &mut DirBuf, watch: &mut Watch<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut below = Vec::new();
+    let fd = chain.fd()?;
+    let mut failed = None;
+    let read = buf.for_each(fd, |name, hint| {
+        if hint == Hint::Directory {
+            below.push(name.to_vec());
+            return Ok(());
+        }
+        match unlink(fd, name) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ISDIR) => {
+                below.push(name.to_vec());
+                return Ok(());
+            }
+            Err(errno) => {
+                failed = Some(Error::sys(errno, "unlink").at(chain.path_of(name)));
+                return Err(errno);
+            }
+        }
+        watch.entry().map_err(|error| {
+            let errno = error.errno();
+            failed = Some(error);
+            errno
+        })
+    });
+    match (failed, read) {
+        (Some(error), _) => Err(error),
+        (None, read) => read.call_at("getdents64", chain.path()).map(|()| below),
+    }
+}
+
+/// unlinkat; an immutable or append-only inode of ours, or directory, is freed first.
+fn unlink(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<()> {
+    match fs::unlink(dir, name) {
+        Err(Errno::PERM) if unstick(dir, name) => fs::unlink(dir, name),
+        Err(Errno::ACCESS) if unlock(dir) => fs::unlink(dir, name),
+        other => other,
+    }
+}
+
+fn rmdir(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<()> {
+    match fs::rmdir(dir, name) {
+        Err(Errno::PERM) if unstick(dir, name) => fs::rmdir(dir, name),
+        Err(Errno::ACCESS) if unlock(dir) => fs::rmdir(dir, name),
+        other => other,
+    }
+}
+
+/// Opens a directory to be emptied, giving its owner the right to do so first where needed.
+fn open_to_empty(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<OwnedFd> {
+    match fs::open_dir(dir, name) {
+        Err(Errno::ACCESS) => {
+            fs::chmod_at(dir, name, 0o700)?;
+            fs::open_dir(dir, name)
+        }
+        other => other,
+    }
+}
+
+/// A directory without write permission, as its unprivileged owner meets it.
+fn unlock(dir: BorrowedFd<'_>) -> bool {
+    matches!(fs::stat(dir), Ok(meta) if meta.mode & 0o700 != 0o700) && fs::chmod(dir, 0o700).is_ok()
+}
+
+/// Clears immutable and append-only flags from `dir` and from `name`, unless other names share
+/// that inode: nothing is ever done to a shared inode.
+fn unstick(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let mut freed = fs::clear_immutable(dir).unwrap_or(false);
+    let shared = match fs::stat_at(dir, name) {
+        Ok(meta) => meta.kind != fs::Kind::Directory && meta.nlink > 1,
+        Err(_) => return freed,
+    };
+    if !shared {
+        let fd = fs::open_dir(dir, name).or_else(|_| fs::open_file(dir, name));
+        if let Ok(fd) = fd {
+            freed |= fs::clear_immutable(fd).unwrap_or(false);
+        }
+    }
+    freed
+}
+
+fn refuse(errno: Errno, path: &[u8]) -> Error {
+    match errno {
+        Errno::XDEV => {
+            Error::new(Code::Mounted, Errno::BUSY, "something is mounted there").at(path)
+        }
+        errno => Error::sys(errno, "open").at(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &std::path::Path) -> OwnedFd {
+        fs::open_dir_trusted(rustix::fs::CWD, path.as_os_str().as_encoded_bytes()).unwrap()
+    }
+
+    #[test]
+    fn removes_every_kind_at_any_depth() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open(dir.path());
+        let mut chain = Chain::new(open(dir.path()));
+        for depth in 0..2500 {
+            let fd = chain.fd().unwrap();
+            fs::mkdir(fd, b"a-directory", 0o700).unwrap();
+            if depth % 500 == 0 {
+                fs::create_file(fd, b"file", 0o600).unwrap();
+                fs::symlink(b"/", fd, b"link").unwrap();
+                fs::mknod(fd, b"fifo", fs::Kind::Fifo, 0o600, (0, 0)).unwrap();
+                fs::mknod(fd, b"socket", fs::Kind::Socket, 0o600, (0, 0)).unwrap();
+            }
+            let fd = fs::open_dir(fd, b"a-directory").unwrap();
+            chain.push(b"a-directory".to_vec(), fd).unwrap();
+        }
+        remove_tree(&root, b"a-directory", &mut Watch::default()).unwrap();
+        assert_eq!(
+            fs::stat_at(&root, b"a-directory").unwrap_err(),
+            Errno::NOENT
+        );
+        assert!(fs::stat_at(&root, b"fifo").is_ok());
+        remove_contents(open(dir.path()), &mut Watch::default()).unwrap();
+        assert!(DirBuf::default().is_empty(&root).unwrap());
+    }
+
+    #[test]
+    fn a_symbolic_link_is_removed_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("kept")).unwrap();
+        std::fs::write(dir.path().join("kept/file"), "x").unwrap();
+        std::os::unix::fs::symlink("kept", dir.path().join("link")).unwrap();
+        remove_tree(open(dir.path()), b"link", &mut Watch::default()).unwrap();
+        assert!(dir.path().join("kept/file").exists());
+    }
+
+    #[test]
+    fn cancelling_stops_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::write(dir.path().join("d/file"), "x").unwrap();
+        let cancel = crate::watch::Cancel::new();
+        cancel.trigger();
+        let mut watch = Watch::new(Some(&cancel), None);
+        let error = remove_tree(open(dir.path()), b"d", &mut watch).unwrap_err();
+        assert_eq!(error.errno(), Errno::CANCELED);
+    }
+}

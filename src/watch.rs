@@ -1,0 +1,110 @@
+//! Progress and cancellation of one call.
+//!
+//! A [`Watch`] is handed down through a long call. Work reports entries and bytes to it; it asks
+//! the caller's [`Cancel`] at every entry and calls the caller's progress function, on the calling
+//! thread, at most ten times a second.
+
+use crate::error::{Code, Errno, Error, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A flag that any thread, or a signal handler, may raise to stop a call.
+#[derive(Debug, Default)]
+pub struct Cancel(AtomicBool);
+
+impl Cancel {
+    /// A flag that is down.
+    pub const fn new() -> Self {
+        Cancel(AtomicBool::new(false))
+    }
+
+    /// Raises the flag; one atomic store.
+    pub fn trigger(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the flag is up.
+    pub fn is_triggered(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Entries done.
+    pub entries: u64,
+    /// Bytes of content done.
+    pub bytes: u64,
+}
+
+/// The caller's progress function; non-zero stops the call.
+pub type ProgressFn<'a> = dyn FnMut(&Progress) -> i32 + 'a;
+
+const EVERY: Duration = Duration::from_millis(100);
+/// Looking at the clock costs more than counting.
+const CLOCK_ENTRIES: u64 = 64;
+const CLOCK_BYTES: u64 = 4 << 20;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Watch<'a> {
+    cancel: Option<&'a Cancel>,
+    progress: Option<&'a mut ProgressFn<'a>>,
+    now: Progress,
+    looked: Progress,
+    told: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches with the caller's flag and function.
+    pub fn new(cancel: Option<&'a Cancel>, progress: Option<&'a mut ProgressFn<'a>>) -> Self {
+        Watch {
+            cancel,
+            progress,
+            ..Watch::default()
+        }
+    }
+
+    /// One entry is done.
+    pub fn entry(&mut self) -> Result<()> {
+        self.now.entries += 1;
+        self.check()
+    }
+
+    /// So many bytes are done.
+    pub fn bytes(&mut self, bytes: u64) -> Result<()> {
+        self.now.bytes += bytes;
+        self.check()
+    }
+
+    /// ECANCELED when the caller wants to stop.
+    pub fn check(&mut self) -> Result<()> {
+        if self.cancel.is_some_and(Cancel::is_triggered) {
+            return Err(Error::new(Code::Cancelled, Errno::CANCELED, "cancelled"));
+        }
+        let Some(progress) = &mut self.progress else {
+            return Ok(());
+        };
+        if self.now.entries - self.looked.entries < CLOCK_ENTRIES
+            && self.now.bytes - self.looked.bytes < CLOCK_BYTES
+        {
+            return Ok(());
+        }
+        self.looked = self.now;
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now - told < EVERY) {
+            return Ok(());
+        }
+        self.told = Some(now);
+        match progress(&self.now) {
+            0 => Ok(()),
+            said => Err(Error::new(
+                Code::Cancelled,
+                Errno::CANCELED,
+                format!("stopped by the progress callback ({said})"),
+            )
+            .callback_result(said)),
+        }
+    }
+}
