@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod error;
+pub mod layer;
 pub mod mount;
 pub mod sys;
 pub mod tree;

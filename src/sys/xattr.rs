@@ -148,3 +148,30 @@ pub fn remove_at(dir: impl AsFd, name: &[u8], attr: &[u8]) -> SysCall<()> {
         other => other,
     }
 }
+
+/// Which of overlayfs's two spellings a store uses for its marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// `trusted.overlay.*`; needs CAP_SYS_ADMIN in the initial user namespace.
+    Trusted,
+    /// `user.overlay.*`; mounted with `userxattr`.
+    User,
+}
+
+impl Marks {
+    /// The prefix of every mark.
+    pub fn prefix(self) -> &'static [u8] {
+        match self {
+            Marks::Trusted => OVERLAY_PREFIXES[0],
+            Marks::User => OVERLAY_PREFIXES[1],
+        }
+    }
+
+    /// The attribute that hides all that lower layers have in a directory.
+    pub fn opaque(self) -> &'static [u8] {
+        match self {
+            Marks::Trusted => b"trusted.overlay.opaque",
+            Marks::User => b"user.overlay.opaque",
+        }
+    }
+}

@@ -18,10 +18,14 @@ pub struct Place<'a> {
     pub meta: &'a Meta,
 }
 
-/// The extended attributes of an inode that are its own, not overlayfs's; sorted by name.
+/// The label that a host's SELinux policy puts on every inode: the host's, not the layer's.
+const HOST_LABEL: &[u8] = b"security.selinux";
+
+/// The extended attributes of an inode that a layer carries, sorted by name: neither overlayfs's
+/// own nor the host's label.
 pub fn own_xattrs(inode: Inode<'_>) -> Result<Pairs> {
     let mut pairs = inode.xattrs().call("listxattr")?;
-    pairs.retain(|(name, _)| !xattr::is_overlay(name));
+    pairs.retain(|(name, _)| !xattr::is_overlay(name) && name != HOST_LABEL);
     pairs.sort();
     Ok(pairs)
 }

@@ -8,15 +8,15 @@
 use super::attrs::{self, Attributes, Inode, Partial, Setter};
 use super::chain::Chain;
 use super::data::{DataCopier, Method};
+use super::inode::InodeCopier;
 use super::remove;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta, RenameFlags};
-use crate::sys::xattr::{self, Pairs};
+use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::watch::Watch;
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 
 bitflags::bitflags! {
     /// Choices of a copy.
@@ -214,8 +214,7 @@ struct Level {
 /// Copies one tree into one directory.
 pub struct Copier {
     flags: CopyFlags,
-    setter: Setter,
-    data: DataCopier,
+    inodes: InodeCopier,
     buf: DirBuf,
     stats: CopyStats,
     /// Inodes with several names, and the first name that the copy has for each.
@@ -237,8 +236,11 @@ impl Copier {
         let strict = options.flags.contains(CopyFlags::STRICT);
         Ok(Copier {
             flags: options.flags,
-            setter: Setter::new(strict),
-            data: DataCopier::new(options.reflink),
+            inodes: InodeCopier {
+                setter: Setter::new(strict),
+                data: DataCopier::new(options.reflink),
+                no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
+            },
             buf: DirBuf::default(),
             stats: CopyStats::default(),
             groups: HashMap::new(),
@@ -252,7 +254,7 @@ impl Copier {
         if self.flags.contains(CopyFlags::SYNC) {
             fs::sync_fs(root).call("syncfs")?;
         }
-        self.stats.partial = self.setter.partial;
+        self.stats.partial = self.inodes.setter.partial;
         Ok(self.stats)
     }
 
@@ -305,7 +307,7 @@ impl Copier {
             fs::chmod(dst, 0o700).call("fchmod")?;
         }
         attrs::disinherit(dst).call("fremovexattr")?;
-        self.own = self.setter.makes_own(&made);
+        self.own = self.inodes.setter.makes_own(&made);
         if self.hard_link() && made.dev != source.dev {
             return Err(
                 Error::sys(Errno::XDEV, "link").context("hard links cannot cross file systems")
@@ -459,24 +461,14 @@ impl Copier {
         if self.join_group(dst, name, &meta)? {
             return Ok(true);
         }
-        let to = fs::create_file(dst.fd()?, name, 0o600).call("create")?;
-        let method = self
-            .data
-            .copy(from.as_fd(), to.as_fd(), meta.size, meta.blocks, |bytes| {
-                watch.bytes(bytes).map_err(Stop::Said)
-            });
-        match method {
-            Ok(Method::Shared) => self.stats.reflinked += 1,
-            Ok(Method::Copied) => self.stats.copied += 1,
-            Err(Stop::Said(error)) => return Err(error),
-            Err(Stop::Call(errno)) => return Err(errno).call("copy"),
+        match self
+            .inodes
+            .file(&from, &meta, dst.fd()?, name, self.own, watch)?
+        {
+            Method::Shared => self.stats.reflinked += 1,
+            Method::Copied => self.stats.copied += 1,
         }
         self.stats.bytes += meta.size;
-        let xattrs = self.wanted(Inode::Open(from.as_fd()))?;
-        let inode = Inode::Open(to.as_fd());
-        self.setter
-            .put(inode, &Attributes::from(&meta), &xattrs, self.own)?;
-        inode.set_times(meta.atime, meta.mtime).call("utimensat")?;
         self.found_group(dst, name, &meta);
         Ok(true)
     }
@@ -492,18 +484,9 @@ impl Copier {
         if self.join_group(dst, name, meta)? {
             return Ok(());
         }
-        let to = dst.fd()?;
-        if meta.kind == Kind::Symlink {
-            let target = fs::read_link(from, name).call("readlink")?;
-            fs::symlink(&target, to, name).call("symlink")?;
-        } else if !self.setter.make_node(to, name, meta.kind, meta.rdev)? {
+        if !self.inodes.special(from, name, meta, dst.fd()?, self.own)? {
             return Ok(());
         }
-        let xattrs = self.wanted(Inode::Named(from, name))?;
-        let inode = Inode::Named(to, name);
-        self.setter
-            .put(inode, &Attributes::from(meta), &xattrs, self.own)?;
-        inode.set_times(meta.atime, meta.mtime).call("utimensat")?;
         self.found_group(dst, name, meta);
         Ok(())
     }
@@ -516,7 +499,7 @@ impl Copier {
         meta: &Meta,
         root: bool,
     ) -> Result<()> {
-        let xattrs = self.wanted(Inode::Open(from))?;
+        let xattrs = self.inodes.xattrs(Inode::Open(from))?;
         if root {
             // A directory of the caller's may have had attributes that the source has not.
             for name in xattr::list(to).call("flistxattr")? {
@@ -527,17 +510,10 @@ impl Copier {
         }
         let inode = Inode::Open(to);
         let own = self.own && !root;
-        self.setter
+        self.inodes
+            .setter
             .put(inode, &Attributes::from(meta), &xattrs, own)?;
         inode.set_times(meta.atime, meta.mtime).call("utimensat")
-    }
-
-    fn wanted(&self, inode: Inode<'_>) -> Result<Pairs> {
-        let mut pairs = inode.xattrs().call("listxattr")?;
-        if self.flags.contains(CopyFlags::NO_OVERLAY_XATTRS) {
-            pairs.retain(|(name, _)| !xattr::is_overlay(name));
-        }
-        Ok(pairs)
     }
 
     /// Links `name` to the copy of the inode that an earlier name of it led to.
@@ -625,17 +601,5 @@ impl Copier {
         }
         self.stats.vanished += 1;
         Ok(())
-    }
-}
-
-/// Why a data copy stopped.
-enum Stop {
-    Call(Errno),
-    Said(Error),
-}
-
-impl From<Errno> for Stop {
-    fn from(errno: Errno) -> Self {
-        Stop::Call(errno)
     }
 }

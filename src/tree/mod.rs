@@ -9,6 +9,7 @@ pub mod chain;
 pub mod compare;
 pub mod copy;
 pub mod data;
+pub mod inode;
 pub mod remove;
 
 pub use copy::{CopyFlags, CopyOptions, CopyStats, Reflink, copy_dir};

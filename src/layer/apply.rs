@@ -1,0 +1,274 @@
+//! A layer tar becomes the content of a layer.
+
+use super::flatten;
+use super::size;
+use super::upper::{LowerLinks, Made, Upper};
+use super::view::Stack;
+use crate::archive::{self, Entry, Reader, Source, path, whiteout};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fs::{self, Kind, Time};
+use crate::sys::xattr::{self, Pairs};
+use crate::sys::{OwnedFd, SysCall};
+use crate::tree::attrs::{Attributes, Inode, Partial};
+use crate::watch::Watch;
+use std::os::fd::AsFd;
+
+/// How a tar is applied.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Fail where otherwise something is done in part and counted.
+    pub strict: bool,
+    /// Leave device nodes out, and count them.
+    pub no_devices: bool,
+    /// What the tar may ask for.
+    pub limits: archive::Limits,
+}
+
+/// What became of a tar.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// Entries of the tar, whiteouts included.
+    pub entries: u64,
+    /// The layer's size: content of regular files and targets of symbolic links, each group once.
+    pub size: u64,
+    /// What could be done in part only.
+    pub partial: Partial,
+    /// Links to inodes of lower layers that had to be copies (EMLINK, EPERM).
+    pub link_fallbacks: u64,
+}
+
+/// Extracts `source` into the empty directory `root`, over `stack`. For kind `root`
+/// ([`LowerLinks::Share`]) what the stack has is linked in behind it, and no marks are left.
+pub fn apply<S: Source>(
+    source: S,
+    root: OwnedFd,
+    stack: Stack,
+    links: LowerLinks,
+    rules: &Rules,
+    watch: &mut Watch<'_>,
+) -> Result<Applied> {
+    let again = fs::open_dir_trusted(&root, b".").call("open")?;
+    let mut job = Job {
+        upper: Upper::new(root, stack, links, rules.strict)?,
+        rules,
+        applied: Applied::default(),
+    };
+    let mut reader = Reader::new(source, rules.limits.clone());
+    while let Some(entry) = reader.next_entry()? {
+        job.entry(&mut reader, &entry, watch)
+            .map_err(|e| e.at(&entry.path))?;
+        job.applied.entries += 1;
+        watch.entry()?;
+    }
+    let Job {
+        upper, mut applied, ..
+    } = job;
+    let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
+    let (stack, inodes) = upper.finish()?;
+    if replaced {
+        applied.size = size::of_tree(fs::open_dir_trusted(&again, b".").call("open")?, &borrowed)?;
+    }
+    applied.partial.owners += inodes.setter.partial.owners;
+    applied.partial.xattrs += inodes.setter.partial.xattrs;
+    applied.partial.devices += inodes.setter.partial.devices;
+    if links == LowerLinks::Share {
+        applied.link_fallbacks = flatten::fill(again, &stack, rules.strict, watch)?;
+    }
+    Ok(applied)
+}
+
+struct Job<'a> {
+    upper: Upper,
+    rules: &'a Rules,
+    applied: Applied,
+}
+
+impl Job<'_> {
+    fn entry<S: Source>(
+        &mut self,
+        reader: &mut Reader<S>,
+        entry: &Entry,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let path = path::clean(&entry.path)?;
+        let (parent, base) = path::split(&path);
+        match whiteout::classify(base)? {
+            whiteout::Name::Plain => {}
+            whiteout::Name::AufsMetadata => return Ok(()),
+            marker => {
+                if entry.kind != archive::Kind::File {
+                    return Err(refuse("a whiteout can only be a regular file"));
+                }
+                if in_aufs(parent) {
+                    return Ok(());
+                }
+                no_marker_in(parent)?;
+                return match marker {
+                    whiteout::Name::Whiteout(name) => self.upper.whiteout(parent, name),
+                    _ => self.upper.opaque(parent),
+                };
+            }
+        }
+        if in_aufs(parent) {
+            return Ok(());
+        }
+        no_marker_in(parent)?;
+        let pairs = self.pairs(entry)?;
+        match entry.kind {
+            archive::Kind::Directory => {
+                self.upper
+                    .directory(&path, &attributes(entry, Kind::Directory), &pairs)
+            }
+            archive::Kind::File => self.file(reader, entry, &path, &pairs, watch),
+            archive::Kind::HardLink => {
+                let target = path::clean(&entry.link)?;
+                self.upper.hard_link(&path, &target, watch).map(drop)
+            }
+            archive::Kind::Symlink => {
+                if entry.link.is_empty() {
+                    return Err(refuse("a symbolic link without a target"));
+                }
+                let made = self.upper.symlink(&path, &entry.link)?;
+                self.applied.size += entry.link.len() as u64;
+                self.dress(&made, entry, Kind::Symlink, &pairs)
+            }
+            archive::Kind::Fifo => self.node(entry, &path, Kind::Fifo, &pairs),
+            archive::Kind::CharDevice => self.node(entry, &path, Kind::CharDevice, &pairs),
+            archive::Kind::BlockDevice => self.node(entry, &path, Kind::BlockDevice, &pairs),
+        }
+    }
+
+    fn file<S: Source>(
+        &mut self,
+        reader: &mut Reader<S>,
+        entry: &Entry,
+        path: &[u8],
+        pairs: &Pairs,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let (file, made) = self.upper.create(path)?;
+        let mut end = 0;
+        while let Some(chunk) = reader.next_chunk()? {
+            write(&file, chunk.offset, end, chunk.data).call("write")?;
+            end = chunk.offset + chunk.data.len() as u64;
+            watch.bytes(chunk.data.len() as u64)?;
+        }
+        if end < entry.size {
+            fs::truncate(&file, entry.size).call("ftruncate")?;
+        }
+        let attributes = attributes(entry, Kind::File);
+        let inode = Inode::Open(file.as_fd());
+        self.upper
+            .inodes
+            .setter
+            .put(inode, &attributes, pairs, made.own)?;
+        self.applied.size += entry.size;
+        inode
+            .set_times(attributes.atime, attributes.mtime)
+            .call("utimensat")
+    }
+
+    fn node(&mut self, entry: &Entry, path: &[u8], kind: Kind, pairs: &Pairs) -> Result<()> {
+        let rdev = (entry.major, entry.minor);
+        if kind == Kind::CharDevice && rdev == (0, 0) {
+            return Err(Error::new(
+                Code::Archive,
+                Errno::PERM,
+                "a character device 0:0 is overlayfs's whiteout and cannot be in a layer",
+            ));
+        }
+        if kind != Kind::Fifo && self.rules.no_devices {
+            if self.rules.strict {
+                return Err(Error::new(
+                    Code::Strict,
+                    Errno::PERM,
+                    "devices are not allowed",
+                ));
+            }
+            self.applied.partial.devices += 1;
+            return Ok(());
+        }
+        match self.upper.node(path, kind, rdev)? {
+            Some(made) => self.dress(&made, entry, kind, pairs),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the entry's attributes on what was made for it.
+    fn dress(&mut self, made: &Made, entry: &Entry, kind: Kind, pairs: &Pairs) -> Result<()> {
+        let attributes = attributes(entry, kind);
+        self.upper
+            .inodes
+            .setter
+            .put(made.inode(), &attributes, pairs, made.own)?;
+        made.inode()
+            .set_times(attributes.atime, attributes.mtime)
+            .call("utimensat")
+    }
+
+    /// The extended attributes that may reach the disk: overlayfs's own never do.
+    fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
+        let mut pairs = Pairs::with_capacity(entry.xattrs.len());
+        for (name, value) in &entry.xattrs {
+            if !xattr::is_overlay(name) {
+                pairs.push((name.clone(), value.clone()));
+            } else if self.rules.strict {
+                return Err(Error::new(
+                    Code::Strict,
+                    Errno::PERM,
+                    format!(
+                        "extended attribute {} is overlayfs's own",
+                        name.escape_ascii()
+                    ),
+                ));
+            } else {
+                self.applied.partial.xattrs += 1;
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// Writes the next piece of a file; after a hole its place has to be said.
+fn write(file: &OwnedFd, at: u64, end: u64, data: &[u8]) -> SysCall<()> {
+    if at == end && end == 0 {
+        return fs::write_all(file, data);
+    }
+    fs::write_all_at(file, data, at)
+}
+
+fn attributes(entry: &Entry, kind: Kind) -> Attributes {
+    let mtime = Time {
+        sec: entry.mtime.sec,
+        nsec: entry.mtime.nsec,
+    };
+    Attributes {
+        kind,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        atime: mtime,
+        mtime,
+    }
+}
+
+/// Below aufs's own directories nothing belongs to the layer.
+fn in_aufs(parent: &[u8]) -> bool {
+    parent
+        .split(|&b| b == b'/')
+        .any(|part| matches!(whiteout::classify(part), Ok(whiteout::Name::AufsMetadata)))
+}
+
+fn no_marker_in(parent: &[u8]) -> Result<()> {
+    if parent
+        .split(|&b| b == b'/')
+        .any(|part| part.starts_with(whiteout::PREFIX))
+    {
+        return Err(refuse("an entry below a whiteout"));
+    }
+    Ok(())
+}
+
+fn refuse(message: &str) -> Error {
+    Error::new(Code::Archive, Errno::INVAL, message)
+}

@@ -1,0 +1,283 @@
+//! A comparison becomes a layer tar, in the one form that equal pairs of trees share.
+
+use super::diff::{self, Change, New, Visitor};
+use super::view::Stack;
+use crate::archive::{self, Digest, Header, Region, Sha256, Sink, Writer, path, whiteout};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fs::{self, Kind, Time};
+use crate::sys::{AsFd, OwnedFd};
+use crate::tree::attrs::Inode;
+use crate::tree::compare;
+use crate::watch::Watch;
+use std::collections::HashMap;
+
+/// How a tar is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Refuse what a layer tar cannot say instead of counting it.
+    pub strict: bool,
+    /// Keep holes of files.
+    pub sparse: bool,
+    /// No time later than this.
+    pub clamp: Option<Time>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct Exported {
+    /// Entries, whiteouts included.
+    pub entries: u64,
+    /// Content of regular files and targets of links, each link group once.
+    pub size: u64,
+    /// Bytes of the tar.
+    pub tar_size: u64,
+    /// SHA-256 of the tar.
+    pub diff_id: Option<Digest>,
+    /// Sockets, which a tar cannot say.
+    pub sockets: u64,
+    /// Names that begin with `.wh.`, which a layer tar cannot say.
+    pub names: u64,
+}
+
+/// Writes what `new` has that `old` has not as a layer tar.
+pub fn export<S: Sink>(
+    old: &Stack,
+    new: &Stack,
+    sink: S,
+    style: Style,
+    watch: &mut Watch<'_>,
+) -> Result<Exported> {
+    let sink = Hashing {
+        sink,
+        hash: Sha256::new(),
+    };
+    let mut writing = Writing {
+        writer: Writer::new(sink),
+        style,
+        done: Exported::default(),
+        groups: HashMap::new(),
+        buf: vec![0; BUF],
+    };
+    diff::compare(old, new, &mut writing, watch)?;
+    let Writing {
+        writer, mut done, ..
+    } = writing;
+    done.tar_size = writer.written() + 1024;
+    let hashing = writer.finish()?;
+    done.diff_id = Some(hashing.hash.digest());
+    Ok(done)
+}
+
+const BUF: usize = 128 << 10;
+
+struct Hashing<S> {
+    sink: S,
+    hash: Sha256,
+}
+
+impl<S: Sink> Sink for Hashing<S> {
+    fn write_all(&mut self, buf: &[u8]) -> Result<()> {
+        self.hash.update(buf);
+        self.sink.write_all(buf)
+    }
+}
+
+struct Writing<S: Sink> {
+    writer: Writer<Hashing<S>>,
+    style: Style,
+    done: Exported,
+    /// The first name of each inode that has several.
+    groups: HashMap<(u64, (u32, u32)), Vec<u8>>,
+    buf: Vec<u8>,
+}
+
+impl<S: Sink> Visitor for Writing<S> {
+    const LINK_GROUPS: bool = true;
+
+    fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        let (parent, base) = path::split(change.path);
+        if change
+            .path
+            .split(|&b| b == b'/')
+            .any(|part| part.starts_with(whiteout::PREFIX))
+        {
+            return self.unsayable("a name that begins with .wh.", |done| &mut done.names);
+        }
+        match &change.new {
+            None => {
+                let mut path = parent.to_vec();
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(&whiteout::encode(base)?);
+                self.begin(&header(path, archive::Kind::File))?;
+            }
+            Some(new) => {
+                if !self.entry(change.path, new, watch)? {
+                    return Ok(());
+                }
+            }
+        }
+        watch.entry()
+    }
+}
+
+impl<S: Sink> Writing<S> {
+    fn begin(&mut self, header: &Header) -> Result<()> {
+        self.done.entries += 1;
+        self.writer.begin(header)
+    }
+
+    /// Counts what a layer tar cannot say, or refuses it.
+    fn unsayable(&mut self, what: &str, count: fn(&mut Exported) -> &mut u64) -> Result<()> {
+        if self.style.strict {
+            let message = format!("a layer tar cannot hold {what}");
+            return Err(Error::new(Code::Strict, Errno::INVAL, message));
+        }
+        *count(&mut self.done) += 1;
+        Ok(())
+    }
+
+    /// Writes a new or changed inode; false when it cannot be said.
+    fn entry(&mut self, path: &[u8], new: &New<'_>, watch: &mut Watch<'_>) -> Result<bool> {
+        let meta = new.place.meta;
+        let kind = match meta.kind {
+            Kind::File => archive::Kind::File,
+            Kind::Directory => archive::Kind::Directory,
+            Kind::Symlink => archive::Kind::Symlink,
+            Kind::Fifo => archive::Kind::Fifo,
+            Kind::CharDevice => archive::Kind::CharDevice,
+            Kind::BlockDevice => archive::Kind::BlockDevice,
+            Kind::Socket => {
+                return self
+                    .unsayable("a socket", |done| &mut done.sockets)
+                    .map(|()| false);
+            }
+        };
+        let mut header = header(path.to_vec(), kind);
+        let mtime = compare::clamp(meta.mtime, self.style.clamp);
+        header.mtime = archive::Time {
+            sec: mtime.sec,
+            nsec: mtime.nsec,
+        };
+        header.mode = if meta.kind == Kind::Symlink {
+            0o777
+        } else {
+            meta.mode
+        };
+        header.uid = meta.uid;
+        header.gid = meta.gid;
+        if meta.kind != Kind::Directory && meta.nlink > 1 {
+            let key = (meta.ino, meta.dev);
+            if let Some(first) = self.groups.get(&key) {
+                header.kind = archive::Kind::HardLink;
+                header.link = first.clone();
+                return self.begin(&header).map(|()| true);
+            }
+            self.groups.insert(key, path.to_vec());
+        }
+        match meta.kind {
+            Kind::File => return self.file(header, new, watch).map(|()| true),
+            Kind::Symlink => {
+                header.link = fs::read_link(new.place.dir, new.place.name).call("readlink")?;
+                self.done.size += header.link.len() as u64;
+            }
+            Kind::CharDevice | Kind::BlockDevice => (header.major, header.minor) = meta.rdev,
+            _ => {}
+        }
+        let inode = if meta.kind == Kind::Directory {
+            Inode::Open(new.place.dir)
+        } else {
+            Inode::Named(new.place.dir, new.place.name)
+        };
+        header.xattrs = compare::own_xattrs(inode)?;
+        self.begin(&header).map(|()| true)
+    }
+
+    fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        let file = fs::open_file(new.place.dir, new.place.name).call("open")?;
+        let meta = fs::stat(&file).call("statx")?;
+        if !meta.same_inode(new.place.meta) {
+            return Err(changed());
+        }
+        if new.marked {
+            diff::refuse_metacopy(Inode::Open(file.as_fd()))?;
+        }
+        header.size = meta.size;
+        header.xattrs = compare::own_xattrs(Inode::Open(file.as_fd()))?;
+        self.done.size += meta.size;
+        let holes = meta.blocks.saturating_mul(512) < meta.size;
+        if self.style.sparse && holes {
+            let regions = regions(&file, meta.size)?;
+            self.done.entries += 1;
+            self.writer.begin_sparse(&header, &regions)?;
+            for region in regions {
+                self.content(&file, region.offset, region.len, watch)?;
+            }
+        } else {
+            self.begin(&header)?;
+            self.content(&file, 0, meta.size, watch)?;
+        }
+        // It grew: what was written is not what it holds.
+        let after = fs::stat(&file).call("statx")?;
+        if after.size != meta.size || after.mtime != meta.mtime {
+            return Err(changed());
+        }
+        Ok(())
+    }
+
+    fn content(
+        &mut self,
+        file: &OwnedFd,
+        mut at: u64,
+        len: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let end = at + len;
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(BUF).min(BUF);
+            let got = fs::read_at(file, &mut self.buf[..want], at).call("read")?;
+            if got == 0 {
+                return Err(changed());
+            }
+            self.writer.data(&self.buf[..got])?;
+            at += got as u64;
+            watch.bytes(got as u64)?;
+        }
+        Ok(())
+    }
+}
+
+fn changed() -> Error {
+    Error::sys(Errno::IO, "read").context("the file changed while it was read")
+}
+
+fn regions(file: &OwnedFd, size: u64) -> Result<Vec<Region>> {
+    let mut regions = Vec::new();
+    let mut at = 0;
+    while let Some((start, end)) = fs::next_data(file, at, size).call("lseek")? {
+        regions.push(Region {
+            offset: start,
+            len: end - start,
+        });
+        at = end;
+    }
+    Ok(regions)
+}
+
+fn header(path: Vec<u8>, kind: archive::Kind) -> Header {
+    Header {
+        path,
+        kind,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        mtime: archive::Time::default(),
+        size: 0,
+        link: Vec::new(),
+        xattrs: Vec::new(),
+        major: 0,
+        minor: 0,
+        sparse: false,
+    }
+}

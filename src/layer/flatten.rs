@@ -1,0 +1,231 @@
+//! Making an upper a complete tree: what the stack below it provides is linked in, its marks go.
+//!
+//! One walk over the directories that the stack has, nearest tree first. A name that the
+//! destination has already, from the upper or from a nearer tree, stays. A directory that only one
+//! tree has left to give is cloned by `tree::copy` without a look at anything else. Inodes are
+//! shared, never touched; one that carries overlayfs's marks is copied without them.
+
+use super::view::{Dir, Stack, is_opaque, join};
+use crate::error::{Errno, Error, Result, SysResult};
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr;
+use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::tree::Reflink;
+use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
+use crate::tree::copy::{Copier, CopyFlags, CopyOptions};
+use crate::tree::data::DataCopier;
+use crate::tree::inode::InodeCopier;
+use crate::watch::Watch;
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+/// Fills `root`, an upper with marks, with what `stack` has; gives how many links had to be copies.
+pub fn fill(root: OwnedFd, stack: &Stack, strict: bool, watch: &mut Watch<'_>) -> Result<u64> {
+    let mut job = Job {
+        root: fs::open_dir_trusted(&root, b".").call("open")?,
+        stack,
+        buf: DirBuf::default(),
+        inodes: InodeCopier {
+            setter: Setter::new(strict),
+            data: DataCopier::new(Reflink::Auto),
+            no_overlay_xattrs: true,
+        },
+        copies: HashMap::new(),
+        fallbacks: 0,
+    };
+    let root = Level {
+        fd: root,
+        path: Vec::new(),
+    };
+    let below = stack.root()?.and_then(|found| found.dir);
+    let mut todo = vec![(root, below)];
+    while let Some((level, below)) = todo.pop() {
+        let path = level.path.clone();
+        job.directory(level, below, &mut todo, watch)
+            .map_err(|e| e.at(path))?;
+    }
+    Ok(job.fallbacks)
+}
+
+/// A directory of the destination.
+struct Level {
+    fd: OwnedFd,
+    path: Vec<u8>,
+}
+
+struct Job<'a> {
+    root: OwnedFd,
+    stack: &'a Stack,
+    buf: DirBuf,
+    inodes: InodeCopier,
+    /// Copies made of marked inodes, for their other names.
+    copies: HashMap<(u64, (u32, u32)), Vec<u8>>,
+    fallbacks: u64,
+}
+
+impl Job<'_> {
+    /// Fills one directory that the upper has, and takes its marks away. Its times stay.
+    fn directory(
+        &mut self,
+        level: Level,
+        below: Option<Dir>,
+        todo: &mut Vec<(Level, Option<Dir>)>,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let before = fs::stat(&level.fd).call("statx")?;
+        let opaque = is_opaque(level.fd.as_fd(), self.stack.marks()).call("getxattr")?;
+        let mine = self.buf.sorted_names(&level.fd).call("getdents64")?;
+        let mut below = below.filter(|_| !opaque || level.path.is_empty());
+        // The upper's own first: what it hides, and what is merged.
+        let mut whiteouts = Vec::new();
+        for name in &mine {
+            let meta = fs::stat_at(&level.fd, name).call_at("statx", join(&level.path, name))?;
+            if meta.is_whiteout() {
+                whiteouts.push(name);
+            } else if meta.kind == Kind::Directory {
+                let next = match &mut below {
+                    Some(dir) => self.stack.lookup(dir, name)?.and_then(|found| found.dir),
+                    None => None,
+                };
+                let path = join(&level.path, name);
+                let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
+                // What is the upper's alone may still hold marks.
+                todo.push((Level { fd, path }, next));
+            }
+        }
+        if let Some(dir) = &mut below {
+            self.bring(&level, dir, &mine, watch)?;
+        }
+        for name in whiteouts {
+            fs::unlink(&level.fd, name).call_at("unlink", join(&level.path, name))?;
+        }
+        for name in xattr::list(&level.fd).call("flistxattr")? {
+            if xattr::is_overlay(&name) {
+                xattr::remove(&level.fd, &name).call("fremovexattr")?;
+            }
+        }
+        fs::set_times(&level.fd, before.atime, before.mtime).call("utimensat")
+    }
+
+    /// Brings in what the stack has and the directory has not.
+    fn bring(
+        &mut self,
+        level: &Level,
+        dir: &mut Dir,
+        mine: &[Vec<u8>],
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let mut buf = std::mem::take(&mut self.buf);
+        let names = self.stack.own_names(dir, dir.parts(), &mut buf);
+        self.buf = buf;
+        for name in names? {
+            if mine.binary_search(&name).is_ok() {
+                continue;
+            }
+            let Some(mut found) = self.stack.lookup(dir, &name)? else {
+                continue;
+            };
+            match &mut found.dir {
+                Some(next) => self.clone_directory(level, &name, &found.meta, next, watch)?,
+                None => {
+                    let from = self.stack.provider(dir, &found)?;
+                    let marked = self.stack.trees()[found.tree].marked;
+                    let path = join(&level.path, &name);
+                    self.link(from, &name, &found.meta, marked, level, watch)
+                        .map_err(|e| e.at(path))?;
+                    watch.entry()?;
+                }
+            }
+        }
+        dir.release();
+        Ok(())
+    }
+
+    /// Makes a directory that only the stack has, with all that is in it.
+    fn clone_directory(
+        &mut self,
+        level: &Level,
+        name: &[u8],
+        meta: &Meta,
+        dir: &mut Dir,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let path = join(&level.path, name);
+        fs::mkdir(&level.fd, name, 0o700).call_at("mkdir", &path)?;
+        let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
+        disinherit(&fd).call_at("fremovexattr", &path)?;
+        let tree = dir.trees().next().map(|tree| &self.stack.trees()[tree]);
+        if dir.parts() == 1 && tree.is_some_and(|tree| !tree.marked) {
+            let from = dir.nearest(self.stack)?;
+            let from = fs::open_dir_trusted(from, b".").call_at("open", &path)?;
+            let flags = CopyFlags::HARD_LINK | CopyFlags::NO_OVERLAY_XATTRS;
+            let strict = if self.inodes.setter.strict {
+                CopyFlags::STRICT
+            } else {
+                CopyFlags::empty()
+            };
+            let options = CopyOptions {
+                flags: flags | strict,
+                reflink: Reflink::Auto,
+            };
+            let mut copier = Copier::new(&options)?;
+            let root = fs::open_dir_trusted(&fd, b".").call_at("open", &path)?;
+            copier.run(from, root, watch).map_err(|e| e.below(&path))?;
+            self.fallbacks += copier.finish(&fd)?.link_fallbacks;
+            return Ok(());
+        }
+        let child = Level { fd, path };
+        self.bring(&child, dir, &[], watch)?;
+        let from = dir.nearest(self.stack)?;
+        let pairs = self.inodes.xattrs(Inode::Open(from))?;
+        let inode = Inode::Open(child.fd.as_fd());
+        self.inodes
+            .setter
+            .put(inode, &Attributes::from(meta), &pairs, false)?;
+        dir.release();
+        inode
+            .set_times(meta.atime, meta.mtime)
+            .call_at("utimensat", &child.path)
+    }
+
+    /// Links one inode of the stack to its name in the destination, or copies it where it carries
+    /// marks or can have no more names.
+    fn link(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        meta: &Meta,
+        marked: bool,
+        level: &Level,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let carries = marked && {
+            let pairs = Inode::Named(from, name).xattrs().call("llistxattr")?;
+            pairs.iter().any(|(name, _)| xattr::is_overlay(name))
+        };
+        if !carries {
+            match fs::link(from, name, &level.fd, name) {
+                Ok(()) => return Ok(()),
+                Err(Errno::MLINK | Errno::PERM) => self.fallbacks += 1,
+                Err(errno) => return Err(Error::sys(errno, "link")),
+            }
+        }
+        let key = (meta.ino, meta.dev);
+        if let Some(copy) = self.copies.get(&key) {
+            let (parent, base) = crate::archive::path::split(copy);
+            let parent = fs::open_dir_deep(&self.root, parent).call_at("open", parent)?;
+            match fs::link(&parent, base, &level.fd, name) {
+                Ok(()) => return Ok(()),
+                Err(Errno::MLINK) => {}
+                Err(errno) => return Err(Error::sys(errno, "link")),
+            }
+        }
+        self.inodes
+            .any(from, name, meta, level.fd.as_fd(), false, watch)?;
+        if meta.nlink > 1 {
+            self.copies.insert(key, join(&level.path, name));
+        }
+        Ok(())
+    }
+}

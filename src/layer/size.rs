@@ -1,0 +1,60 @@
+//! The size of a layer: what the regular files and symbolic links in its own tree hold.
+
+use crate::error::{Result, SysResult};
+use crate::sys::dir::{DirBuf, Hint};
+use crate::sys::fs::Kind;
+use crate::sys::{OwnedFd, fs};
+use crate::tree::chain::Chain;
+use std::collections::HashSet;
+
+/// The sizes of regular files and symbolic links below `root`, each inode once; inodes in `skip`
+/// belong to a lower layer.
+pub fn of_tree(root: OwnedFd, skip: &HashSet<u64>) -> Result<u64> {
+    let mut buf = DirBuf::default();
+    let mut seen = HashSet::new();
+    let mut total = 0;
+    let mut chain = Chain::new(root);
+    let mut pending = vec![one(&chain, &mut buf, skip, &mut seen, &mut total)?];
+    while let Some(below) = pending.last_mut() {
+        if let Some(name) = below.pop() {
+            let fd = fs::open_dir(chain.fd()?, &name).call_at("open", chain.path_of(&name))?;
+            chain.push(name, fd)?;
+            pending.push(one(&chain, &mut buf, skip, &mut seen, &mut total)?);
+            continue;
+        }
+        pending.pop();
+        chain.pop()?;
+    }
+    Ok(total)
+}
+
+fn one(
+    chain: &Chain,
+    buf: &mut DirBuf,
+    skip: &HashSet<u64>,
+    seen: &mut HashSet<u64>,
+    total: &mut u64,
+) -> Result<Vec<Vec<u8>>> {
+    let mut below = Vec::new();
+    let fd = chain.fd()?;
+    let read = buf.for_each(fd, |name, hint| {
+        if hint == Hint::Directory {
+            below.push(name.to_vec());
+            return Ok(());
+        }
+        let meta = fs::stat_at(fd, name)?;
+        match meta.kind {
+            Kind::Directory => below.push(name.to_vec()),
+            Kind::File | Kind::Symlink => {
+                let first = meta.nlink < 2 || seen.insert(meta.ino);
+                if first && !skip.contains(&meta.ino) {
+                    *total += meta.size;
+                }
+            }
+            _ => {}
+        }
+        Ok::<_, crate::error::Errno>(())
+    });
+    read.call_at("read", chain.path())?;
+    Ok(below)
+}

@@ -1,0 +1,399 @@
+//! The upper of a layer while a tar is extracted into it.
+//!
+//! Paths of the tar are walked one component at a time from the upper's root, by descriptor.
+//! What the upper lacks is looked up below, in the parent's stack: a directory is made in the
+//! upper with the attributes it has there, a symbolic link is followed inside the root, as the
+//! container will see it. So an entry lands where it would in a plain copy of the parent.
+//!
+//! Open directories are cached. A directory's times are put on when it leaves the cache: those of
+//! its tar entry, or those it had before entries went into it.
+
+mod hide;
+mod link;
+mod walk;
+
+pub use walk::Make;
+
+use super::view::{Dir, Stack};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fs::{Kind, Meta, Time};
+use crate::sys::xattr::{self, Pairs};
+use crate::sys::{OwnedFd, fs};
+use crate::tree::attrs::{self, Attributes, Inode, Setter};
+use crate::tree::data::DataCopier;
+use crate::tree::inode::InodeCopier;
+use crate::tree::{Reflink, remove_tree};
+use crate::watch::Watch;
+use std::collections::{BTreeSet, HashSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// How a hard link to a file of a lower layer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LowerLinks {
+    /// By linking to the lower inode: kind `root`, which shares inodes with its parent.
+    Share,
+    /// By copying the file up first: kind `overlay`.
+    CopyUp,
+}
+
+/// Open directories kept; each is one descriptor.
+const CACHE: usize = 64;
+
+/// What implied directories that exist nowhere get: the same in every run.
+const IMPLIED_MODE: u32 = 0o755;
+
+/// An open directory of the upper.
+pub struct Place {
+    /// The path as the tar says it.
+    key: Vec<u8>,
+    /// Where that is, after symbolic links.
+    path: Vec<u8>,
+    /// The directory.
+    pub fd: Arc<OwnedFd>,
+    /// What is made here belongs to the caller's own user and group.
+    pub own: bool,
+    /// What is made here inherits an ACL.
+    acl: bool,
+    atime: Time,
+    mtime: Time,
+    /// What the parent's stack has here, once asked for.
+    below: Option<Option<Dir>>,
+}
+
+/// See the module's text.
+pub struct Upper {
+    root: Place,
+    cache: Vec<Place>,
+    /// Some cached name led through a symbolic link.
+    aliases: bool,
+    stack: Stack,
+    links: LowerLinks,
+    /// Real paths of what was made without an entry of its own: implied directories, copied-up
+    /// link targets.
+    implied: BTreeSet<Vec<u8>>,
+    /// Inodes that came from below and do not count in the layer's size.
+    borrowed: HashSet<u64>,
+    /// The tar hides all that the parent has.
+    root_opaque: bool,
+    /// An entry took another's place: the size has to be counted again.
+    replaced: bool,
+    /// Makes copies of inodes, and puts attributes on.
+    pub inodes: InodeCopier,
+}
+
+impl Upper {
+    /// The empty directory `root`, over `stack`.
+    pub fn new(root: OwnedFd, stack: Stack, links: LowerLinks, strict: bool) -> Result<Self> {
+        attrs::disinherit(&root).call("fremovexattr")?;
+        let inodes = InodeCopier {
+            setter: Setter::new(strict),
+            data: DataCopier::new(Reflink::Auto),
+            no_overlay_xattrs: true,
+        };
+        let meta = fs::stat(&root).call("statx")?;
+        let root = Place {
+            key: Vec::new(),
+            path: Vec::new(),
+            fd: Arc::new(root),
+            own: inodes.setter.makes_own(&meta),
+            acl: false,
+            atime: Time::default(),
+            mtime: Time::default(),
+            below: None,
+        };
+        let mut upper = Upper {
+            root,
+            cache: Vec::new(),
+            aliases: false,
+            stack,
+            links,
+            implied: BTreeSet::new(),
+            borrowed: HashSet::new(),
+            root_opaque: false,
+            replaced: false,
+            inodes,
+        };
+        upper.inherit_root()?;
+        Ok(upper)
+    }
+
+    /// The root looks like the parent's until an entry says otherwise.
+    fn inherit_root(&mut self) -> Result<()> {
+        let (attributes, pairs) = match self.stack.root()? {
+            Some(mut found) => {
+                let pairs = match &mut found.dir {
+                    Some(dir) => {
+                        let fd = dir.nearest(&self.stack)?;
+                        self.inodes.xattrs(Inode::Open(fd))?
+                    }
+                    None => Pairs::new(),
+                };
+                (Attributes::from(&found.meta), pairs)
+            }
+            None => (implied_attributes(), Pairs::new()),
+        };
+        self.put_root(&attributes, &pairs)
+    }
+
+    fn put_root(&mut self, attributes: &Attributes, pairs: &Pairs) -> Result<()> {
+        let root = self.root.fd.clone();
+        self.put_directory(&root, attributes, pairs, false)?;
+        self.root.acl = has_default_acl(pairs);
+        self.root.own = self
+            .inodes
+            .setter
+            .makes_own(&fs::stat(&root).call("statx")?);
+        self.root.atime = attributes.atime;
+        self.root.mtime = attributes.mtime;
+        Ok(())
+    }
+
+    /// Whether entries took the place of others, so that sizes have to be counted again.
+    pub fn replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Inodes that do not count in the layer's size.
+    pub fn borrowed(&self) -> &HashSet<u64> {
+        &self.borrowed
+    }
+
+    /// The upper's root.
+    pub fn root_fd(&self) -> &Arc<OwnedFd> {
+        &self.root.fd
+    }
+
+    /// Puts the directories' times back, and ends the extraction. The stack that the tar left to
+    /// be seen is returned: none of it when the tar hides all.
+    pub fn finish(mut self) -> Result<(Stack, InodeCopier)> {
+        if self.root_opaque {
+            self.hide_root()?;
+        }
+        self.flush()?;
+        seal(&self.root)?;
+        let stack = if self.root_opaque {
+            Stack::new(Vec::new(), self.stack.marks())
+        } else {
+            self.stack
+        };
+        Ok((stack, self.inodes))
+    }
+
+    /// Makes the directory `path` as the tar says it is, or changes the one there is.
+    pub fn directory(&mut self, path: &[u8], attributes: &Attributes, pairs: &Pairs) -> Result<()> {
+        if path.is_empty() {
+            return self.put_root(attributes, pairs);
+        }
+        let (parent, name) = crate::archive::path::split(path);
+        self.taken(path)?;
+        let place = self.need(parent)?;
+        let (dir, real) = (self.at(place).fd.clone(), self.real(place, name));
+        let inherits = self.at(place).acl;
+        let own = self.at(place).own;
+        let made = match fs::mkdir(&dir, name, 0o700) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => {
+                let there = fs::stat_at(&dir, name).call("statx")?;
+                if there.kind == Kind::Directory {
+                    false
+                } else {
+                    self.replace_by_directory(&dir, name, &there)?;
+                    true
+                }
+            }
+            Err(errno) => return Err(errno).call("mkdir"),
+        };
+        self.implied.remove(&real);
+        // A cached descriptor of this directory would put old times back.
+        self.forget(&real)?;
+        let fd = Arc::new(fs::open_dir(&dir, name).call("open")?);
+        if made && inherits {
+            attrs::disinherit(&fd).call("fremovexattr")?;
+        }
+        self.put_directory(&fd, attributes, pairs, own && made)?;
+        let meta = fs::stat(&fd).call("statx")?;
+        self.remember(Place {
+            key: path.to_vec(),
+            path: real,
+            fd,
+            own: self.inodes.setter.makes_own(&meta),
+            acl: has_default_acl(pairs),
+            atime: attributes.atime,
+            mtime: attributes.mtime,
+            below: None,
+        })
+    }
+
+    /// Gives a directory exactly these attributes, overlayfs's marks aside.
+    fn put_directory(
+        &mut self,
+        fd: &OwnedFd,
+        attributes: &Attributes,
+        pairs: &Pairs,
+        own: bool,
+    ) -> Result<()> {
+        for name in xattr::list(fd).call("flistxattr")? {
+            if !xattr::is_overlay(&name) && !pairs.iter().any(|(wanted, _)| *wanted == name) {
+                // security.* of the system's own making stays where it may not be removed.
+                let _ = xattr::remove(fd, &name);
+            }
+        }
+        self.inodes
+            .setter
+            .put(Inode::Open(fd.as_fd()), attributes, pairs, own)
+    }
+
+    /// Makes a new regular file at `path`, and gives it and where it is made.
+    pub fn create(&mut self, path: &[u8]) -> Result<(OwnedFd, Made)> {
+        let (place, name) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
+        loop {
+            match fs::create_file(&dir, name, 0o600) {
+                Ok(file) => {
+                    let made = self.made(place, name);
+                    if made.acl {
+                        xattr::remove(&file, attrs::ACCESS_ACL).call("fremovexattr")?;
+                    }
+                    return Ok((file, made));
+                }
+                Err(Errno::EXIST) => self.clear(place, name)?,
+                Err(errno) => return Err(errno).call("create"),
+            }
+        }
+    }
+
+    /// Makes a symbolic link at `path`.
+    pub fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<Made> {
+        let (place, name) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
+        loop {
+            match fs::symlink(target, &dir, name) {
+                Ok(()) => return Ok(self.made(place, name)),
+                Err(Errno::EXIST) => self.clear(place, name)?,
+                Err(errno) => return Err(errno).call("symlink"),
+            }
+        }
+    }
+
+    /// Makes a device or FIFO at `path`; `None` when the caller may not, which is counted.
+    pub fn node(&mut self, path: &[u8], kind: Kind, rdev: (u32, u32)) -> Result<Option<Made>> {
+        let (place, name) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
+        if fs::stat_at(&dir, name).is_ok() {
+            self.clear(place, name)?;
+        }
+        if !self
+            .inodes
+            .setter
+            .make_node(dir.as_fd(), name, kind, rdev)?
+        {
+            return Ok(None);
+        }
+        let made = self.made(place, name);
+        if made.acl {
+            xattr::remove_at(&dir, name, attrs::ACCESS_ACL).call("lremovexattr")?;
+        }
+        Ok(Some(made))
+    }
+
+    fn made(&self, place: usize, name: &[u8]) -> Made {
+        let place = self.at(place);
+        Made {
+            dir: place.fd.clone(),
+            name: name.to_vec(),
+            own: place.own,
+            acl: place.acl,
+        }
+    }
+
+    /// The parent directory of an entry that is no directory, and its name there.
+    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(usize, &'p [u8])> {
+        if path.is_empty() {
+            return Err(Error::new(
+                Code::Archive,
+                Errno::INVAL,
+                "the root of a layer can only be a directory",
+            ));
+        }
+        let (parent, name) = crate::archive::path::split(path);
+        self.taken(path)?;
+        Ok((self.need(parent)?, name))
+    }
+
+    /// Takes away what is at `name`, for something that is no directory.
+    fn clear(&mut self, place: usize, name: &[u8]) -> Result<()> {
+        let dir = self.at(place).fd.clone();
+        let real = self.real(place, name);
+        let there = match fs::stat_at(&dir, name) {
+            Ok(meta) => meta,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno).call("statx"),
+        };
+        if there.is_whiteout() {
+            return fs::unlink(&dir, name).call("unlink");
+        }
+        self.replaced = true;
+        self.forget_below(&real)?;
+        if there.kind == Kind::Symlink {
+            // Cached paths may lead through it.
+            self.flush()?;
+        }
+        remove_tree(&dir, name, &mut Watch::default())
+    }
+
+    /// Takes away what is no directory at `name`, and makes one in its place. What it hid below
+    /// must not come back: the directory is opaque.
+    fn replace_by_directory(&mut self, dir: &OwnedFd, name: &[u8], there: &Meta) -> Result<()> {
+        if there.kind == Kind::Symlink {
+            self.flush()?;
+        }
+        if !there.is_whiteout() {
+            self.replaced = true;
+        }
+        fs::unlink(dir, name).call("unlink")?;
+        fs::mkdir(dir, name, 0o700).call("mkdir")?;
+        if !self.stack.trees().is_empty() {
+            let fd = fs::open_dir(dir, name).call("open")?;
+            xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
+        }
+        Ok(())
+    }
+}
+
+/// Something that was just made, for its attributes.
+pub struct Made {
+    dir: Arc<OwnedFd>,
+    name: Vec<u8>,
+    /// It belongs to the caller's own user and group.
+    pub own: bool,
+    acl: bool,
+}
+
+impl Made {
+    /// The inode by its name.
+    pub fn inode(&self) -> Inode<'_> {
+        Inode::Named((*self.dir).as_fd(), &self.name)
+    }
+}
+
+/// Puts a directory's times on.
+fn seal(place: &Place) -> Result<()> {
+    fs::set_times(&place.fd, place.atime, place.mtime).call_at("utimensat", &place.path)
+}
+
+fn has_default_acl(pairs: &Pairs) -> bool {
+    pairs.iter().any(|(name, _)| name == attrs::DEFAULT_ACL)
+}
+
+/// What an implied directory that exists nowhere gets.
+fn implied_attributes() -> Attributes {
+    Attributes {
+        kind: Kind::Directory,
+        mode: IMPLIED_MODE,
+        uid: 0,
+        gid: 0,
+        atime: Time::default(),
+        mtime: Time::default(),
+    }
+}

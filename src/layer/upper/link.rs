@@ -1,0 +1,127 @@
+//! Hard links of the tar, also to what only a lower layer has.
+
+use super::{LowerLinks, Made, Make, Upper};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::view::Found;
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr;
+use crate::sys::{OwnedFd, fs};
+use crate::tree::attrs::Inode;
+use crate::watch::Watch;
+use std::os::fd::AsFd;
+
+impl Upper {
+    /// Makes `path` another name of `target`, both paths of the tar.
+    ///
+    /// A target that only a lower layer has is linked where the kind shares inodes; otherwise it
+    /// is copied up under its own name first, so that both names of the tar are one inode.
+    pub fn hard_link(&mut self, path: &[u8], target: &[u8], watch: &mut Watch<'_>) -> Result<Made> {
+        if target.is_empty() {
+            return Err(Error::new(
+                Code::Archive,
+                Errno::INVAL,
+                "a hard link to the root",
+            ));
+        }
+        if path == target {
+            return Err(Error::new(
+                Code::Archive,
+                Errno::INVAL,
+                "a hard link to itself",
+            ));
+        }
+        let (to_parent, to_name) = crate::archive::path::split(target);
+        let missing = || {
+            Error::sys(Errno::NOENT, "link")
+                .context(format!("hard link to {}", target.escape_ascii()))
+        };
+        let from = self.walk(to_parent, Make::IfBelow)?.ok_or_else(missing)?;
+        let from_dir = self.at(from).fd.clone();
+        let from_real = self.real(from, to_name);
+        match fs::stat_at(&from_dir, to_name) {
+            Ok(meta) if meta.is_whiteout() => return Err(missing()),
+            Ok(meta) if meta.kind == Kind::Directory => return Err(to_directory()),
+            Ok(meta) => return self.link_here(path, &from_dir, to_name, &meta),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).call("statx"),
+        }
+        let found = self.lookup_below(from, to_name)?.ok_or_else(missing)?;
+        if found.meta.kind == Kind::Directory {
+            return Err(to_directory());
+        }
+        let real_dir = self.at(from).path.clone();
+        let mut below = self.below_of(&real_dir)?.ok_or_else(missing)?;
+        let lower = self.stack.provider(&mut below, &found)?;
+        let lower = fs::open_dir_trusted(lower, b".").call("open")?;
+        if self.links == LowerLinks::Share && self.may_share(&lower, to_name, &found)? {
+            match self.link_here(path, &lower, to_name, &found.meta) {
+                Err(error) if matches!(error.errno(), Errno::MLINK | Errno::PERM) => {}
+                other => {
+                    self.borrowed.insert(found.meta.ino);
+                    return other;
+                }
+            }
+        }
+        let own = self.at(from).own;
+        let made = self.inodes.any(
+            lower.as_fd(),
+            to_name,
+            &found.meta,
+            from_dir.as_fd(),
+            own,
+            watch,
+        )?;
+        if !made {
+            return Err(missing());
+        }
+        let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
+        self.borrowed.insert(copy.ino);
+        self.implied.insert(from_real);
+        self.link_here(path, &from_dir, to_name, &copy)
+    }
+
+    /// Links `path` to an inode that exists.
+    fn link_here(
+        &mut self,
+        path: &[u8],
+        from: &OwnedFd,
+        name: &[u8],
+        inode: &Meta,
+    ) -> Result<Made> {
+        let (place, new) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
+        loop {
+            match fs::link(from, name, &dir, new) {
+                Ok(()) => return Ok(self.made(place, new)),
+                Err(Errno::EXIST) => {
+                    let there = fs::stat_at(&dir, new).call("statx")?;
+                    if there.same_inode(inode) {
+                        return Ok(self.made(place, new));
+                    }
+                    self.clear(place, new)?;
+                }
+                Err(errno) => return Err(errno).call("link"),
+            }
+        }
+    }
+
+    /// An inode with overlayfs's marks on it must not be seen as plain content.
+    fn may_share(&self, lower: &OwnedFd, name: &[u8], found: &Found) -> Result<bool> {
+        if !self
+            .stack
+            .trees()
+            .get(found.tree)
+            .is_some_and(|tree| tree.marked)
+        {
+            return Ok(true);
+        }
+        let pairs = Inode::Named(lower.as_fd(), name)
+            .xattrs()
+            .call("llistxattr")?;
+        Ok(!pairs.iter().any(|(name, _)| xattr::is_overlay(name)))
+    }
+}
+
+fn to_directory() -> Error {
+    Error::new(Code::Archive, Errno::PERM, "a hard link to a directory")
+}

@@ -1,0 +1,358 @@
+//! From a path of the tar to an open directory of the upper.
+
+use super::{CACHE, Place, Upper, implied_attributes, seal};
+use crate::error::{Errno, Error, Result, SysResult};
+use crate::layer::view::{Dir, Found, is_opaque, join};
+use crate::sys::fs::Kind;
+use crate::sys::xattr::{self, Pairs};
+use crate::sys::{OwnedFd, fs};
+use crate::tree::attrs::{self, Attributes, Inode};
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// As many symbolic links as the kernel follows in one path.
+const MAX_LINKS: usize = 40;
+
+/// The root, which is no part of the cache.
+const ROOT: usize = usize::MAX;
+
+/// What to do about a directory that the upper does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// Make it, with the attributes it has below, or with those of an implied one.
+    Always,
+    /// Make it only when it exists below.
+    IfBelow,
+}
+
+/// One step of a walk.
+enum Step {
+    Into(OwnedFd),
+    Link(Vec<u8>),
+    Nowhere,
+}
+
+impl Upper {
+    /// The place of a directory that must be there.
+    pub(super) fn need(&mut self, path: &[u8]) -> Result<usize> {
+        match self.walk(path, Make::Always)? {
+            Some(place) => Ok(place),
+            None => Err(Error::sys(Errno::NOENT, "open")),
+        }
+    }
+
+    /// An open directory by what [`Upper::walk`] gave.
+    pub(super) fn at(&self, place: usize) -> &Place {
+        self.cache.get(place).unwrap_or(&self.root)
+    }
+
+    pub(super) fn at_mut(&mut self, place: usize) -> &mut Place {
+        self.cache.get_mut(place).unwrap_or(&mut self.root)
+    }
+
+    /// The real path of `name` in a place.
+    pub(super) fn real(&self, place: usize, name: &[u8]) -> Vec<u8> {
+        join(&self.at(place).path, name)
+    }
+
+    /// Opens the directory `path` of the tar; `None` when it is not there and `make` says so.
+    pub(super) fn walk(&mut self, path: &[u8], make: Make) -> Result<Option<usize>> {
+        if path.is_empty() {
+            return Ok(Some(ROOT));
+        }
+        if let Some(at) = self.cache.iter().rposition(|place| place.key == path) {
+            // The most recent is last.
+            let place = self.cache.remove(at);
+            self.cache.push(place);
+            return Ok(Some(self.cache.len() - 1));
+        }
+        let (mut here, mut real, rest) = self.nearest(path);
+        let mut todo: VecDeque<Vec<u8>> = rest.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
+        let mut links = 0;
+        while let Some(name) = todo.pop_front() {
+            if name.is_empty() || name == b"." {
+                continue;
+            }
+            if name == b".." {
+                // Only a link's target says so; above the root is the root.
+                real.truncate(real.iter().rposition(|&b| b == b'/').unwrap_or(0));
+                here = self.open_real(&real)?;
+                continue;
+            }
+            match self
+                .step(&here, &real, &name, make)
+                .map_err(|e| e.at(join(&real, &name)))?
+            {
+                Step::Into(fd) => {
+                    here = Arc::new(fd);
+                    real = join(&real, &name);
+                }
+                Step::Nowhere => return Ok(None),
+                Step::Link(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Error::sys(Errno::LOOP, "open").at(path));
+                    }
+                    if target.starts_with(b"/") {
+                        real.clear();
+                        here = self.root.fd.clone();
+                    }
+                    for part in target.split(|&b| b == b'/').rev() {
+                        todo.push_front(part.to_vec());
+                    }
+                }
+            }
+        }
+        if real.is_empty() {
+            return Ok(Some(ROOT));
+        }
+        if let Some(at) = self.cache.iter().position(|place| place.path == real) {
+            // Known by another name; one descriptor keeps the times.
+            let mut place = self.cache.remove(at);
+            place.key = path.to_vec();
+            self.aliases |= place.key != place.path;
+            self.cache.push(place);
+            return Ok(Some(self.cache.len() - 1));
+        }
+        self.open_place(path.to_vec(), real, here)?;
+        Ok(Some(self.cache.len() - 1))
+    }
+
+    /// The longest cached beginning of `path`, where it is, and what is left.
+    fn nearest<'p>(&self, path: &'p [u8]) -> (Arc<OwnedFd>, Vec<u8>, &'p [u8]) {
+        let mut best: Option<&Place> = None;
+        for place in &self.cache {
+            let len = place.key.len();
+            let longer = best.is_none_or(|b| len > b.key.len());
+            if longer && path.get(len) == Some(&b'/') && path.starts_with(&place.key) {
+                best = Some(place);
+            }
+        }
+        match best {
+            Some(place) => (
+                place.fd.clone(),
+                place.path.clone(),
+                &path[place.key.len() + 1..],
+            ),
+            None => (self.root.fd.clone(), Vec::new(), path),
+        }
+    }
+
+    fn open_real(&self, real: &[u8]) -> Result<Arc<OwnedFd>> {
+        if real.is_empty() {
+            return Ok(self.root.fd.clone());
+        }
+        fs::open_dir_deep(&self.root.fd, real)
+            .call_at("open", real)
+            .map(Arc::new)
+    }
+
+    fn step(&mut self, here: &OwnedFd, real: &[u8], name: &[u8], make: Make) -> Result<Step> {
+        match fs::open_dir(here, name) {
+            Ok(fd) => return Ok(Step::Into(fd)),
+            Err(Errno::NOENT) => {}
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let there = fs::stat_at(here, name).call("statx")?;
+                if there.kind == Kind::Symlink {
+                    return fs::read_link(here, name).call("readlink").map(Step::Link);
+                }
+                if !there.is_whiteout() {
+                    return Err(Error::sys(Errno::NOTDIR, "open"));
+                }
+                if make == Make::IfBelow {
+                    return Ok(Step::Nowhere);
+                }
+                self.replace_by_directory(here, name, &there)?;
+                return self.implied(here, real, name, None).map(Step::Into);
+            }
+            Err(errno) => return Err(errno).call("open"),
+        }
+        let mut below = self.below_of(real)?;
+        let found = match &mut below {
+            Some(dir) => self.stack.lookup(dir, name)?,
+            None => None,
+        };
+        match (found, &mut below) {
+            (Some(found), Some(dir)) => match found.meta.kind {
+                Kind::Directory => {
+                    fs::mkdir(here, name, 0o700).call("mkdir")?;
+                    self.implied(here, real, name, Some(found)).map(Step::Into)
+                }
+                Kind::Symlink => {
+                    let dir = self.stack.provider(dir, &found)?;
+                    fs::read_link(dir, name).call("readlink").map(Step::Link)
+                }
+                _ => Err(Error::sys(Errno::NOTDIR, "open")),
+            },
+            _ if make == Make::IfBelow => Ok(Step::Nowhere),
+            _ => {
+                fs::mkdir(here, name, 0o700).call("mkdir")?;
+                self.implied(here, real, name, None).map(Step::Into)
+            }
+        }
+    }
+
+    /// Gives a directory that the tar does not name the attributes it has below, or the default.
+    fn implied(
+        &mut self,
+        here: &OwnedFd,
+        real: &[u8],
+        name: &[u8],
+        below: Option<Found>,
+    ) -> Result<OwnedFd> {
+        let fd = fs::open_dir(here, name).call("open")?;
+        attrs::disinherit(&fd).call("fremovexattr")?;
+        let (attributes, pairs) = match below {
+            Some(mut found) => {
+                let pairs = match &mut found.dir {
+                    Some(dir) => {
+                        let below = dir.nearest(&self.stack)?;
+                        self.inodes.xattrs(Inode::Open(below))?
+                    }
+                    None => Pairs::new(),
+                };
+                (Attributes::from(&found.meta), pairs)
+            }
+            None => (implied_attributes(), Pairs::new()),
+        };
+        self.inodes
+            .setter
+            .put(Inode::Open(fd.as_fd()), &attributes, &pairs, false)?;
+        fs::set_times(&fd, attributes.atime, attributes.mtime).call("utimensat")?;
+        self.implied.insert(join(real, name));
+        Ok(fd)
+    }
+
+    /// What the parent's stack has at the upper's directory `real`; none when something in the
+    /// upper hides it.
+    pub(super) fn below_of(&mut self, real: &[u8]) -> Result<Option<Dir>> {
+        if self.root_opaque {
+            return Ok(None);
+        }
+        let Some(mut dir) = self.stack.root()?.and_then(|found| found.dir) else {
+            return Ok(None);
+        };
+        if real.is_empty() {
+            return Ok(Some(dir));
+        }
+        let mut here: Option<OwnedFd> = None;
+        for name in real.split(|&b| b == b'/') {
+            let fd = match &here {
+                Some(fd) => fs::open_dir(fd, name),
+                None => fs::open_dir(&self.root.fd, name),
+            };
+            let fd = fd.call_at("open", real)?;
+            if is_opaque(fd.as_fd(), self.stack.marks()).call_at("getxattr", real)? {
+                return Ok(None);
+            }
+            here = Some(fd);
+            match self
+                .stack
+                .lookup(&mut dir, name)?
+                .and_then(|found| found.dir)
+            {
+                Some(next) => dir = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(dir))
+    }
+
+    /// What the parent's stack has of `name` in a place.
+    pub(super) fn lookup_below(&mut self, place: usize, name: &[u8]) -> Result<Option<Found>> {
+        if self.at(place).below.is_none() {
+            let path = self.at(place).path.clone();
+            let below = self.below_of(&path)?;
+            self.at_mut(place).below = Some(below);
+        }
+        let place = match self.cache.get_mut(place) {
+            Some(place) => place,
+            None => &mut self.root,
+        };
+        match &mut place.below {
+            Some(Some(dir)) => {
+                let found = self.stack.lookup(dir, name);
+                // One directory may lie in hundreds of layers.
+                dir.release();
+                found
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts a directory that was there already into the cache.
+    fn open_place(&mut self, key: Vec<u8>, path: Vec<u8>, fd: Arc<OwnedFd>) -> Result<()> {
+        let meta = fs::stat(&fd).call_at("statx", &path)?;
+        let acl = xattr::get(&fd, attrs::DEFAULT_ACL)
+            .call_at("fgetxattr", &path)?
+            .is_some();
+        self.remember(Place {
+            key,
+            path,
+            fd,
+            own: self.inodes.setter.makes_own(&meta),
+            acl,
+            atime: meta.atime,
+            mtime: meta.mtime,
+            below: None,
+        })
+    }
+
+    /// Puts an open directory into the cache, as the most recent.
+    pub(super) fn remember(&mut self, place: Place) -> Result<()> {
+        self.aliases |= place.key != place.path;
+        if self.cache.len() >= CACHE {
+            let oldest = self.cache.remove(0);
+            seal(&oldest)?;
+        }
+        self.cache.push(place);
+        Ok(())
+    }
+
+    /// Empties the cache, putting times back.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        for place in self.cache.drain(..) {
+            seal(&place)?;
+        }
+        self.root.below = None;
+        self.aliases = false;
+        Ok(())
+    }
+
+    /// Something is made at `path`: what was reached through a link of that name no longer is.
+    pub(super) fn taken(&mut self, path: &[u8]) -> Result<()> {
+        let through = |key: &[u8]| {
+            key == path || (key.starts_with(path) && key.get(path.len()) == Some(&b'/'))
+        };
+        if self.aliases
+            && self
+                .cache
+                .iter()
+                .any(|p| p.key != p.path && through(&p.key))
+        {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Drops one directory from the cache, without its times.
+    pub(super) fn forget(&mut self, real: &[u8]) -> Result<()> {
+        self.cache.retain(|place| place.path != real);
+        Ok(())
+    }
+
+    /// Drops a directory that is to go, and all below it, from the cache and the books.
+    pub(super) fn forget_below(&mut self, real: &[u8]) -> Result<()> {
+        let gone = |path: &[u8]| {
+            path == real || (path.starts_with(real) && path.get(real.len()) == Some(&b'/'))
+        };
+        self.cache.retain(|place| !gone(&place.path));
+        self.implied.retain(|path| !gone(path));
+        if self.aliases {
+            // A name that led through a link may have led through what goes.
+            self.flush()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! A stack of trees read as one, by the rules of overlayfs: the nearest tree that has a name
+//! decides what it is, directories are merged until one is opaque or something else is in the
+//! way, a whiteout hides.
+//!
+//! Nothing is mounted, so this works without privilege and for chains that are nowhere mounted.
+//! A tree is a path below one open directory (`layer/`), opened when it is needed: a stack of 500
+//! holds no descriptors.
+
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr::{self, Marks};
+use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// One tree of a stack.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    base: Arc<OwnedFd>,
+    prefix: Vec<u8>,
+    /// Whether character devices 0:0 and the opaque attribute mean what overlayfs says.
+    pub marked: bool,
+}
+
+impl Tree {
+    /// The tree at `prefix` below `base`.
+    pub fn new(base: Arc<OwnedFd>, prefix: Vec<u8>, marked: bool) -> Self {
+        Tree {
+            base,
+            prefix,
+            marked,
+        }
+    }
+
+    /// Opens the directory `path` of the tree.
+    pub fn open(&self, path: &[u8]) -> SysCall<OwnedFd> {
+        if path.is_empty() {
+            return fs::open_dir_deep(&self.base, &self.prefix);
+        }
+        let mut full = Vec::with_capacity(self.prefix.len() + 1 + path.len());
+        full.extend_from_slice(&self.prefix);
+        full.push(b'/');
+        full.extend_from_slice(path);
+        fs::open_dir_deep(&self.base, &full)
+    }
+
+    /// The path of the tree below its base, for messages.
+    pub fn name(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    fn same(&self, other: &Tree) -> bool {
+        self.prefix == other.prefix && Arc::ptr_eq(&self.base, &other.base)
+    }
+}
+
+/// A stack of trees, nearest first.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    trees: Vec<Tree>,
+    marks: Marks,
+}
+
+/// One tree's part of a merged directory.
+#[derive(Debug)]
+struct Part {
+    tree: usize,
+    fd: Option<OwnedFd>,
+}
+
+/// A directory of a stack: the trees that have it, nearest first.
+#[derive(Debug)]
+pub struct Dir {
+    path: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+/// A name found in a merged directory.
+#[derive(Debug)]
+pub struct Found {
+    /// Its attributes.
+    pub meta: Meta,
+    /// The tree that provides it.
+    pub tree: usize,
+    /// When it is a directory: its merged contents.
+    pub dir: Option<Dir>,
+}
+
+impl Stack {
+    /// A stack of these trees, nearest first; none is a tree with nothing in it.
+    pub fn new(trees: Vec<Tree>, marks: Marks) -> Self {
+        Stack { trees, marks }
+    }
+
+    /// The trees, nearest first.
+    pub fn trees(&self) -> &[Tree] {
+        &self.trees
+    }
+
+    /// How overlayfs's marks are spelled here.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// The merged root; `None` for an empty stack.
+    pub fn root(&self) -> Result<Option<Found>> {
+        let Some(nearest) = self.trees.first() else {
+            return Ok(None);
+        };
+        let fd = nearest.open(b"").call_at("open", nearest.name())?;
+        let meta = fs::stat(&fd).call_at("statx", nearest.name())?;
+        let mut parts: Vec<Part> = (0..self.trees.len())
+            .map(|tree| Part { tree, fd: None })
+            .collect();
+        parts[0].fd = Some(fd);
+        Ok(Some(Found {
+            meta,
+            tree: 0,
+            dir: Some(Dir {
+                path: Vec::new(),
+                parts,
+            }),
+        }))
+    }
+
+    /// Looks `name` up in `dir`.
+    pub fn lookup(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
+        self.look(dir, name).map_err(|error| error.below(&dir.path))
+    }
+
+    fn look(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
+        let mut found: Option<Found> = None;
+        for at in 0..dir.parts.len() {
+            let tree = dir.parts[at].tree;
+            let last = at + 1 == dir.parts.len();
+            let fd = dir.open_part(self, at)?;
+            let meta = match fs::stat_at(fd, name) {
+                Ok(meta) => meta,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno).call_at("statx", name),
+            };
+            if self.trees[tree].marked && meta.is_whiteout() {
+                break;
+            }
+            if meta.kind != Kind::Directory {
+                if found.is_none() {
+                    found = Some(Found {
+                        meta,
+                        tree,
+                        dir: None,
+                    });
+                }
+                break;
+            }
+            let (child, opaque) = if last || !self.trees[tree].marked {
+                (None, false)
+            } else {
+                let child = fs::open_dir(fd, name).call_at("open", name)?;
+                let opaque = is_opaque(child.as_fd(), self.marks).call_at("getxattr", name)?;
+                (Some(child), opaque)
+            };
+            let part = Part { tree, fd: child };
+            match found.as_mut().and_then(|f| f.dir.as_mut()) {
+                Some(dir) => dir.parts.push(part),
+                None => {
+                    let path = join(&dir.path, name);
+                    let dir = Dir {
+                        path,
+                        parts: vec![part],
+                    };
+                    found = Some(Found {
+                        meta,
+                        tree,
+                        dir: Some(dir),
+                    });
+                }
+            }
+            if opaque {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The directory that provides `name` as `found`, for reading it.
+    pub fn provider<'a>(&self, dir: &'a mut Dir, found: &Found) -> Result<BorrowedFd<'a>> {
+        match dir.parts.iter().position(|part| part.tree == found.tree) {
+            Some(at) => dir.open_part(self, at),
+            None => Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no such part")),
+        }
+    }
+
+    /// The merged names of `dir`, sorted; whiteouts hide, and are not told.
+    pub fn names(&self, dir: &mut Dir, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
+        let mut names = self.own_names(dir, dir.parts.len(), buf)?;
+        let mut kept = Vec::with_capacity(names.len());
+        for name in names.drain(..) {
+            if self.lookup(dir, &name)?.is_some() {
+                kept.push(name);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The names that the nearest `count` trees of `dir` list, whiteouts too; sorted, once each.
+    pub fn own_names(&self, dir: &mut Dir, count: usize, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for at in 0..count {
+            let tree = dir.parts[at].tree;
+            // A descriptor of its own: the position in the directory is shared otherwise.
+            let fd = self.trees[tree].open(&dir.path);
+            let fd = fd.call_at("open", join(self.trees[tree].name(), &dir.path))?;
+            buf.for_each(&fd, |name, _| {
+                names.push(name.to_vec());
+                Ok::<_, Errno>(())
+            })
+            .call_at("getdents64", join(self.trees[tree].name(), &dir.path))?;
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+impl Dir {
+    /// The path of the directory in its stack; `""` is the root.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// How many trees have it.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The trees that have it, nearest first.
+    pub fn trees(&self) -> impl Iterator<Item = usize> + '_ {
+        self.parts.iter().map(|part| part.tree)
+    }
+
+    /// Closes its descriptors; they are opened again when needed.
+    pub fn release(&mut self) {
+        for part in &mut self.parts {
+            part.fd = None;
+        }
+    }
+
+    /// Opens the nearest tree's directory.
+    pub fn nearest(&mut self, stack: &Stack) -> Result<BorrowedFd<'_>> {
+        self.open_part(stack, 0)
+    }
+
+    /// Opens the part at `at`, as [`Dir::trees`] counts.
+    pub fn open_part(&mut self, stack: &Stack, at: usize) -> Result<BorrowedFd<'_>> {
+        let part = &mut self.parts[at];
+        if part.fd.is_none() {
+            let tree = &stack.trees[part.tree];
+            let fd = tree
+                .open(&self.path)
+                .call_at("open", join(tree.name(), &self.path))?;
+            part.fd = Some(fd);
+        }
+        match &part.fd {
+            Some(fd) => Ok(fd.as_fd()),
+            None => Err(Error::new(
+                Code::Bug,
+                Errno::NOTRECOVERABLE,
+                "no descriptor",
+            )),
+        }
+    }
+}
+
+/// How many trees two directories of one path have in common at the far end: below them the two
+/// are equal.
+pub fn common(a: (&Stack, &Dir), b: (&Stack, &Dir)) -> usize {
+    let trees = |(stack, dir): (&Stack, &Dir)| -> Vec<Tree> {
+        dir.parts
+            .iter()
+            .rev()
+            .map(|part| stack.trees[part.tree].clone())
+            .collect()
+    };
+    if a.1.path != b.1.path {
+        return 0;
+    }
+    trees(a)
+        .iter()
+        .zip(&trees(b))
+        .take_while(|(x, y)| x.same(y))
+        .count()
+}
+
+/// Whether an open directory hides what lower layers have in it.
+pub fn is_opaque(dir: BorrowedFd<'_>, marks: Marks) -> SysCall<bool> {
+    Ok(xattr::get(dir, marks.opaque())?.is_some_and(|value| value == b"y"))
+}
+
+/// `a/b`, or the one of them that is not empty.
+pub fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b.to_vec(),
+        (_, true) => a.to_vec(),
+        _ => [a, b].join(&b'/'),
+    }
+}

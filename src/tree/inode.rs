@@ -1,0 +1,116 @@
+//! Copying one inode that is no directory, with all that it carries.
+
+use super::attrs::{Attributes, Inode, Setter};
+use super::data::{DataCopier, Method};
+use crate::error::{Errno, Error, Result, SysResult};
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr::{self, Pairs};
+use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::watch::Watch;
+use std::os::fd::AsFd;
+
+/// How inodes are copied during one call.
+pub struct InodeCopier {
+    /// Puts the attributes on.
+    pub setter: Setter,
+    /// Copies contents.
+    pub data: DataCopier,
+    /// Leave out overlayfs's own extended attributes.
+    pub no_overlay_xattrs: bool,
+}
+
+impl InodeCopier {
+    /// Copies the regular file `from`, whose attributes are `meta`, to the new name `name`.
+    pub fn file(
+        &mut self,
+        from: &OwnedFd,
+        meta: &Meta,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        own: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Method> {
+        let to = fs::create_file(dir, name, 0o600).call("create")?;
+        let method = self
+            .data
+            .copy(from.as_fd(), to.as_fd(), meta.size, meta.blocks, |bytes| {
+                watch.bytes(bytes).map_err(Stop::Said)
+            });
+        let method = match method {
+            Ok(method) => method,
+            Err(Stop::Said(error)) => return Err(error),
+            Err(Stop::Call(errno)) => return Err(errno).call("copy"),
+        };
+        let xattrs = self.xattrs(Inode::Open(from.as_fd()))?;
+        let inode = Inode::Open(to.as_fd());
+        self.setter
+            .put(inode, &Attributes::from(meta), &xattrs, own)?;
+        inode.set_times(meta.atime, meta.mtime).call("utimensat")?;
+        Ok(method)
+    }
+
+    /// Copies a symbolic link, device, FIFO or socket; false when the caller may not make it.
+    pub fn special(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        meta: &Meta,
+        dir: BorrowedFd<'_>,
+        own: bool,
+    ) -> Result<bool> {
+        if meta.kind == Kind::Symlink {
+            let target = fs::read_link(from, name).call("readlink")?;
+            fs::symlink(&target, dir, name).call("symlink")?;
+        } else if !self.setter.make_node(dir, name, meta.kind, meta.rdev)? {
+            return Ok(false);
+        }
+        let xattrs = self.xattrs(Inode::Named(from, name))?;
+        let inode = Inode::Named(dir, name);
+        self.setter
+            .put(inode, &Attributes::from(meta), &xattrs, own)?;
+        inode.set_times(meta.atime, meta.mtime).call("utimensat")?;
+        Ok(true)
+    }
+
+    /// Copies `name` of `from`, whatever it is but a directory, to the same name in `dir`.
+    pub fn any(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &[u8],
+        meta: &Meta,
+        dir: BorrowedFd<'_>,
+        own: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<bool> {
+        if meta.kind != Kind::File {
+            return self.special(from, name, meta, dir, own);
+        }
+        let file = fs::open_file(from, name).call("open")?;
+        let meta = fs::stat(&file).call("statx")?;
+        if meta.kind != Kind::File {
+            return Err(Error::sys(Errno::STALE, "open").context("it changed while it was copied"));
+        }
+        self.file(&file, &meta, dir, name, own, watch).map(|_| true)
+    }
+
+    /// The extended attributes that the copy of `inode` is to have.
+    pub fn xattrs(&self, inode: Inode<'_>) -> Result<Pairs> {
+        let mut pairs = inode.xattrs().call("listxattr")?;
+        if self.no_overlay_xattrs {
+            pairs.retain(|(name, _)| !xattr::is_overlay(name));
+        }
+        Ok(pairs)
+    }
+}
+
+/// Why a data copy stopped.
+enum Stop {
+    Call(Errno),
+    Said(Error),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Stop::Call(errno)
+    }
+}
