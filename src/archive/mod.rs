@@ -1,1 +1,105 @@
-//! x
+//! Layer archives as bytes: decompression, digests, the tar format, the names of whiteouts.
+//!
+//! Nothing here opens a path or knows a file system. Bytes come from a [`Source`] and go to a
+//! [`Sink`]; what an entry means for a tree is decided above.
+//!
+//! The way of a layer inwards: a [`Source`] of blob bytes, a [`Decoder`] (codec, digests, byte
+//! limit), a [`Reader`] (entries and their data). `Decoder` is itself a `Source`, so that
+//! `Reader::new(&mut decoder, limits)` leaves the decoder to the caller, who ends with
+//! [`Decoder::finish`]: only then is the whole blob read, checked and hashed. The way outwards is
+//! a [`Writer`] on a [`Sink`].
+//!
+//! # Errors
+//!
+//! | errno | code | meaning |
+//! |---|---|---|
+//! | EBADMSG | `Truncated` | the bytes end before the archive does |
+//! | EBADMSG | `Archive` | the bytes are not a well-formed archive or compressed stream |
+//! | EINVAL | `Archive` | well-formed, but it says what no tree may hold: `..` in a name, owner 2^32, an impossible whiteout or device number |
+//! | ENAMETOOLONG | `Archive` | a component of a name is longer than Linux allows |
+//! | EOPNOTSUPP | `Archive` | an entry type or sparse format that is not handled |
+//! | EOPNOTSUPP | `Unsupported` | a compression that is not handled |
+//! | EFBIG | `Limit` | one of [`Limits`], or the byte limit or window of [`DecoderOptions`] |
+//!
+//! An error of a `Source` or `Sink` passes through as it is. The error's path is the entry's name,
+//! its message begins with the place in the uncompressed archive.
+
+mod buffer;
+mod codec;
+mod digest;
+mod header;
+pub mod path;
+mod pax;
+mod reader;
+mod sparse;
+#[cfg(test)]
+mod tests;
+pub mod whiteout;
+mod writer;
+
+pub use codec::{Compression, Decoder, DecoderOptions, Summary};
+pub use digest::{Digest, Sha256};
+pub use reader::{Chunk, Entry, Kind, Limits, Reader, Time};
+pub use sparse::Region;
+pub use writer::{Header, Writer};
+
+use crate::error::{Code, Errno, Error, Result};
+
+/// Where bytes come from.
+pub trait Source {
+    /// Reads some bytes to the start of `buf` and returns how many; 0 is the end.
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize>;
+}
+
+/// Where bytes go.
+pub trait Sink {
+    /// Takes all of `buf`.
+    fn write_all(&mut self, buf: &[u8]) -> Result<()>;
+}
+
+impl<T: Source + ?Sized> Source for &mut T {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        (**self).read(buf)
+    }
+}
+
+impl<T: Sink + ?Sized> Sink for &mut T {
+    fn write_all(&mut self, buf: &[u8]) -> Result<()> {
+        (**self).write_all(buf)
+    }
+}
+
+impl Source for &[u8] {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let n = self.len().min(buf.len());
+        let (head, tail) = self.split_at(n);
+        if let Some(room) = buf.get_mut(..n) {
+            room.copy_from_slice(head);
+        }
+        *self = tail;
+        Ok(n)
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn write_all(&mut self, buf: &[u8]) -> Result<()> {
+        self.extend_from_slice(buf);
+        Ok(())
+    }
+}
+
+fn malformed(message: impl Into<String>) -> Error {
+    Error::new(Code::Archive, Errno::BADMSG, message)
+}
+
+fn truncated(message: impl Into<String>) -> Error {
+    Error::new(Code::Truncated, Errno::BADMSG, message)
+}
+
+fn forbidden(message: impl Into<String>) -> Error {
+    Error::new(Code::Archive, Errno::INVAL, message)
+}
+
+fn over_limit(message: impl Into<String>) -> Error {
+    Error::new(Code::Limit, Errno::FBIG, message)
+}

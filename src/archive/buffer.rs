@@ -1,0 +1,104 @@
+//! A window over a [`Source`]: bytes that have arrived and are not consumed yet.
+//!
+//! The buffer has a fixed size, so memory never follows what an input claims.
+
+use super::Source;
+use crate::error::{Code, Errno, Error, Result};
+
+pub(super) struct Buffer<S> {
+    source: S,
+    data: Box<[u8]>,
+    start: usize,
+    end: usize,
+    ended: bool,
+    taken: u64,
+}
+
+impl<S: Source> Buffer<S> {
+    pub(super) fn new(source: S, capacity: usize) -> Self {
+        Buffer {
+            source,
+            data: vec![0; capacity].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            ended: false,
+            taken: 0,
+        }
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        self.data.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many bytes were consumed so far.
+    pub(super) fn offset(&self) -> u64 {
+        self.taken
+    }
+
+    pub(super) fn source(&self) -> &S {
+        &self.source
+    }
+
+    pub(super) fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    pub(super) fn into_source(self) -> S {
+        self.source
+    }
+
+    /// Consumes `n` bytes (at most what is there) and shows them.
+    pub(super) fn take(&mut self, n: usize) -> &[u8] {
+        let from = self.start;
+        self.start = self.end.min(from + n);
+        self.taken += (self.start - from) as u64;
+        self.data.get(from..self.start).unwrap_or_default()
+    }
+
+    /// Reads until `want` bytes (at most the capacity) are there or the source ends, and returns
+    /// how many there are.
+    pub(super) fn fill_to(&mut self, want: usize) -> Result<usize> {
+        while self.end - self.start < want && !self.ended {
+            if self.start == self.end {
+                self.start = 0;
+                self.end = 0;
+            } else if self.start + want > self.data.len() {
+                self.data.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            let room = self.data.get_mut(self.end..).unwrap_or_default();
+            if room.is_empty() {
+                break;
+            }
+            let n = checked_read(&mut self.source, room)?;
+            self.ended = n == 0;
+            self.end += n;
+        }
+        Ok(self.end - self.start)
+    }
+
+    /// Reads past the (empty) window, straight to `out`.
+    pub(super) fn read_through(&mut self, out: &mut [u8]) -> Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
+        let n = checked_read(&mut self.source, out)?;
+        self.ended = n == 0;
+        self.taken += n as u64;
+        Ok(n)
+    }
+}
+
+/// A source written by someone else may lie about its count.
+fn checked_read<S: Source>(source: &mut S, room: &mut [u8]) -> Result<usize> {
+    let n = source.read(room)?;
+    if n > room.len() {
+        return Err(Error::new(
+            Code::Invalid,
+            Errno::INVAL,
+            "the source says that it read more than it was given room for",
+        ));
+    }
+    Ok(n)
+}

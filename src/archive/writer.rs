@@ -1,0 +1,411 @@
+//! Writes a tar in one canonical form: the same entries give the same bytes.
+//!
+//! An entry is one ustar header when that can say everything. What it cannot say goes to one PAX
+//! header before it, in this form:
+//!
+//! * A name or link target of more than 100 bytes is a `path` or `linkpath` record; the header
+//!   holds its first 100 bytes. The ustar prefix is not used. Names that need no record stand in
+//!   the header as they are, whatever their bytes; a record that is not UTF-8 brings
+//!   `hdrcharset=BINARY` with it.
+//! * An owner above 2097151, a size of 8 GiB and more, an mtime with a fraction, before 1970 or
+//!   after 2242 are records; the header's field is 0, or the whole seconds where they fit.
+//! * Extended attributes are `SCHILY.xattr.NAME`; a name with `=` in it cannot be said that way and
+//!   is `LIBARCHIVE.xattr.` with the name percent-encoded and the value in base64.
+//! * Records are sorted by key. There are no names of owners, and no times but mtime.
+//!
+//! A directory's name ends in `/`; the root is `./`. Sparse files are GNU's version 1.0. The archive
+//! ends with two zero blocks and is not padded further.
+
+use std::collections::BTreeMap;
+
+use super::header::{self, BLOCK, field};
+use super::pax;
+use super::reader::{Entry, Kind, Limits, MAX_MAJOR, MAX_MINOR, Time};
+use super::sparse::Region;
+use super::{Sink, over_limit};
+use crate::error::{Error, Result};
+
+/// What is written of an entry: the same that is read. `sparse` is not looked at, the call decides.
+pub type Header = Entry;
+
+/// The largest number of 11 octal digits, and of 7.
+pub(super) const MAX_OCTAL_12: u64 = 0o77_777_777_777;
+const MAX_OCTAL_8: u64 = 0o7_777_777;
+
+const PAX_NAME: &[u8] = b"././@PaxHeader";
+const SPARSE_DIR: &[u8] = b"GNUSparseFile.0/";
+
+/// Writes entries to a [`Sink`]. See the module's text.
+pub struct Writer<W> {
+    sink: W,
+    /// Of the current entry's data.
+    left: u64,
+    padding: usize,
+    /// Name of the current entry, for errors.
+    name: Vec<u8>,
+    written: u64,
+}
+
+impl<W: Sink> Writer<W> {
+    /// Nothing is written yet.
+    pub fn new(sink: W) -> Self {
+        Writer {
+            sink,
+            left: 0,
+            padding: 0,
+            name: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Ends the entry before and writes a header. `header.size` bytes of data must follow, which
+    /// is 0 for all but regular files.
+    pub fn begin(&mut self, header: &Header) -> Result<()> {
+        self.end()?;
+        let head = check(header).and_then(|()| head(header, None));
+        self.open(
+            &head.map_err(|error| error.at(&header.path))?,
+            header,
+            header.size,
+        )
+    }
+
+    /// As `begin`, for a regular file of which only `regions` are written. They go upwards and do
+    /// not touch nor overlap; their bytes, one region after the other, must follow.
+    pub fn begin_sparse(&mut self, header: &Header, regions: &[Region]) -> Result<()> {
+        self.end()?;
+        let head = check(header)
+            .and_then(|()| check_regions(header, regions))
+            .and_then(|()| head(header, Some(regions)));
+        let stored = regions.iter().map(|region| region.len).sum();
+        self.open(
+            &head.map_err(|error| error.at(&header.path))?,
+            header,
+            stored,
+        )
+    }
+
+    /// Writes data of the current entry. More than its header says is EINVAL.
+    pub fn data(&mut self, data: &[u8]) -> Result<()> {
+        self.left = self
+            .left
+            .checked_sub(data.len() as u64)
+            .ok_or_else(|| Error::invalid("more data than the header says").at(&self.name))?;
+        self.put(data)
+    }
+
+    /// Ends the current entry. Less data than its header says is EINVAL.
+    pub fn end(&mut self) -> Result<()> {
+        if self.left > 0 {
+            let message = format!("{} bytes fewer than the header says", self.left);
+            return Err(Error::invalid(message).at(&self.name));
+        }
+        let padding = std::mem::take(&mut self.padding);
+        self.put([0; BLOCK].get(..padding).unwrap_or_default())
+    }
+
+    /// Ends the archive and gives the sink back.
+    pub fn finish(mut self) -> Result<W> {
+        self.end()?;
+        self.put(&[0; 2 * BLOCK])?;
+        Ok(self.sink)
+    }
+
+    /// How many bytes were written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn open(&mut self, head: &[u8], header: &Header, stored: u64) -> Result<()> {
+        self.put(head)?;
+        self.name.clone_from(&header.path);
+        self.left = stored;
+        self.padding = header::padding(stored) as usize;
+        Ok(())
+    }
+
+    fn put(&mut self, data: &[u8]) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.sink.write_all(data)?;
+        self.written += data.len() as u64;
+        Ok(())
+    }
+}
+
+fn check(header: &Header) -> Result<()> {
+    let bad = |message: &str| Err(Error::invalid(message));
+    if header.path.contains(&0) || header.link.contains(&0) {
+        return bad("a name holds a NUL byte");
+    }
+    if header.path.is_empty() && header.kind != Kind::Directory {
+        return bad("only a directory can be the root");
+    }
+    if header.path.ends_with(b"/") && header.kind != Kind::Directory {
+        return bad("only a directory's name may end in a slash");
+    }
+    if header.link.is_empty() == matches!(header.kind, Kind::HardLink | Kind::Symlink) {
+        return bad("links have a target, nothing else has");
+    }
+    if header.mode > 0o7777 {
+        return bad("the mode has more than permission bits");
+    }
+    if header.uid == u32::MAX || header.gid == u32::MAX {
+        return bad("4294967295 is no owner");
+    }
+    if header.mtime.nsec >= 1_000_000_000 {
+        return bad("the mtime has more than 999999999 nanoseconds");
+    }
+    if header.size > i64::MAX as u64 || (header.size > 0 && header.kind != Kind::File) {
+        return bad("the size is not one that the entry can have");
+    }
+    let device = matches!(header.kind, Kind::CharDevice | Kind::BlockDevice);
+    let (max_major, max_minor) = if device {
+        (MAX_MAJOR, MAX_MINOR)
+    } else {
+        (0, 0)
+    };
+    if header.major > max_major || header.minor > max_minor {
+        return bad("the device number is not one that the entry can have");
+    }
+    Ok(())
+}
+
+fn check_regions(header: &Header, regions: &[Region]) -> Result<()> {
+    if header.kind != Kind::File {
+        return Err(Error::invalid("only a regular file can be sparse"));
+    }
+    let mut free = 0;
+    for region in regions {
+        let end = region
+            .offset
+            .checked_add(region.len)
+            .filter(|&end| end <= header.size);
+        let Some(end) = end.filter(|_| region.offset >= free && region.len > 0) else {
+            return Err(Error::invalid("the regions of a sparse file are wrong"));
+        };
+        free = end + 1;
+    }
+    Ok(())
+}
+
+/// All that stands before the data: PAX header, header, sparse map.
+fn head(header: &Header, regions: Option<&[Region]>) -> Result<Vec<u8>> {
+    let mut path = header.path.clone();
+    if path.is_empty() {
+        path.push(b'.');
+    }
+    if header.kind == Kind::Directory && !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    let mut records = Records::default();
+    let map = regions.map(|regions| sparse_map(regions, header.size));
+    let mut size = header.size;
+    let mut shown = path.as_slice();
+    let sparse_name;
+    if let (Some(map), Some(regions)) = (&map, regions) {
+        size = map.len() as u64 + regions.iter().map(|region| region.len).sum::<u64>();
+        records.add("GNU.sparse.major", "1");
+        records.add("GNU.sparse.minor", "0");
+        records.add("GNU.sparse.realsize", header.size.to_string());
+        records.add("GNU.sparse.name", path.as_slice());
+        let (_, base) = super::path::split(&path);
+        sparse_name = [SPARSE_DIR, base].concat();
+        shown = &sparse_name;
+    } else if path.len() > field::NAME.1 {
+        records.add("path", path.as_slice());
+    }
+    if header.link.len() > field::LINK.1 {
+        records.add("linkpath", header.link.as_slice());
+    }
+    if records.binary {
+        records.add("hdrcharset", "BINARY");
+    }
+    for (name, value) in &header.xattrs {
+        records.attribute(name, value)?;
+    }
+    let mut number = |key: &str, value: u64, max: u64| {
+        if value <= max {
+            return value;
+        }
+        records.add(key, value.to_string());
+        0
+    };
+    let uid = number("uid", header.uid.into(), MAX_OCTAL_8);
+    let gid = number("gid", header.gid.into(), MAX_OCTAL_8);
+    let size = number("size", size, MAX_OCTAL_12);
+    let mtime = u64::try_from(header.mtime.sec)
+        .ok()
+        .filter(|&sec| sec <= MAX_OCTAL_12);
+    if mtime.is_none() || header.mtime.nsec != 0 {
+        records.add("mtime", time(header.mtime));
+    }
+
+    let mut head = Vec::with_capacity(3 * BLOCK);
+    let pax = records.encode();
+    if !pax.is_empty() {
+        if pax.len() as u64 > Limits::default().max_meta_bytes {
+            return Err(over_limit(
+                "the extended attributes do not fit a PAX header",
+            ));
+        }
+        let mut block = Ustar::new(PAX_NAME, b'x');
+        block.octal(field::MODE, 0o644);
+        block.octal(field::SIZE, pax.len() as u64);
+        head.extend_from_slice(&block.seal());
+        head.extend_from_slice(&pax);
+        pad(&mut head);
+    }
+    let mut block = Ustar::new(shown, typeflag(header.kind));
+    block.octal(field::MODE, header.mode.into());
+    block.octal(field::UID, uid);
+    block.octal(field::GID, gid);
+    block.octal(field::SIZE, size);
+    block.octal(field::MTIME, mtime.unwrap_or(0));
+    block.bytes(field::LINK, &header.link);
+    block.octal(field::MAJOR, header.major.into());
+    block.octal(field::MINOR, header.minor.into());
+    head.extend_from_slice(&block.seal());
+    head.extend_from_slice(&map.unwrap_or_default());
+    Ok(head)
+}
+
+fn typeflag(kind: Kind) -> u8 {
+    match kind {
+        Kind::File => b'0',
+        Kind::HardLink => b'1',
+        Kind::Symlink => b'2',
+        Kind::CharDevice => b'3',
+        Kind::BlockDevice => b'4',
+        Kind::Directory => b'5',
+        Kind::Fifo => b'6',
+    }
+}
+
+/// The map of a sparse file. An empty region at the end tells GNU tar the size when the file ends
+/// in a hole.
+fn sparse_map(regions: &[Region], size: u64) -> Vec<u8> {
+    let end = regions.last().map_or(0, |last| last.offset + last.len);
+    let tail = (end < size || regions.is_empty()).then_some(Region {
+        offset: size,
+        len: 0,
+    });
+    let mut map = format!("{}\n", regions.len() + usize::from(tail.is_some())).into_bytes();
+    for region in regions.iter().chain(&tail) {
+        map.extend_from_slice(format!("{}\n{}\n", region.offset, region.len).as_bytes());
+    }
+    pad(&mut map);
+    map
+}
+
+fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+}
+
+/// A time as PAX writes it, without needless zeros.
+fn time(Time { sec, nsec }: Time) -> String {
+    let (sign, sec, nsec) = match (sec < 0, nsec) {
+        (false, _) => ("", sec.unsigned_abs(), nsec),
+        (true, 0) => ("-", sec.unsigned_abs(), 0),
+        (true, _) => ("-", (sec + 1).unsigned_abs(), 1_000_000_000 - nsec),
+    };
+    match nsec {
+        0 => format!("{sign}{sec}"),
+        _ => format!("{sign}{sec}.{nsec:09}")
+            .trim_end_matches('0')
+            .to_string(),
+    }
+}
+
+#[derive(Default)]
+struct Records {
+    by_key: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// A name among them is not UTF-8.
+    binary: bool,
+}
+
+impl Records {
+    fn add(&mut self, key: &str, value: impl Into<Vec<u8>>) {
+        let value = value.into();
+        self.binary |= std::str::from_utf8(&value).is_err();
+        self.by_key.insert(key.into(), value);
+    }
+
+    fn attribute(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
+        if name.is_empty() || name.contains(&0) {
+            return Err(Error::invalid(
+                "an extended attribute's name is empty or holds a NUL byte",
+            ));
+        }
+        let (key, value) = if name.contains(&b'=') {
+            let key = [pax::LIBARCHIVE_XATTR, &pax::percent_encode(name)].concat();
+            (key, pax::base64_encode(value))
+        } else {
+            ([pax::SCHILY_XATTR, name].concat(), value.to_vec())
+        };
+        match self.by_key.insert(key, value) {
+            Some(_) => Err(Error::invalid("an extended attribute is given twice")),
+            None => Ok(()),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.by_key
+            .iter()
+            .flat_map(|(key, value)| record(key, value))
+            .collect()
+    }
+}
+
+/// A record; its length counts its own digits.
+pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let mut len = rest;
+    while len != rest + len.to_string().len() {
+        len = rest + len.to_string().len();
+    }
+    [len.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
+}
+
+/// A header block in the making.
+struct Ustar([u8; BLOCK]);
+
+impl Ustar {
+    fn new(name: &[u8], typeflag: u8) -> Self {
+        let mut block = Ustar([0; BLOCK]);
+        block.bytes(field::NAME, name);
+        block.bytes((field::TYPE, 1), &[typeflag]);
+        block.bytes(field::MAGIC, header::MAGIC_USTAR);
+        for number in [
+            field::MODE,
+            field::UID,
+            field::GID,
+            field::MTIME,
+            field::MAJOR,
+            field::MINOR,
+        ] {
+            block.octal(number, 0);
+        }
+        block
+    }
+
+    /// Writes as much of `value` as the field holds.
+    fn bytes(&mut self, (start, len): field::Field, value: &[u8]) {
+        for (room, byte) in self.0.iter_mut().skip(start).take(len).zip(value) {
+            *room = *byte;
+        }
+    }
+
+    /// Octal digits and a NUL.
+    fn octal(&mut self, at: field::Field, value: u64) {
+        let width = at.1 - 1;
+        self.bytes(at, format!("{value:0width$o}\0").as_bytes());
+    }
+
+    fn seal(mut self) -> [u8; BLOCK] {
+        let sum = header::checksum(&self.0, u64::from);
+        self.bytes(field::CHECKSUM, format!("{sum:06o}\0 ").as_bytes());
+        self.0
+    }
+}
