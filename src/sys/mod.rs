@@ -2,3 +2,6 @@
 #![allow(unsafe_code)]
 
 pub mod fs;
+pub mod mount;
+#[cfg(test)]
+pub mod mount_testing;
