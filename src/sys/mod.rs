@@ -6,6 +6,9 @@
 
 pub mod dir;
 pub mod fs;
+pub mod mount;
+#[cfg(test)]
+pub mod mount_testing;
 pub mod xattr;
 
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

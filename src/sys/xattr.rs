@@ -149,12 +149,13 @@ pub fn remove_at(dir: impl AsFd, name: &[u8], attr: &[u8]) -> SysCall<()> {
     }
 }
 
-/// Which of overlayfs's two spellings a store uses for its marks.
+/// The extended attributes in which overlayfs keeps its marks. A layer store uses one of them
+/// throughout: read with the wrong one, deleted files come back without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marks {
     /// `trusted.overlay.*`; needs CAP_SYS_ADMIN in the initial user namespace.
     Trusted,
-    /// `user.overlay.*`; mounted with `userxattr`.
+    /// `user.overlay.*`; mounted with `userxattr` (Linux 5.11).
     User,
 }
 
@@ -165,6 +166,11 @@ impl Marks {
             Marks::Trusted => OVERLAY_PREFIXES[0],
             Marks::User => OVERLAY_PREFIXES[1],
         }
+    }
+
+    /// The name of one attribute, as `opaque`.
+    pub fn attribute(self, name: &str) -> Vec<u8> {
+        [self.prefix(), name.as_bytes()].concat()
     }
 
     /// The attribute that hides all that lower layers have in a directory.

@@ -1,0 +1,113 @@
+//! Does any process, in any mount namespace, have an overlay with this upper?
+//!
+//! No table can say: a detached mount is in none, and another namespace's are not ours. But the
+//! kernel marks the inode of an upper while an overlay holds it, and an overlay with `index=on`
+//! refuses a marked one with EBUSY. So it is asked for an overlay that cannot be made: its work
+//! directory lies in another mount than its upper, which is EINVAL, and the upper's mark is looked
+//! at before that. Nothing is written, nothing is mounted, and no directory is touched.
+//!
+//! # What it cannot see
+//! While the kernel thinks about the question it holds the mark itself for a moment. Two questions
+//! at the same time may see one another (a false "busy"), and an overlay that is mounted in that
+//! moment with `index=off` goes without the mark (a later false "free"). So ask only with the lock
+//! that keeps mounts of this upper away. Likewise, of two overlays on one upper only the first has
+//! the mark, and it ends with it.
+//!
+//! The answer rests on the order of checks in the kernel: [`self_check`] tries both answers.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
+
+use super::context::{Context, Failure};
+use super::fd_path;
+use super::place::clone_detached;
+use super::plan::{Lowers, Marks, Overlay, Upper};
+use crate::error::{Errno, Error, Result, SysResult};
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// No overlay holds it.
+    Free,
+    /// One does.
+    Busy,
+    /// The kernel could not be asked, and why. Treat it as busy.
+    Unknown(String),
+}
+
+/// Asks about `upper`. `scratch` is any directory outside it, on a file system that overlayfs takes
+/// as a lower; it is only looked at. Where it lies in the same mount as the upper, that is fine.
+pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
+    // A read-only view of an upper is EINVAL before its mark is looked at.
+    match fstatvfs(upper) {
+        Ok(at) if at.f_flag.contains(StatVfsMountFlags::RDONLY) => {
+            return InUse::Unknown("the upper is seen through a read-only mount".into());
+        }
+        Ok(_) => {}
+        Err(errno) => return unknown(Error::sys(errno, "fstatvfs")),
+    }
+    // A clone is a mount of its own, whatever it shows.
+    let elsewhere = match clone_detached(scratch) {
+        Ok(mount) => mount,
+        Err(errno) => return unknown(Error::sys(errno, "open_tree")),
+    };
+    match prepare(upper, scratch, elsewhere.as_fd()) {
+        Err(failure) => unknown(failure),
+        Ok(context) => match context.create() {
+            Err(failure) if failure.errno == Errno::BUSY => InUse::Busy,
+            Err(failure) if failure.errno == Errno::INVAL => InUse::Free,
+            Err(failure) => unknown(failure),
+            Ok(()) => InUse::Unknown("the kernel accepted an impossible overlay".into()),
+        },
+    }
+}
+
+/// One lower as a plain string, which every kernel with fsopen takes.
+fn prepare(
+    upper: BorrowedFd<'_>,
+    lower: BorrowedFd<'_>,
+    work: BorrowedFd<'_>,
+) -> std::result::Result<Context, Failure> {
+    let context = Context::open()?;
+    context.set_string("lowerdir", fd_path(lower).as_bytes())?;
+    context.set_string("upperdir", fd_path(upper).as_bytes())?;
+    context.set_string("workdir", fd_path(work).as_bytes())?;
+    context.set_string("index", b"on")?;
+    Ok(context)
+}
+
+fn unknown(error: impl Into<Error>) -> InUse {
+    InUse::Unknown(error.into().message().to_string())
+}
+
+/// Tries both answers with three empty directories of one file system that can hold an upper, which
+/// are not as they were afterwards: free, busy while a detached overlay is there, free again.
+pub fn self_check(
+    lower: BorrowedFd<'_>,
+    upper: BorrowedFd<'_>,
+    work: BorrowedFd<'_>,
+    marks: Marks,
+) -> Result<()> {
+    let expect = |when: &str, answer: InUse, wanted: InUse| {
+        if answer == wanted {
+            return Ok(());
+        }
+        Err(Errno::OPNOTSUPP)
+            .call("oracle")
+            .map_err(|error| error.context(format!("{when}: {answer:?} instead of {wanted:?}")))
+    };
+    expect("before a mount", upper_in_use(upper, lower), InUse::Free)?;
+    let lower_again = lower
+        .try_clone_to_owned()
+        .map_err(|error| Error::sys(Errno::from_io_error(&error).unwrap_or(Errno::MFILE), "dup"))?;
+    let lowers = [lower_again];
+    let held = super::overlay(&Overlay {
+        upper: Some(Upper { upper, work }),
+        scratch: Some(lower),
+        ..Overlay::new(Lowers::open_already(&lowers), marks)
+    })?;
+    expect("while mounted", upper_in_use(upper, lower), InUse::Busy)?;
+    drop(held);
+    expect("after the mount", upper_in_use(upper, lower), InUse::Free)
+}

@@ -1,0 +1,178 @@
+//! Mounts and places: bind, attach, unmount.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount};
+
+use super::identity::{MountId, root_at};
+use super::place::{Place, clone_detached};
+use super::{fd_path, identity};
+use crate::error::{Code, Error, Result, SysResult};
+use crate::sys::mount as sys;
+
+/// A detached mount of the directory `dir` itself. Mounts below it are not part of it.
+///
+/// Linux 5.10 and 5.11 cannot make a detached mount read-only; there it is made at a place of a
+/// moment in `scratch`, and without one that is EOPNOTSUPP.
+pub fn bind(
+    dir: BorrowedFd<'_>,
+    read_only: bool,
+    scratch: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd> {
+    let clone = clone_detached(dir).call("open_tree")?;
+    if !read_only {
+        return Ok(clone);
+    }
+    use std::os::fd::AsFd;
+    match (sys::set_read_only(clone.as_fd()), scratch) {
+        (Ok(()), _) => Ok(clone),
+        (Err(Errno::NOSYS), Some(scratch)) => bind_read_only_at(clone.as_fd(), scratch),
+        (Err(Errno::NOSYS), None) => Err(Error::new(
+            Code::Unsupported,
+            Errno::OPNOTSUPP,
+            "a detached read-only mount needs mount_setattr (Linux 5.12), or a scratch directory",
+        )),
+        (Err(errno), _) => Err(Error::sys(errno, "mount_setattr")),
+    }
+}
+
+/// A clone keeps the flags of what it was cloned from, so: attach, remount read-only, clone.
+fn bind_read_only_at(clone: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
+    use nix::mount::{MsFlags, mount};
+    let mut place = Place::new(scratch)?;
+    move_mount(
+        clone,
+        "",
+        CWD,
+        place.path().as_str(),
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+    .call("move_mount")?;
+    place.is_mounted();
+    // A remount says all flags anew; a locked one that is left out would be refused.
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept_flags(clone)?;
+    mount(
+        None::<&str>,
+        place.path().as_str(),
+        None::<&str>,
+        flags,
+        None::<&str>,
+    )
+    .map_err(errno_of)
+    .call("mount(remount)")?;
+    place.take()
+}
+
+fn kept_flags(mount: BorrowedFd<'_>) -> Result<nix::mount::MsFlags> {
+    use nix::mount::MsFlags;
+    use rustix::fs::StatVfsMountFlags as Is;
+    let now = rustix::fs::fstatvfs(mount).call("fstatvfs")?.f_flag;
+    let mut flags = MsFlags::empty();
+    for (is, say) in [
+        (Is::NODEV, MsFlags::MS_NODEV),
+        (Is::NOSUID, MsFlags::MS_NOSUID),
+        (Is::NOEXEC, MsFlags::MS_NOEXEC),
+        (Is::NOATIME, MsFlags::MS_NOATIME),
+        (Is::NODIRATIME, MsFlags::MS_NODIRATIME),
+        (Is::RELATIME, MsFlags::MS_RELATIME),
+    ] {
+        if now.contains(is) {
+            flags |= say;
+        }
+    }
+    Ok(flags)
+}
+
+/// nix has an errno of its own.
+pub(super) fn errno_of(errno: nix::errno::Errno) -> Errno {
+    Errno::from_raw_os_error(errno as i32)
+}
+
+/// Puts a detached mount on the directory `target`. Its descriptor stays usable, and keeps the
+/// mount busy for a plain unmount until it is closed.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    move_mount(
+        mount,
+        "",
+        target,
+        "",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+    .call("move_mount")
+}
+
+/// Detaches the mount that `root` (opened on its root directory) is on, wherever it is attached:
+/// lazily, as the descriptor itself keeps it busy. No other mount can be hit.
+pub fn unmount(root: BorrowedFd<'_>) -> Result<()> {
+    if !identity::is_mount_root(root)? {
+        return Err(not_a_mount());
+    }
+    // The link is followed to exactly this mount; NOFOLLOW would stop at the link.
+    rustix::mount::unmount(fd_path(root).as_str(), UnmountFlags::DETACH).call("umount2")
+}
+
+/// Ends the mount on the entry `name` of `parent`, if it is the mount `expected`; another one there
+/// is EBUSY, none is EINVAL. `lazy` detaches it now and lets it end with its last user; else a mount
+/// that is used, be it by an open descriptor of this process, is EBUSY.
+///
+/// The kernel has no call that unmounts by id, so there is a moment between the check and the
+/// call. It hits something else only if in that moment the same name is unmounted and mounted
+/// again by somebody who may write the parent.
+pub fn unmount_at(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    expected: MountId,
+    lazy: bool,
+) -> Result<()> {
+    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
+        return Err(Error::invalid(
+            "a mount point is named by one path component",
+        ));
+    }
+    match root_at(parent, name)? {
+        None => return Err(not_a_mount().at(name)),
+        Some(there) if there != expected => {
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                format!("mount {there} is here, not mount {expected}"),
+            )
+            .at(name));
+        }
+        Some(_) => {}
+    }
+    let mut path = fd_path(parent).into_bytes();
+    path.push(b'/');
+    path.extend_from_slice(name);
+    let mut flags = UnmountFlags::NOFOLLOW;
+    if lazy {
+        flags |= UnmountFlags::DETACH;
+    }
+    rustix::mount::unmount(path.as_slice(), flags).call_at("umount2", name)
+}
+
+/// As [`unmount_at`], by path. The last component is never followed.
+pub fn unmount_path(path: &[u8], expected: MountId, lazy: bool) -> Result<()> {
+    let mut path = path;
+    while let [start @ .., b'/'] = path {
+        path = start;
+    }
+    let (parent, name): (&[u8], &[u8]) = match path.iter().rposition(|byte| *byte == b'/') {
+        None => (b".", path),
+        Some(0) => (b"/", path.get(1..).unwrap_or_default()),
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat(CWD, parent, flags, Mode::empty()).call_at("open", parent)?;
+    use std::os::fd::AsFd;
+    unmount_at(dir.as_fd(), name, expected, lazy).map_err(|error| error.below(parent))
+}
+
+fn not_a_mount() -> Error {
+    Error::new(Code::System, Errno::INVAL, "nothing is mounted here")
+}

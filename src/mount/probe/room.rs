@@ -1,0 +1,109 @@
+//! A directory to try things in, which leaves nothing behind.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result, SysResult};
+use crate::mount::place::nonce;
+
+/// How deep a trial's directories can lie: overlayfs's work directory is the deepest.
+const DEPTH: usize = 16;
+
+pub(super) const DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+pub(super) struct Room<'a> {
+    parent: BorrowedFd<'a>,
+    name: String,
+    dir: OwnedFd,
+    removed: bool,
+}
+
+impl<'a> Room<'a> {
+    pub fn new(parent: BorrowedFd<'a>) -> Result<Self> {
+        let name = format!("probe.{}", nonce()?);
+        let dir = make(parent, &name)?;
+        Ok(Room {
+            parent,
+            name,
+            dir,
+            removed: false,
+        })
+    }
+
+    /// A new directory in the room.
+    pub fn make(&self, name: &str) -> Result<OwnedFd> {
+        make(self.dir.as_fd(), name)
+    }
+
+    /// Removes the room and all that is in it.
+    pub fn remove(mut self) -> Result<()> {
+        self.removed = true;
+        self.clear()
+    }
+
+    fn clear(&self) -> Result<()> {
+        empty(self.dir.as_fd(), DEPTH)?;
+        unlinkat(self.parent, self.name.as_str(), AtFlags::REMOVEDIR).call_at("rmdir", &self.name)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if !self.removed {
+            // Only on the way out of a panic.
+            let _ = self.clear();
+        }
+    }
+}
+
+/// Makes a directory and opens it.
+pub(super) fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd> {
+    mkdirat(&parent, name, Mode::RWXU).call_at("mkdir", name)?;
+    openat(&parent, name, DIR, Mode::empty()).call_at("open", name)
+}
+
+/// Makes a file that holds `content`.
+pub(super) fn file(parent: impl AsFd, name: &str, content: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let fd = openat(parent, name, flags, Mode::RUSR | Mode::WUSR).call_at("create", name)?;
+    let written = rustix::io::write(&fd, content).call_at("write", name)?;
+    if written != content.len() {
+        return Err(Error::sys(Errno::NOSPC, "write").at(name));
+    }
+    Ok(fd)
+}
+
+/// The names in a directory, with their types.
+pub(super) fn names(dir: impl AsFd) -> Result<Vec<(Vec<u8>, FileType)>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir).call("readdir")? {
+        let entry = entry.call("readdir")?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((name.to_vec(), entry.file_type()));
+        }
+    }
+    names.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(names)
+}
+
+fn empty(dir: BorrowedFd<'_>, depth: usize) -> Result<()> {
+    for (name, _) in names(dir)? {
+        let name = name.as_slice();
+        // Types are not asked: this runs too where readdir does not tell them.
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) => continue,
+            Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {}
+            Err(errno) => return Err(Error::sys(errno, "unlink").at(name)),
+        }
+        let below = openat(dir, name, DIR, Mode::empty()).call_at("open", name)?;
+        empty(below.as_fd(), depth - 1)?;
+        unlinkat(dir, name, AtFlags::REMOVEDIR).call_at("rmdir", name)?;
+    }
+    Ok(())
+}
