@@ -5,6 +5,7 @@ pub mod archive;
 pub mod error;
 pub mod layer;
 pub mod mount;
+pub mod store;
 pub mod sys;
 pub mod tree;
 pub mod watch;

@@ -1,6 +1,5 @@
 //! A layer tar becomes the content of a layer.
 
-use super::flatten;
 use super::size;
 use super::upper::{LowerLinks, Made, Upper};
 use super::view::Stack;
@@ -33,12 +32,11 @@ pub struct Applied {
     pub size: u64,
     /// What could be done in part only.
     pub partial: Partial,
-    /// Links to inodes of lower layers that had to be copies (EMLINK, EPERM).
-    pub link_fallbacks: u64,
 }
 
-/// Extracts `source` into the empty directory `root`, over `stack`. For kind `root`
-/// ([`LowerLinks::Share`]) what the stack has is linked in behind it, and no marks are left.
+/// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
+/// is still to be seen below: nothing, when the tar hides all. For kind `root` that is to be
+/// filled in (see `flatten`), which takes the marks away.
 pub fn apply<S: Source>(
     source: S,
     root: OwnedFd,
@@ -46,7 +44,7 @@ pub fn apply<S: Source>(
     links: LowerLinks,
     rules: &Rules,
     watch: &mut Watch<'_>,
-) -> Result<Applied> {
+) -> Result<(Applied, Stack)> {
     let again = fs::open_dir_trusted(&root, b".").call("open")?;
     let mut job = Job {
         upper: Upper::new(root, stack, links, rules.strict)?,
@@ -66,15 +64,12 @@ pub fn apply<S: Source>(
     let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
     let (stack, inodes) = upper.finish()?;
     if replaced {
-        applied.size = size::of_tree(fs::open_dir_trusted(&again, b".").call("open")?, &borrowed)?;
+        applied.size = size::of_tree(again, &borrowed)?;
     }
     applied.partial.owners += inodes.setter.partial.owners;
     applied.partial.xattrs += inodes.setter.partial.xattrs;
     applied.partial.devices += inodes.setter.partial.devices;
-    if links == LowerLinks::Share {
-        applied.link_fallbacks = flatten::fill(again, &stack, rules.strict, watch)?;
-    }
-    Ok(applied)
+    Ok((applied, stack))
 }
 
 struct Job<'a> {

@@ -20,9 +20,25 @@ use crate::watch::Watch;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 
+/// How what the stack has gets into the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// By hard links: the destination must never be written to.
+    Links,
+    /// By copies, which share content where the file system can.
+    Copies,
+}
+
 /// Fills `root`, an upper with marks, with what `stack` has; gives how many links had to be copies.
-pub fn fill(root: OwnedFd, stack: &Stack, strict: bool, watch: &mut Watch<'_>) -> Result<u64> {
+pub fn fill(
+    root: OwnedFd,
+    stack: &Stack,
+    sharing: Sharing,
+    strict: bool,
+    watch: &mut Watch<'_>,
+) -> Result<u64> {
     let mut job = Job {
+        sharing,
         root: fs::open_dir_trusted(&root, b".").call("open")?,
         stack,
         buf: DirBuf::default(),
@@ -55,6 +71,7 @@ struct Level {
 }
 
 struct Job<'a> {
+    sharing: Sharing,
     root: OwnedFd,
     stack: &'a Stack,
     buf: DirBuf,
@@ -159,7 +176,10 @@ impl Job<'_> {
         if dir.parts() == 1 && tree.is_some_and(|tree| !tree.marked) {
             let from = dir.nearest(self.stack)?;
             let from = fs::open_dir_trusted(from, b".").call_at("open", &path)?;
-            let flags = CopyFlags::HARD_LINK | CopyFlags::NO_OVERLAY_XATTRS;
+            let flags = match self.sharing {
+                Sharing::Links => CopyFlags::HARD_LINK | CopyFlags::NO_OVERLAY_XATTRS,
+                Sharing::Copies => CopyFlags::NO_OVERLAY_XATTRS,
+            };
             let strict = if self.inodes.setter.strict {
                 CopyFlags::STRICT
             } else {
@@ -204,7 +224,7 @@ impl Job<'_> {
             let pairs = Inode::Named(from, name).xattrs().call("llistxattr")?;
             pairs.iter().any(|(name, _)| xattr::is_overlay(name))
         };
-        if !carries {
+        if !carries && self.sharing == Sharing::Links {
             match fs::link(from, name, &level.fd, name) {
                 Ok(()) => return Ok(()),
                 Err(Errno::MLINK | Errno::PERM) => self.fallbacks += 1,

@@ -1,0 +1,94 @@
+//! A writable layer becomes committed.
+
+use super::layer::Layer;
+use super::lock::{Mode, PATIENCE};
+use super::manifest::{self, Contents};
+use super::{CommitFlags, Durability, Kind, State, Store, id};
+use crate::archive::Digest;
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::size;
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::tree::remove_contents;
+use crate::watch::Watch;
+use std::collections::HashSet;
+
+impl Store {
+    /// Makes the layer `id` committed: it never changes again, and others may be built on it.
+    /// EBUSY when it is mounted, EROFS when it is committed already.
+    pub fn commit(
+        &self,
+        id: &[u8],
+        durability: Durability,
+        _flags: CommitFlags,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        (|| {
+            self.writable()?;
+            self.commit_layer(id::check(id)?, durability, watch)
+        })()
+        .map_err(|e| e.at(id).op("commit"))
+    }
+
+    pub(super) fn commit_layer(
+        &self,
+        id: &str,
+        durability: Durability,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let mut layer = self.lock_layer(id, Mode::Exclusive, PATIENCE, watch)?;
+        if layer.committed() {
+            return Err(committed(id));
+        }
+        self.need_unmounted(&layer)?;
+        if layer.meta.kind == Kind::Overlay {
+            self.need_marks()?;
+            // What overlayfs keeps there serves a writable mount, which there will be none of. It
+            // includes the mark of a volatile mount, so its data is synced below in any case.
+            remove_contents(layer.open("work")?, &mut Watch::default())?;
+        }
+        self.seal(&mut layer, durability, watch)
+    }
+
+    /// Counts, writes the manifest, syncs, and only then says that the layer is committed.
+    fn seal(&self, layer: &mut Layer, durability: Durability, watch: &mut Watch<'_>) -> Result<()> {
+        let sync = durability != Durability::None;
+        let verified = durability == Durability::Verified;
+        let content = layer.open(layer.content())?;
+        layer.meta.size = Some(size::of_tree(layer.open(layer.content())?, &HashSet::new())?);
+        let contents = if verified { Contents::Read } else { Contents::Skip };
+        let digest =
+            manifest::write(layer.fd.as_fd(), &content, self.marks, contents, watch)?;
+        layer.meta.manifest = Some(digest);
+        layer.meta.state = State::Committed;
+        if sync {
+            fs::sync_fs(&layer.fd).call("syncfs")?;
+            if verified {
+                self.verify(layer.fd.as_fd(), &content, &digest, watch)?;
+            }
+        }
+        layer.write_meta(sync)
+    }
+
+    /// Reads a tree back from the disk and holds it against its manifest; EIO when it differs.
+    pub(super) fn verify(
+        &self,
+        layer: BorrowedFd<'_>,
+        content: &OwnedFd,
+        manifest: &Digest,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let problems =
+            manifest::compare(layer, content, self.marks, manifest, Contents::Read, watch)?;
+        match problems.first() {
+            None => Ok(()),
+            Some(problem) => {
+                Err(Error::new(Code::Damaged, Errno::IO, format!("read back: {problem}")))
+            }
+        }
+    }
+}
+
+/// EROFS for a committed layer.
+pub(super) fn committed(id: &str) -> Error {
+    Error::new(Code::Committed, Errno::ROFS, "the layer is committed").at(id)
+}

@@ -1,0 +1,172 @@
+//! Diffs, changes and sizes: one layer against another.
+
+use super::layer::Layer;
+use super::lock::{Mode, PATIENCE};
+use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id};
+use crate::archive::Sink;
+use crate::error::{Code, Errno, Error, Result};
+use crate::layer::diff::{self, Visitor};
+use crate::layer::export::{Style, export};
+use crate::layer::size;
+use crate::layer::view::Stack;
+use crate::sys::fs;
+use crate::watch::Watch;
+use std::collections::HashSet;
+
+impl Store {
+    /// Writes what the layer `id` has that `against` has not as a layer tar. Equal pairs of trees
+    /// give equal bytes, however they are kept. The result tells the tar's digest and sizes.
+    pub fn diff(
+        &self,
+        id: &[u8],
+        against: Against<'_>,
+        sink: &mut dyn Sink,
+        options: &DiffOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<LayerInfo> {
+        (|| {
+            let pair = self.pair(id, against, watch)?;
+            let style = Style {
+                strict: options.flags.contains(DiffFlags::STRICT),
+                sparse: options.flags.contains(DiffFlags::SPARSE),
+                clamp: options.flags.contains(DiffFlags::CLAMP).then_some(options.clamp),
+            };
+            let done = export(&pair.old, &pair.new, sink, style, watch)?;
+            let mut info = pair.layer.info(false);
+            info.diff_id = done.diff_id;
+            info.blob_digest = done.diff_id;
+            info.entries = done.entries;
+            info.size = done.size;
+            info.tar_size = done.tar_size;
+            info.blob_size = done.tar_size;
+            info.skipped_sockets = done.sockets;
+            info.skipped_names = done.names;
+            Ok(info)
+        })()
+        .map_err(|e: Error| e.at(id).op("diff"))
+    }
+
+    /// The paths in which the layer `id` differs from `against`, parents first; a directory in
+    /// which something differs is told as modified.
+    pub fn changes(
+        &self,
+        id: &[u8],
+        against: Against<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Change>> {
+        (|| {
+            let pair = self.pair(id, against, watch)?;
+            let mut list = List(Vec::new());
+            diff::compare(&pair.old, &pair.new, &mut list, watch)?;
+            Ok(list.0)
+        })()
+        .map_err(|e: Error| e.at(id).op("changes"))
+    }
+
+    /// The size in bytes of what the layer `id` has and `against` has not: content of regular
+    /// files and targets of symbolic links, each link group once. Against a committed layer's own
+    /// parent it was counted when it was made.
+    pub fn diff_size(
+        &self,
+        id: &[u8],
+        against: Against<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<u64> {
+        (|| {
+            let layer = self.layer(id::check(id)?)?;
+            if against == Against::Parent {
+                if let (true, Some(size)) = (layer.committed(), layer.meta.size) {
+                    return Ok(size);
+                }
+                if layer.meta.kind == Kind::Overlay {
+                    let layer = self.lock_layer(&layer.id, Mode::Shared, PATIENCE, watch)?;
+                    return size::of_tree(layer.open("upper")?, &HashSet::new());
+                }
+            }
+            drop(layer);
+            let pair = self.pair(id, against, watch)?;
+            let mut sum = Sum::default();
+            diff::compare(&pair.old, &pair.new, &mut sum, watch)?;
+            Ok(sum.total)
+        })()
+        .map_err(|e: Error| e.at(id).op("diff_size"))
+    }
+
+    /// Locks both layers of a comparison, and reads their stacks.
+    fn pair(&self, id: &[u8], against: Against<'_>, watch: &mut Watch<'_>) -> Result<Pair> {
+        let id = id::check(id)?;
+        let layer = self.layer(id)?;
+        let other = match against {
+            Against::Parent => layer.parent.clone(),
+            Against::Nothing | Against::Layer(b"") => None,
+            Against::Layer(other) => Some(id::check(other)?.to_string()),
+        };
+        // The parent first.
+        let lock = |id: &str, watch: &mut Watch<'_>| self.lock_layer(id, Mode::Shared, PATIENCE, watch);
+        let other = match &other {
+            Some(other) if other != id => Some(lock(other, watch)?),
+            _ => None,
+        };
+        let own = matches!(against, Against::Layer(other) if other == id.as_bytes());
+        let layer = lock(id, watch)?;
+        if against == Against::Parent
+            && layer.parent.as_deref() != other.as_ref().map(|other| other.id.as_str())
+        {
+            return Err(Error::new(Code::Locked, Errno::BUSY, "another caller replaced the layer"));
+        }
+        let new = self.stack(&layer)?;
+        let old = match &other {
+            Some(other) => self.stack(other)?,
+            None if own => new.clone(),
+            None => Stack::new(Vec::new(), self.marks),
+        };
+        if [&old, &new].iter().any(|stack| stack.trees().iter().any(|tree| tree.marked)) {
+            self.need_marks()?;
+        }
+        Ok(Pair { layer, old, new, _other: other })
+    }
+}
+
+/// Two locked layers.
+struct Pair {
+    layer: Layer,
+    old: Stack,
+    new: Stack,
+    _other: Option<Layer>,
+}
+
+struct List(Vec<Change>);
+
+impl Visitor for List {
+    const LINK_GROUPS: bool = false;
+
+    fn change(&mut self, change: &diff::Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        // The root is the layer itself, not a path in it.
+        if !change.path.is_empty() {
+            let path = [b"/", change.path].concat();
+            self.0.push(Change { path, kind: change.kind });
+        }
+        watch.entry()
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    total: u64,
+    seen: HashSet<(u64, (u32, u32))>,
+}
+
+impl Visitor for Sum {
+    const LINK_GROUPS: bool = false;
+
+    fn change(&mut self, change: &diff::Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        if let Some(new) = &change.new {
+            let meta = new.place.meta;
+            let counts = matches!(meta.kind, fs::Kind::File | fs::Kind::Symlink);
+            if counts && (meta.nlink < 2 || self.seen.insert((meta.ino, meta.dev))) {
+                self.total += meta.size;
+            }
+        }
+        watch.entry()
+    }
+}

@@ -1,0 +1,211 @@
+//! New layers.
+
+use super::layer::{Layer, MAX_LOWERS};
+use super::lock::{Mode, PATIENCE};
+use super::meta::{self, Meta};
+use super::stage::Stage;
+use super::{CreateFlags, Durability, Kind, State, Store, id, now, text};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::flatten::{self, Sharing};
+use crate::layer::view::Stack;
+use crate::sys::{AsFd, OwnedFd, fs};
+use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
+use crate::tree::copy::{Copier, CopyOptions};
+use crate::watch::Watch;
+
+impl Store {
+    /// Makes the layer `id`, over `parent` where there is one.
+    ///
+    /// | parent | the new layer |
+    /// |---|---|
+    /// | none | an empty `root` |
+    /// | `root`, committed | an empty `upper` over it |
+    /// | `root`, writable | EBUSY when mounted; it is committed, then as above |
+    /// | `overlay`, writable | a copy of its `upper`, over the layer below it; EBUSY when mounted, unless [`CreateFlags::LIVE`] |
+    /// | `overlay`, committed | an empty `upper` stacked on it |
+    ///
+    /// [`CreateFlags::FLAT`] makes a committed `root` layer of the parent's merged tree instead,
+    /// which shares the parent's inodes; it is what EMLINK names for a chain of more than 500.
+    pub fn create(
+        &self,
+        id: &[u8],
+        parent: Option<&[u8]>,
+        flags: CreateFlags,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.create_layer(id, parent, flags, watch).map_err(|e| e.at(id).op("create"))
+    }
+
+    fn create_layer(
+        &self,
+        id: &[u8],
+        parent: Option<&[u8]>,
+        flags: CreateFlags,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.writable()?;
+        let id = id::check(id)?;
+        let parent = parent.map(id::check).transpose()?;
+        if parent == Some(id) {
+            return Err(Error::invalid("a layer cannot be its own parent"));
+        }
+        let sync = flags.contains(CreateFlags::SYNC);
+        let Some(parent) = parent else {
+            self.need_free(id)?;
+            return self.create_empty(id, sync);
+        };
+        let parent = self.parent_to_build_on(parent, watch)?;
+        self.need_free(id)?;
+        if flags.contains(CreateFlags::FLAT) {
+            return self.create_flat(id, &parent, sync, watch);
+        }
+        self.need_marks()?;
+        if parent.committed() {
+            return self.create_over(id, &parent, sync);
+        }
+        if !flags.contains(CreateFlags::LIVE) {
+            self.need_unmounted(&parent)?;
+        }
+        self.create_copy(id, &parent, sync, watch)
+    }
+
+    /// Locks the parent so that it stays. A writable `root` is committed first.
+    fn parent_to_build_on(&self, parent: &str, watch: &mut Watch<'_>) -> Result<Layer> {
+        loop {
+            let layer = self.lock_layer(parent, Mode::Shared, PATIENCE, watch)?;
+            if layer.committed() || layer.meta.kind == Kind::Overlay {
+                return Ok(layer);
+            }
+            drop(layer);
+            match self.commit_layer(parent, Durability::Default, watch) {
+                Ok(()) => {}
+                Err(error) if error.code() == Code::Committed => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn create_empty(&self, id: &str, sync: bool) -> Result<()> {
+        let stage = Stage::new(self)?;
+        let root = stage.mkdir("root")?;
+        disinherit(&root).call("fremovexattr")?;
+        fs::chmod(&root, 0o755).call("fchmod")?;
+        frame(&stage, Kind::Root)?;
+        let meta = Meta::new(Kind::Root, State::Writable, now());
+        finish(stage, id, &meta, None, sync)
+    }
+
+    /// An empty upper over a committed layer.
+    fn create_over(&self, id: &str, parent: &Layer, sync: bool) -> Result<()> {
+        let mut meta = Meta::new(Kind::Overlay, State::Writable, now());
+        meta.lowers = one_more(parent)?;
+        let stage = Stage::new(self)?;
+        let upper = stage.mkdir("upper")?;
+        let below = self.stack(parent)?;
+        like_root_of(&upper, &below)?;
+        frame(&stage, Kind::Overlay)?;
+        self.hint_child(parent, id)?;
+        finish(stage, id, &meta, Some(&parent.id), sync)
+    }
+
+    /// The seed's rule for a container over its -init layer: a copy of the parent's upper, over
+    /// what the parent itself is over.
+    fn create_copy(&self, id: &str, source: &Layer, sync: bool, watch: &mut Watch<'_>) -> Result<()> {
+        let lower = source.parent.as_deref().ok_or_else(|| text::damaged("it has no lower-id"))?;
+        let lower = self.lock_layer(lower, Mode::Shared, PATIENCE, watch)?;
+        let mut meta = Meta::new(Kind::Overlay, State::Writable, now());
+        meta.lowers = source.meta.lowers;
+        meta.copied_from = Some(source.id.clone());
+        let stage = Stage::new(self)?;
+        let upper = stage.mkdir("upper")?;
+        let mut copier = Copier::new(&CopyOptions::default())?;
+        let from = source.open("upper")?;
+        copier.run(from, fs::open_dir_trusted(&upper, b".").call("open")?, watch)?;
+        copier.finish(&upper)?;
+        frame(&stage, Kind::Overlay)?;
+        self.hint_child(&lower, id)?;
+        finish(stage, id, &meta, Some(&lower.id), sync)
+    }
+
+    /// The parent's merged tree as one `root`, by hard links. Its inodes are the parent's, so it
+    /// is committed from the start: writing to it would write to them.
+    fn create_flat(&self, id: &str, parent: &Layer, sync: bool, watch: &mut Watch<'_>) -> Result<()> {
+        if !parent.committed() {
+            return Err(Error::new(
+                Code::NotCommitted,
+                Errno::BUSY,
+                "only a committed layer can be made flat: its files will be shared",
+            )
+            .at(&parent.id));
+        }
+        if parent.meta.kind == Kind::Overlay {
+            self.need_marks()?;
+        }
+        let mut meta = Meta::new(Kind::Root, State::Committed, now());
+        meta.parent = Some(parent.id.clone());
+        meta.size = Some(0);
+        let stage = Stage::new(self)?;
+        let root = stage.mkdir("root")?;
+        let stack = self.stack(parent)?;
+        like_root_of(&root, &stack)?;
+        flatten::fill(root, &stack, Sharing::Links, true, watch)?;
+        frame(&stage, Kind::Root)?;
+        self.hint_child(parent, id)?;
+        finish(stage, id, &meta, None, sync)
+    }
+}
+
+/// How many trees a layer on `parent` has below; EMLINK when overlayfs takes no more.
+pub(super) fn one_more(parent: &Layer) -> Result<u32> {
+    let lowers = parent.meta.lowers + 1;
+    if lowers > MAX_LOWERS {
+        return Err(Error::new(
+            Code::Limit,
+            Errno::MLINK,
+            format!(
+                "the chain below would be longer than {MAX_LOWERS} layers: \
+                 make a flat layer of the parent (OVL_CREATE_FLAT) and build on that"
+            ),
+        ));
+    }
+    Ok(lowers)
+}
+
+/// Gives a new directory the attributes that the root of `stack` has.
+pub(super) fn like_root_of(dir: &OwnedFd, stack: &Stack) -> Result<()> {
+    let Some(mut found) = stack.root()? else { return Ok(()) };
+    disinherit(dir).call("fremovexattr")?;
+    let inode = Inode::Open(dir.as_fd());
+    let pairs = match &mut found.dir {
+        Some(root) => crate::tree::compare::own_xattrs(Inode::Open(root.nearest(stack)?))?,
+        None => Vec::new(),
+    };
+    Setter::new(false).put(inode, &Attributes::from(&found.meta), &pairs, false)?;
+    inode.set_times(found.meta.atime, found.meta.mtime).call("utimensat")
+}
+
+/// Makes the directories that every layer of a kind has.
+pub(super) fn frame(stage: &Stage<'_>, kind: Kind) -> Result<()> {
+    let names: &[&str] = match kind {
+        Kind::Root => &["child", "pin"],
+        Kind::Overlay => &["child", "pin", "work", "merged"],
+    };
+    for name in names {
+        fs::mkdir(stage.dir()?, name.as_bytes(), 0o700).call_at("mkdir", *name)?;
+    }
+    Ok(())
+}
+
+/// Writes what says what the layer is, and shows it.
+fn finish(stage: Stage<'_>, id: &str, meta: &Meta, lower: Option<&str>, sync: bool) -> Result<()> {
+    describe(&stage, meta, lower)?;
+    stage.publish(id, sync).map(drop)
+}
+
+/// Writes `lower-id` and `meta` into a stage.
+pub(super) fn describe(stage: &Stage<'_>, meta: &Meta, lower: Option<&str>) -> Result<()> {
+    if let Some(lower) = lower {
+        text::create(stage.dir()?, "lower-id", lower.as_bytes()).call_at("write", "lower-id")?;
+    }
+    text::create(stage.dir()?, meta::FILE, meta.write().as_bytes()).call_at("write", meta::FILE)
+}

@@ -1,0 +1,290 @@
+//! A committed layer's own entries, one line each: what `check` holds the tree against.
+//!
+//! ```text
+//! KIND MODE UID GID SIZE MTIME GROUP XATTRS CONTENT PATH
+//! ```
+//!
+//! KIND is `-` file, `d` directory, `o` opaque directory, `l` link, `c` and `b` devices, `p` FIFO,
+//! `s` socket, `w` whiteout. GROUP numbers the inodes that have several names. XATTRS and CONTENT
+//! are SHA-256; CONTENT is that of a link's target, and of a file where the layer was committed
+//! with durability `verified`, else `?`. Bytes of PATH below 33, 127 and `\` are `\ooo`.
+
+use super::text::damaged;
+use crate::archive::{Digest, Sha256};
+use crate::error::{Errno, Result, SysResult};
+use crate::layer::view::is_opaque;
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr::{Marks, Pairs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::tree::attrs::Inode;
+use crate::tree::chain::Chain;
+use crate::tree::compare::own_xattrs;
+use crate::watch::Watch;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// The name of the file.
+pub const FILE: &str = "manifest";
+
+/// How a problem ends that is an entry too many.
+pub const STRANGER: &str = ": not in the manifest";
+
+/// Whether files are read for their digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// They are.
+    Read,
+    /// They are not.
+    Skip,
+}
+
+/// Writes the manifest of the tree `content` into the layer's directory; gives its SHA-256.
+pub fn write(
+    layer: BorrowedFd<'_>,
+    content: &OwnedFd,
+    marks: Marks,
+    contents: Contents,
+    watch: &mut Watch<'_>,
+) -> Result<Digest> {
+    let _ = fs::unlink(layer, FILE.as_bytes());
+    let file = fs::create_file(layer, FILE.as_bytes(), 0o600).call_at("create", FILE)?;
+    let mut hash = Sha256::new();
+    let mut buf = Vec::with_capacity(BUF);
+    let mut put = |buf: &mut Vec<u8>| {
+        hash.update(buf);
+        let done = fs::write_all(&file, buf).call_at("write", FILE);
+        buf.clear();
+        done
+    };
+    lines(content, marks, contents, watch, &mut |line| {
+        buf.extend_from_slice(line.as_bytes());
+        buf.push(b'\n');
+        if buf.len() >= BUF { put(&mut buf) } else { Ok(()) }
+    })?;
+    put(&mut buf)?;
+    Ok(hash.digest())
+}
+
+const BUF: usize = 64 << 10;
+
+/// Calls `each` with a line for every entry of the tree, the root too; parents first, names in
+/// the order of their bytes.
+pub fn lines(
+    content: &OwnedFd,
+    marks: Marks,
+    contents: Contents,
+    watch: &mut Watch<'_>,
+    each: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let root = fs::open_dir_trusted(content, b".").call("open")?;
+    let top = fs::stat(&root).call("statx")?;
+    let mut job = Job { marks, contents, groups: HashMap::new(), buf: DirBuf::default() };
+    let mut chain = Chain::new(root);
+    let line = job.line(chain.fd()?, b".", b"", &top, watch)?;
+    each(&line)?;
+    let mut pending = vec![job.names(&chain)?];
+    while let Some(names) = pending.last_mut() {
+        let Some(name) = names.pop() else {
+            pending.pop();
+            chain.pop()?;
+            continue;
+        };
+        let path = chain.path_of(&name);
+        let meta = fs::stat_at(chain.fd()?, &name).call_at("statx", &path)?;
+        if meta.kind == Kind::Directory {
+            let fd = fs::open_dir(chain.fd()?, &name).call_at("open", &path)?;
+            chain.push(name, fd)?;
+            let line = job.line(chain.fd()?, b".", &path, &meta, watch)?;
+            each(&line)?;
+            pending.push(job.names(&chain)?);
+        } else {
+            let line = job.line(chain.fd()?, &name, &path, &meta, watch)?;
+            each(&line)?;
+        }
+        watch.entry()?;
+    }
+    Ok(())
+}
+
+struct Job {
+    marks: Marks,
+    contents: Contents,
+    groups: HashMap<u64, usize>,
+    buf: DirBuf,
+}
+
+impl Job {
+    /// The names where the chain stands, last first.
+    fn names(&mut self, chain: &Chain) -> Result<Vec<Vec<u8>>> {
+        let names = self.buf.sorted_names(chain.fd()?);
+        let mut names = names.call_at("getdents64", chain.path())?;
+        names.reverse();
+        Ok(names)
+    }
+
+    fn line(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        meta: &Meta,
+        watch: &mut Watch<'_>,
+    ) -> Result<String> {
+        let directory = meta.kind == Kind::Directory;
+        let kind = match meta.kind {
+            Kind::File => '-',
+            Kind::Directory if is_opaque(dir, self.marks).call_at("getxattr", path)? => 'o',
+            Kind::Directory => 'd',
+            Kind::Symlink => 'l',
+            Kind::Fifo => 'p',
+            Kind::Socket => 's',
+            Kind::CharDevice if meta.is_whiteout() => return Ok(whiteout(path)),
+            Kind::CharDevice => 'c',
+            Kind::BlockDevice => 'b',
+        };
+        let size = match meta.kind {
+            Kind::File | Kind::Symlink => meta.size,
+            Kind::CharDevice | Kind::BlockDevice => {
+                u64::from(meta.rdev.0) << 32 | u64::from(meta.rdev.1)
+            }
+            _ => 0,
+        };
+        let group = if !directory && meta.nlink > 1 {
+            let next = self.groups.len() + 1;
+            self.groups.entry(meta.ino).or_insert(next).to_string()
+        } else {
+            "-".into()
+        };
+        let inode = if directory { Inode::Open(dir) } else { Inode::Named(dir, name) };
+        let xattrs = digest_xattrs(&own_xattrs(inode).map_err(|e| e.at(path))?);
+        let content = match meta.kind {
+            Kind::Symlink => {
+                let target = fs::read_link(dir, name).call_at("readlink", path)?;
+                Digest::of(&target).hex()
+            }
+            Kind::File if self.contents == Contents::Read => {
+                digest_file(dir, name, watch).map_err(|e| e.at(path))?.hex()
+            }
+            Kind::File => "?".into(),
+            _ => "-".into(),
+        };
+        Ok(format!(
+            "{kind} {:04o} {} {} {size} {}.{:09} {group} {xattrs} {content} {}",
+            meta.mode,
+            meta.uid,
+            meta.gid,
+            meta.mtime.sec,
+            meta.mtime.nsec,
+            escape(path)
+        ))
+    }
+}
+
+fn whiteout(path: &[u8]) -> String {
+    format!("w - - - - - - - - {}", escape(path))
+}
+
+fn digest_xattrs(pairs: &Pairs) -> String {
+    if pairs.is_empty() {
+        return "-".into();
+    }
+    let mut hash = Sha256::new();
+    for (name, value) in pairs {
+        for part in [name, value] {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hash.digest().hex()
+}
+
+fn digest_file(dir: BorrowedFd<'_>, name: &[u8], watch: &mut Watch<'_>) -> Result<Digest> {
+    let file = fs::open_file(dir, name).call("open")?;
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; BUF];
+    loop {
+        match fs::read(&file, &mut buf).call("read")? {
+            0 => return Ok(hash.digest()),
+            n => {
+                hash.update(&buf[..n]);
+                watch.bytes(n as u64)?;
+            }
+        }
+    }
+}
+
+fn escape(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len() + 1);
+    text.push('/');
+    for &byte in path {
+        if byte < 33 || byte >= 127 || byte == b'\\' {
+            let _ = write!(text, "\\{byte:03o}");
+        } else {
+            text.push(byte as char);
+        }
+    }
+    text
+}
+
+/// What of a layer's tree differs from its manifest; empty when nothing does. Content is compared
+/// where its digest is recorded and `contents` asks for it.
+pub fn compare(
+    layer: BorrowedFd<'_>,
+    content: &OwnedFd,
+    marks: Marks,
+    expected: &Digest,
+    contents: Contents,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<String>> {
+    let text = match read_whole(layer)? {
+        Some(text) => text,
+        None => return Ok(vec!["the manifest is missing".into()]),
+    };
+    if Digest::of(&text) != *expected {
+        return Ok(vec!["the manifest is not the one that meta names".into()]);
+    }
+    let text = String::from_utf8(text).map_err(|_| damaged("the manifest is not text"))?;
+    let path_of = |line: &str| line.rsplit(' ').next().unwrap_or_default().to_string();
+    let mut wanted: HashMap<String, &str> =
+        text.lines().map(|line| (path_of(line), line)).collect();
+    let mut problems = Vec::new();
+    lines(content, marks, contents, watch, &mut |line| {
+        let path = path_of(line);
+        match wanted.remove(&path) {
+            None => problems.push(format!("{path}{STRANGER}")),
+            Some(want) if !agree(want, line) => problems.push(format!("{path}: is {line}, was {want}")),
+            Some(_) => {}
+        }
+        Ok(())
+    })?;
+    let mut missing: Vec<_> = wanted.into_keys().collect();
+    missing.sort();
+    problems.extend(missing.into_iter().map(|path| format!("{path}: missing")));
+    Ok(problems)
+}
+
+/// Whether two lines say the same, digests that one of them has not left aside.
+fn agree(a: &str, b: &str) -> bool {
+    const CONTENT: usize = 8;
+    a.split(' ')
+        .zip(b.split(' '))
+        .enumerate()
+        .all(|(at, (x, y))| x == y || (at == CONTENT && (x == "?" || y == "?")))
+}
+
+fn read_whole(layer: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
+    let file = match fs::open_file(layer, FILE.as_bytes()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).call_at("open", FILE),
+    };
+    let mut text = Vec::new();
+    let mut buf = vec![0; BUF];
+    loop {
+        match fs::read(file.as_fd(), &mut buf).call_at("read", FILE)? {
+            0 => return Ok(Some(text)),
+            n => text.extend_from_slice(&buf[..n]),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A layer's `meta`: key=value text whose last line is a checksum of the rest.
+//!
+//! A layer without a whole `meta` was never made. Unknown keys are kept when it is written again;
+//! an unknown kind refuses that layer alone.
+
+use super::options::{Kind, State};
+use super::text::{self, damaged};
+use crate::archive::Digest;
+use crate::error::{Code, Errno, Error, Result};
+use crate::sys::fs::Time;
+
+/// The name of the file.
+pub const FILE: &str = "meta";
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// How the content is kept.
+    pub kind: Kind,
+    /// Whether it may change.
+    pub state: State,
+    /// The layer that a `root` layer was made over; an overlay layer says it in `lower-id`.
+    pub parent: Option<String>,
+    /// Trees below its own.
+    pub lowers: u32,
+    /// When it was made.
+    pub created: Time,
+    /// The layer whose upper was copied.
+    pub copied_from: Option<String>,
+    /// See [`LayerInfo`](super::options::LayerInfo) for these.
+    pub diff_id: Option<Digest>,
+    /// SHA-256 of the blob.
+    pub blob_digest: Option<Digest>,
+    /// Size as the design defines it; known once committed.
+    pub size: Option<u64>,
+    /// Entries of the tar.
+    pub entries: u64,
+    /// Bytes of the tar.
+    pub tar_size: u64,
+    /// Bytes of the blob.
+    pub blob_size: u64,
+    /// SHA-256 of `manifest`.
+    pub manifest: Option<Digest>,
+    /// Keys of a later version.
+    pub unknown: Vec<(String, String)>,
+}
+
+impl Meta {
+    /// A new layer.
+    pub fn new(kind: Kind, state: State, created: Time) -> Self {
+        Meta {
+            kind,
+            state,
+            parent: None,
+            lowers: 0,
+            created,
+            copied_from: None,
+            diff_id: None,
+            blob_digest: None,
+            size: None,
+            entries: 0,
+            tar_size: 0,
+            blob_size: 0,
+            manifest: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// The text of the file.
+    pub fn write(&self) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str| {
+            text.push_str(key);
+            text.push('=');
+            text.push_str(value);
+            text.push('\n');
+        };
+        let digest = |d: &Option<Digest>| d.as_ref().map(ToString::to_string);
+        line("kind", if self.kind == Kind::Root { "root" } else { "overlay" });
+        let committed = self.state == State::Committed;
+        line("state", if committed { "committed" } else { "writable" });
+        line("created", &format!("{}.{:09}", self.created.sec, self.created.nsec));
+        line("lowers", &self.lowers.to_string());
+        let words = [("parent", &self.parent), ("copied_from", &self.copied_from)];
+        for (key, value) in words {
+            if let Some(value) = value {
+                line(key, value);
+            }
+        }
+        let digests = [
+            ("diff_id", digest(&self.diff_id)),
+            ("blob_digest", digest(&self.blob_digest)),
+            ("manifest", digest(&self.manifest)),
+            ("size", self.size.map(|size| size.to_string())),
+        ];
+        for (key, value) in digests {
+            if let Some(value) = value {
+                line(key, &value);
+            }
+        }
+        let counts =
+            [("entries", self.entries), ("tar_size", self.tar_size), ("blob_size", self.blob_size)];
+        for (key, value) in counts {
+            if value > 0 {
+                line(key, &value.to_string());
+            }
+        }
+        for (key, value) in &self.unknown {
+            line(key, value);
+        }
+        let sum = Digest::of(text.as_bytes());
+        text.push_str(&format!("checksum={sum}\n"));
+        text
+    }
+
+    /// Reads the text of the file.
+    pub fn parse(data: &[u8]) -> Result<Meta> {
+        let body = checked(data)?;
+        let mut meta = Meta::new(Kind::Root, State::Writable, Time::default());
+        let (mut kind, mut state) = (None, None);
+        for (key, value) in text::pairs(body)? {
+            match key.as_str() {
+                "kind" => kind = Some(read_kind(&value)?),
+                "state" => {
+                    state = Some(match value.as_str() {
+                        "writable" => State::Writable,
+                        "committed" => State::Committed,
+                        _ => return Err(damaged(format!("unknown state={value}"))),
+                    });
+                }
+                "created" => meta.created = read_time(&value)?,
+                "lowers" => meta.lowers = number(&value)?,
+                "parent" => meta.parent = Some(value),
+                "copied_from" => meta.copied_from = Some(value),
+                "diff_id" => meta.diff_id = Some(digest(&value)?),
+                "blob_digest" => meta.blob_digest = Some(digest(&value)?),
+                "manifest" => meta.manifest = Some(digest(&value)?),
+                "size" => meta.size = Some(number(&value)?),
+                "entries" => meta.entries = number(&value)?,
+                "tar_size" => meta.tar_size = number(&value)?,
+                "blob_size" => meta.blob_size = number(&value)?,
+                _ => meta.unknown.push((key, value)),
+            }
+        }
+        meta.kind = kind.ok_or_else(|| damaged("meta has no kind"))?;
+        meta.state = state.ok_or_else(|| damaged("meta has no state"))?;
+        Ok(meta)
+    }
+}
+
+/// The text before the checksum, which must be right.
+fn checked(data: &[u8]) -> Result<&[u8]> {
+    let short = || damaged("meta is cut short");
+    let text = data.strip_suffix(b"\n").ok_or_else(short)?;
+    let at = text.iter().rposition(|&b| b == b'\n').ok_or_else(short)? + 1;
+    let sum = text[at..].strip_prefix(b"checksum=").ok_or_else(short)?;
+    if sum == Digest::of(&data[..at]).to_string().as_bytes() {
+        Ok(&data[..at])
+    } else {
+        Err(damaged("meta does not match its checksum"))
+    }
+}
+
+fn read_kind(value: &str) -> Result<Kind> {
+    match value {
+        "root" => Ok(Kind::Root),
+        "overlay" => Ok(Kind::Overlay),
+        other => Err(Error::new(
+            Code::Format,
+            Errno::OPNOTSUPP,
+            format!("the layer is of a kind that this version does not know: {other}"),
+        )),
+    }
+}
+
+fn read_time(value: &str) -> Result<Time> {
+    let (sec, nsec) = value.split_once('.').ok_or_else(|| damaged("a time without ."))?;
+    Ok(Time { sec: number(sec)?, nsec: number(nsec)? })
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Result<T> {
+    value.parse().map_err(|_| damaged(format!("not a number: {value}")))
+}
+
+fn digest(value: &str) -> Result<Digest> {
+    Digest::parse(value).map_err(|_| damaged(format!("not a digest: {value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Meta {
+        Meta {
+            parent: Some("base".into()),
+            lowers: 3,
+            copied_from: Some("c-init".into()),
+            diff_id: Some(Digest::of(b"x")),
+            blob_digest: Some(Digest::of(b"y")),
+            manifest: Some(Digest::of(b"z")),
+            size: Some(0),
+            entries: 5,
+            tar_size: 10240,
+            blob_size: 99,
+            unknown: vec![("later".into(), "a=b".into())],
+            ..Meta::new(Kind::Overlay, State::Committed, Time { sec: -1, nsec: 7 })
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let small = Meta::new(Kind::Root, State::Writable, Time { sec: 1, nsec: 0 });
+        for meta in [full(), small] {
+            assert_eq!(Meta::parse(meta.write().as_bytes()).unwrap(), meta);
+        }
+    }
+
+    #[test]
+    fn any_damage_is_seen() {
+        let text = full().write().into_bytes();
+        for cut in 0..text.len() {
+            assert_eq!(Meta::parse(&text[..cut]).unwrap_err().code(), Code::Damaged, "{cut}");
+        }
+        for at in 0..text.len() {
+            let mut bad = text.clone();
+            bad[at] ^= 1;
+            assert!(Meta::parse(&bad).is_err(), "{at}");
+        }
+        let twice = [&text[..], &text[..]].concat();
+        assert!(Meta::parse(&twice).is_err());
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused() {
+        let text = full().write().replace("kind=overlay", "kind=erofs");
+        let body = &text[..text.find("checksum").unwrap()];
+        let text = format!("{body}checksum={}\n", Digest::of(body.as_bytes()));
+        assert_eq!(Meta::parse(text.as_bytes()).unwrap_err().code(), Code::Format);
+    }
+}

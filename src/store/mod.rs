@@ -1,0 +1,238 @@
+//! The store on the disk: layers, locks, and what may be done to them.
+//!
+//! ```text
+//! home/
+//!   ovl-store               format and marks
+//!   layer/<id>/             everything about one layer
+//!     meta  lower-id  manifest  child/<id>  root/  upper/ work/ merged/  pin/
+//!   stage/<nonce>/          work in progress
+//!   trash/<nonce>/          removed, not yet deleted
+//! ```
+//!
+//! A layer appears by one rename out of `stage/` and goes by one rename into `trash/`; in between
+//! it is always whole. Nothing here is remembered between calls but the open directories: what is
+//! true is on the disk, in the locks, and in the mount table.
+
+mod apply;
+mod check;
+mod cleanup;
+mod commit;
+mod compare;
+mod create;
+mod format;
+pub mod id;
+mod layer;
+mod lock;
+mod manifest;
+mod meta;
+mod mounts;
+mod options;
+mod pin;
+mod remove;
+mod stage;
+mod text;
+
+pub use mounts::Mount;
+pub use options::*;
+
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::{self, FlockOperation, RenameFlags, Time};
+use crate::sys::xattr::{self, Marks};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use once_cell::sync::OnceCell;
+use std::sync::Arc;
+
+/// An open store. It may be shared between threads; each call locks what it needs.
+pub struct Store {
+    home: OwnedFd,
+    layers: Arc<OwnedFd>,
+    stage: OwnedFd,
+    trash: OwnedFd,
+    marks: Marks,
+    read_only: bool,
+    log: Option<Box<LogFn>>,
+    /// Whether the home can hold an upper; tried when first asked.
+    holds_upper: OnceCell<bool>,
+}
+
+impl Store {
+    /// Opens the store at `home`. A missing or empty directory becomes a store, unless
+    /// [`OpenFlags::MUST_EXIST`] or [`OpenFlags::READ_ONLY`] is given.
+    pub fn open(home: &[u8], options: OpenOptions) -> Result<Store> {
+        Self::open_at(home, options).map_err(|e| e.at(home).op("open"))
+    }
+
+    fn open_at(home: &[u8], options: OpenOptions) -> Result<Store> {
+        if home.is_empty() {
+            return Err(Error::invalid("the store's path is empty"));
+        }
+        let make = !options.flags.intersects(OpenFlags::MUST_EXIST | OpenFlags::READ_ONLY);
+        let dir = match fs::open_dir_trusted(rustix::fs::CWD, home) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT) if make => make_home(home)?,
+            Err(errno) => return Err(errno).call_at("open", home),
+        };
+        let format = match text::read(&dir, format::FILE) {
+            Ok(data) => format::parse(&data)?,
+            Err(Errno::NOENT) if make => initialise(&dir, options.marks)?,
+            Err(Errno::NOENT) => {
+                return Err(Error::new(Code::Damaged, Errno::NOENT, "there is no store here"));
+            }
+            Err(errno) => return Err(errno).call_at("read", format::FILE),
+        };
+        let wanted = match options.marks {
+            MarksChoice::Auto => format.marks,
+            MarksChoice::Trusted => Marks::Trusted,
+            MarksChoice::User => Marks::User,
+        };
+        if wanted != format.marks {
+            return Err(Error::invalid("the store was made with the other marks"));
+        }
+        fs::flock(&dir, FlockOperation::LockShared).call("flock")?;
+        let open = |name: &str| fs::open_dir(&dir, name.as_bytes()).call_at("open", name);
+        Ok(Store {
+            layers: Arc::new(open("layer")?),
+            stage: open("stage")?,
+            trash: open("trash")?,
+            home: dir,
+            marks: format.marks,
+            read_only: format.read_only || options.flags.contains(OpenFlags::READ_ONLY),
+            log: options.log,
+            holds_upper: OnceCell::new(),
+        })
+    }
+
+    /// The spelling of the store's marks.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// The absolute path of the store, as it is now.
+    pub fn path(&self) -> Result<Vec<u8>> {
+        path_of(self.home.as_fd())
+    }
+
+    fn warn(&self, message: &str) {
+        if let Some(log) = &self.log {
+            log(LogLevel::Warning, message);
+        }
+    }
+
+    /// EROFS where nothing may be changed.
+    fn writable(&self) -> Result<()> {
+        if self.read_only {
+            return Err(Error::new(Code::System, Errno::ROFS, "the store is open for reading"));
+        }
+        Ok(())
+    }
+
+    /// EPERM, with the reason, where the caller may not use the store's marks.
+    fn need_marks(&self) -> Result<()> {
+        if self.marks == Marks::User {
+            return Ok(());
+        }
+        // The attributes of a directory of ours, which never has this one: an unprivileged
+        // caller is not told that it is absent but refused when he sets it.
+        match xattr::set(&self.stage, TRY, b"y") {
+            Ok(()) => xattr::remove(&self.stage, TRY).call_at("fremovexattr", "stage"),
+            Err(Errno::PERM) => Err(Error::new(
+                Code::Marks,
+                Errno::PERM,
+                "the store's overlay layers are marked by trusted.* attributes, which need \
+                 CAP_SYS_ADMIN in the initial user namespace",
+            )),
+            Err(Errno::ROFS) => Ok(()),
+            Err(errno) => Err(errno).call_at("fsetxattr", "stage"),
+        }
+    }
+}
+
+const TRY: &[u8] = b"trusted.overlay.ovl-try";
+
+/// Where an open directory is.
+fn path_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    fs::read_link(rustix::fs::CWD, link.as_bytes()).call_at("readlink", link)
+}
+
+/// Now, for `created`.
+fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(Time::default(), |t| Time {
+        sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
+        nsec: t.subsec_nanos(),
+    })
+}
+
+/// Makes the directory `home`, and those that lead to it.
+fn make_home(home: &[u8]) -> Result<OwnedFd> {
+    let mut at = 0;
+    while at < home.len() {
+        let end = home[at..].iter().position(|&b| b == b'/').map_or(home.len(), |len| at + len);
+        let last = home[end..].iter().all(|&b| b == b'/');
+        let mode = if last { 0o700 } else { 0o755 };
+        if end > at {
+            match fs::mkdir(rustix::fs::CWD, &home[..end], mode) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).call_at("mkdir", &home[..end]),
+            }
+        }
+        at = end + 1;
+    }
+    fs::open_dir_trusted(rustix::fs::CWD, home).call_at("open", home)
+}
+
+/// Makes a store of an empty directory. Whoever comes second finds it made.
+fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
+    fs::flock(home, FlockOperation::LockExclusive).call("flock")?;
+    match text::read(home, format::FILE) {
+        Ok(data) => return format::parse(&data),
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno).call_at("read", format::FILE),
+    }
+    for name in DirBuf::default().sorted_names(again(home)?).call("getdents64")? {
+        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found")
+            || name.starts_with(b".ovl-store.");
+        if !ours {
+            return Err(Error::new(
+                Code::NotEmpty,
+                Errno::NOTEMPTY,
+                "the directory has other things in it and is no store",
+            ));
+        }
+    }
+    fs::chmod(home, 0o700).call("chmod")?;
+    for name in ["layer", "stage", "trash"] {
+        match fs::mkdir(home, name.as_bytes(), 0o700) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).call_at("mkdir", name),
+        }
+        fs::chmod_at(home, name.as_bytes(), 0o700).call_at("chmod", name)?;
+    }
+    let marks = match choice {
+        MarksChoice::Trusted => Marks::Trusted,
+        MarksChoice::User => Marks::User,
+        MarksChoice::Auto => match xattr::set(home, TRY, b"y") {
+            Ok(()) => {
+                xattr::remove(home, TRY).call("fremovexattr")?;
+                Marks::Trusted
+            }
+            Err(_) => Marks::User,
+        },
+    };
+    text::replace(home.as_fd(), format::FILE, format::write(marks).as_bytes(), true)?;
+    Ok(format::Format { marks, read_only: false })
+}
+
+fn again(dir: &OwnedFd) -> Result<OwnedFd> {
+    fs::open_dir_trusted(dir, b".").call("open")
+}
+
+/// Moves something into `trash/`; gives its name there.
+fn to_trash(store: &Store, from: &OwnedFd, name: &[u8]) -> Result<String> {
+    let nonce = fs::random_name().call("getrandom")?;
+    fs::rename(from, name, &store.trash, nonce.as_bytes(), RenameFlags::NOREPLACE)
+        .call_at("rename", name)?;
+    Ok(nonce)
+}

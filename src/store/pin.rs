@@ -1,0 +1,175 @@
+//! Mounts at paths, as the store remembers them: `pin/<mount id>.<namespace id>`.
+//!
+//! A pin is believed only while the kernel knows that mount. Every handle that uses the mount
+//! holds its pin locked, shared: a pin of a held mount whose lock is free was left by somebody who
+//! died, and the mount may be ended. A kept mount stays without a handle.
+
+use super::Store;
+use super::layer::Layer;
+use super::lock::{self, Mode};
+use super::text;
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::mount::{self, MountId};
+use crate::sys::dir::DirBuf;
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use rustix::fs::OFlags;
+
+/// What a pin's file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Stays until somebody unmounts it.
+    pub kept: bool,
+    /// It can be written.
+    pub writable: bool,
+    /// It never syncs.
+    pub volatile: bool,
+    /// SELinux label, escaped.
+    pub label: String,
+}
+
+impl Terms {
+    fn write(&self, id: MountId) -> String {
+        let word = |yes: bool, a: &str, b: &str| if yes { a.to_string() } else { b.to_string() };
+        format!(
+            "mode={}\nview={}\nvolatile={}\nunique={}\nlabel={}\n",
+            word(self.kept, "kept", "held"),
+            word(self.writable, "rw", "ro"),
+            u8::from(self.volatile),
+            u8::from(id.unique),
+            self.label
+        )
+    }
+}
+
+/// A mount that exists, and its pin.
+pub struct Pin {
+    /// The pin's name.
+    pub name: String,
+    /// Its file; a lock on it is a use of the mount.
+    pub file: OwnedFd,
+    /// What was agreed.
+    pub terms: Terms,
+    /// The mount.
+    pub id: MountId,
+    /// Where it is, in the caller's namespace.
+    pub path: Vec<u8>,
+}
+
+/// What the pins of a layer say.
+pub struct Pins {
+    /// The directory, locked: nobody else mounts or unmounts the layer.
+    pub dir: OwnedFd,
+    /// The layer's mounts in the caller's namespace.
+    pub here: Vec<Pin>,
+    /// Pins of mounts in other namespaces, of which nothing is known.
+    pub elsewhere: Vec<String>,
+}
+
+impl Store {
+    /// Locks and reads the pins of a layer. Those whose mounts have ended are taken away.
+    pub(super) fn pins(&self, layer: &Layer) -> Result<Pins> {
+        let dir = layer.open("pin")?;
+        let mut watch = crate::watch::Watch::default();
+        lock::lock(&dir, Mode::Exclusive, lock::PATIENCE, &mut watch)
+            .map_err(|e| e.at(&layer.id))?;
+        let mut pins = Pins { here: Vec::new(), elsewhere: Vec::new(), dir };
+        let names = DirBuf::default().sorted_names(&pins.dir).call_at("getdents64", "pin")?;
+        if names.is_empty() {
+            return Ok(pins);
+        }
+        let here = mount::namespace_id()?;
+        for name in names {
+            let Ok(name) = String::from_utf8(name) else { continue };
+            let Some((id, namespace)) = parse(&name) else { continue };
+            if namespace != here {
+                pins.elsewhere.push(name);
+                continue;
+            }
+            match self.read_pin(&pins.dir, &name, id)? {
+                Some(pin) => pins.here.push(pin),
+                None => {
+                    let _ = fs::unlink(&pins.dir, name.as_bytes());
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    fn read_pin(&self, dir: &OwnedFd, name: &str, id: u64) -> Result<Option<Pin>> {
+        let Ok(data) = text::read(dir, name) else { return Ok(None) };
+        let mut terms =
+            Terms { kept: false, writable: false, volatile: false, label: String::new() };
+        let mut unique = false;
+        for (key, value) in text::pairs(&data)? {
+            match (key.as_str(), value.as_str()) {
+                ("mode", mode) => terms.kept = mode == "kept",
+                ("view", view) => terms.writable = view == "rw",
+                ("volatile", flag) => terms.volatile = flag == "1",
+                ("unique", flag) => unique = flag == "1",
+                ("label", label) => terms.label = label.to_string(),
+                _ => {}
+            }
+        }
+        let id = MountId { id, unique };
+        let Some(found) = mount::find(id)? else { return Ok(None) };
+        let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
+        let file = file.call_at("open", name)?;
+        Ok(Some(Pin { name: name.to_string(), file, terms, id, path: found.path }))
+    }
+}
+
+impl Pins {
+    /// Writes the pin of a new mount, and locks it for its first handle.
+    pub fn add(&self, root: BorrowedFd<'_>, path: &[u8], terms: Terms) -> Result<Pin> {
+        let id = mount::identity(root)?;
+        let name = format!("{}.{}", id.id, mount::namespace_id()?);
+        let _ = fs::unlink(&self.dir, name.as_bytes());
+        text::create(&self.dir, &name, terms.write(id).as_bytes()).call_at("create", &name)?;
+        let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
+            .call_at("open", &name)?;
+        lock::try_lock(&file, Mode::Shared)?;
+        Ok(Pin { name, file, terms, id, path: path.to_vec() })
+    }
+
+    /// Ends the held mounts that nobody holds. One that is busy stays, and is EBUSY.
+    pub fn end_leftovers(&mut self) -> Result<u64> {
+        let mut ended = 0;
+        let mut kept = Vec::new();
+        for pin in self.here.drain(..) {
+            if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? {
+                kept.push(pin);
+                continue;
+            }
+            end(self.dir.as_fd(), &pin, false)?;
+            ended += 1;
+        }
+        self.here = kept;
+        Ok(ended)
+    }
+}
+
+/// Unmounts what a pin stands for, and takes the pin away.
+pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
+    match mount::unmount_path(&pin.path, pin.id, lazy) {
+        Ok(()) => {}
+        Err(error) if error.errno() == Errno::BUSY => {
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "the mount is busy: a process has a file, a directory or a mount in it",
+            )
+            .at(&pin.path));
+        }
+        // It ended since it was looked at.
+        Err(error) if error.errno() == Errno::INVAL => {}
+        Err(error) => return Err(error),
+    }
+    let _ = fs::unlink(pins, pin.name.as_bytes());
+    Ok(())
+}
+
+/// Mount id and namespace id of a pin's name.
+fn parse(name: &str) -> Option<(u64, u64)> {
+    let (id, namespace) = name.split_once('.')?;
+    Some((id.parse().ok()?, namespace.parse().ok()?))
+}

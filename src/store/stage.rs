@@ -1,0 +1,118 @@
+//! Work in progress: a directory in `stage/` that becomes a layer by one rename, or goes.
+//!
+//! Its maker holds it locked. A stage whose lock is free was left by somebody who died: anyone may
+//! take it away. The lock goes with the directory when it is renamed, so a new layer is locked
+//! until its maker is done.
+
+use super::Store;
+use super::lock::{self, Mode};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fs::{self, RenameFlags};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use crate::tree::remove_tree;
+use crate::watch::Watch;
+
+const TRIES: usize = 16;
+
+/// See the module's text.
+pub struct Stage<'s> {
+    store: &'s Store,
+    name: String,
+    dir: Option<OwnedFd>,
+}
+
+impl<'s> Stage<'s> {
+    /// A new, empty, locked directory in `stage/`.
+    pub fn new(store: &'s Store) -> Result<Self> {
+        // A cleanup may meet it before it is locked, and take it away.
+        for _ in 0..TRIES {
+            let name = fs::random_name().call("getrandom")?;
+            fs::mkdir(&store.stage, name.as_bytes(), 0o700).call_at("mkdir", "stage")?;
+            let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
+                Ok(dir) => dir,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno).call_at("open", "stage"),
+            };
+            if lock::try_lock(&dir, Mode::Exclusive)?
+                && fs::stat_at(&store.stage, name.as_bytes()).is_ok()
+            {
+                return Ok(Stage { store, name, dir: Some(dir) });
+            }
+        }
+        Err(Error::new(Code::Locked, Errno::BUSY, "cleanups take away every new directory"))
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> Result<BorrowedFd<'_>> {
+        match &self.dir {
+            Some(dir) => Ok(dir.as_fd()),
+            None => Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage")),
+        }
+    }
+
+    /// Makes a directory in it, of a mode that no umask takes away.
+    pub fn mkdir(&self, name: &str) -> Result<OwnedFd> {
+        fs::mkdir(self.dir()?, name.as_bytes(), 0o700).call_at("mkdir", name)?;
+        fs::open_dir(self.dir()?, name.as_bytes()).call_at("open", name)
+    }
+
+    /// Shows it as the layer `id`, which must not be there. `sync`: all of it is on the disk
+    /// first, and its name when this returns. Gives the layer's directory, still locked.
+    pub fn publish(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
+        self.sync(sync)?;
+        let (from, to) = (&self.store.stage, &self.store.layers);
+        match fs::rename(from, self.name.as_bytes(), to, id.as_bytes(), RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(exists(id)),
+            Err(errno) => return Err(errno).call_at("rename", id),
+        }
+        let dir = self.dir.take();
+        let store = self.store;
+        drop(self);
+        if sync {
+            fs::sync(&store.layers).call_at("fsync", "layer")?;
+        }
+        dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
+    }
+
+    /// Puts it in the place of the layer `id`, which goes.
+    pub fn exchange(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
+        self.sync(sync)?;
+        let (from, to) = (&self.store.stage, &self.store.layers);
+        fs::rename(from, self.name.as_bytes(), to, id.as_bytes(), RenameFlags::EXCHANGE)
+            .call_at("rename", id)?;
+        let dir = self.dir.take();
+        let (store, name) = (self.store, std::mem::take(&mut self.name));
+        drop(self);
+        if sync {
+            fs::sync(&store.layers).call_at("fsync", "layer")?;
+        }
+        // What it was lies in the stage now; it was empty.
+        if let Err(error) = remove_tree(&store.stage, name.as_bytes(), &mut Watch::default()) {
+            store.warn(&format!("the replaced layer stays in stage/{name}: {error}"));
+        }
+        dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
+    }
+
+    fn sync(&self, sync: bool) -> Result<()> {
+        if sync { fs::sync_fs(self.dir()?).call("syncfs") } else { Ok(()) }
+    }
+}
+
+impl Drop for Stage<'_> {
+    /// What did not become a layer goes; what cannot go now is left for a cleanup.
+    fn drop(&mut self) {
+        if self.name.is_empty() || self.dir.is_none() {
+            return;
+        }
+        let gone = remove_tree(&self.store.stage, self.name.as_bytes(), &mut Watch::default());
+        if let Err(error) = gone {
+            self.store.warn(&format!("leftovers stay in stage/{}: {error}", self.name));
+        }
+    }
+}
+
+/// EEXIST for a layer.
+pub fn exists(id: &str) -> Error {
+    Error::new(Code::LayerExists, Errno::EXIST, "the layer exists").at(id)
+}

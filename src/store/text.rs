@@ -1,0 +1,69 @@
+//! The store's own small files: key=value lines, read whole and replaced whole.
+
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fs::{self, RenameFlags};
+use crate::sys::{AsFd, BorrowedFd, SysCall};
+
+/// No file of the store's is larger.
+const MAX: usize = 1 << 20;
+
+/// Reads the small file `name` whole.
+pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
+    let file = fs::open_file(dir, name.as_bytes())?;
+    let mut data = vec![0; 4096];
+    let mut len = 0;
+    loop {
+        if len == data.len() {
+            if len >= MAX {
+                return Err(Errno::FBIG);
+            }
+            data.resize(len * 2, 0);
+        }
+        match fs::read(&file, &mut data[len..])? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    data.truncate(len);
+    Ok(data)
+}
+
+/// Writes the new small file `name`.
+pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
+    let file = fs::create_file(dir, name.as_bytes(), 0o600)?;
+    fs::write_all(&file, data)
+}
+
+/// Replaces `name` whole: a reader sees the old text or the new, also after a power cut.
+pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Result<()> {
+    let temp = format!(".{name}.{}", fs::random_name().call("getrandom")?);
+    let result = (|| {
+        let file = fs::create_file(dir, temp.as_bytes(), 0o600)?;
+        fs::write_all(&file, data)?;
+        if sync {
+            fs::sync(&file)?;
+        }
+        fs::rename(dir, temp.as_bytes(), dir, name.as_bytes(), RenameFlags::empty())?;
+        if sync { fs::sync(dir) } else { Ok(()) }
+    })();
+    if result.is_err() {
+        let _ = fs::unlink(dir, temp.as_bytes());
+    }
+    result.call_at("replace", name)
+}
+
+/// The pairs of a text, in order. A line without `=` is damage; empty lines are not there.
+pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>> {
+    let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;
+    let mut pairs = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let (key, value) = line.split_once('=').ok_or_else(|| damaged("a line without ="))?;
+        pairs.push((key.to_string(), value.to_string()));
+    }
+    Ok(pairs)
+}
+
+/// The store is not as it must be.
+pub fn damaged(what: impl Into<String>) -> Error {
+    Error::new(Code::Damaged, Errno::IO, what)
+}
