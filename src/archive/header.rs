@@ -10,6 +10,10 @@ use crate::error::Result;
 /// The unit of everything in a tar.
 pub(super) const BLOCK: usize = 512;
 
+/// The largest numbers of a field of 12 and of 8 bytes in octal.
+pub(super) const MAX_OCTAL_12: u64 = 0o77_777_777_777;
+pub(super) const MAX_OCTAL_8: u64 = 0o7_777_777;
+
 /// Where the fields are: first byte and length.
 pub(super) mod field {
     pub type Field = (usize, usize);
