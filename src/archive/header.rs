@@ -61,7 +61,7 @@ impl<'a> Block<'a> {
         let block = Block { bytes };
         let claim = octal(block.raw(field::CHECKSUM), "checksum")
             .map_err(|_| malformed("this is no tar header"))?;
-        if claim != checksum(bytes, |byte| u64::from(byte)) && claim != signed_checksum(bytes) {
+        if claim != checksum(bytes, u64::from) && claim != signed_checksum(bytes) {
             return Err(malformed(
                 "the header checksum is wrong, or this is no tar header",
             ));
@@ -203,6 +203,7 @@ pub(super) fn cut_short(what: &str) -> crate::error::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -232,7 +233,7 @@ mod tests {
             b"12 34 \0",
             b"1e5\0",
             b"+1\0",
-            b"\0001\0",
+            b"\x0001\0",
         ];
         for raw in bad {
             assert!(number(raw, "x").is_err(), "{}", raw.escape_ascii());

@@ -320,5 +320,6 @@ fn base64_decode(text: &[u8]) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "tests/pax.rs"]
 mod tests;

@@ -185,8 +185,8 @@ impl<R: Source> Reader<R> {
                 return Err(at(place, &self.name, malformed(message)));
             }
             self.meta(place, &block)?;
-            let mut data = std::mem::take(&mut self.scratch);
-            let taken = self.take_meta(kind, &mut data, &mut before);
+            let data = std::mem::take(&mut self.scratch);
+            let taken = self.take_meta(kind, &data, &mut before);
             self.scratch = data;
             taken.map_err(|error| at(place, &self.name, error))?;
             if kind == b'g' {
@@ -195,7 +195,7 @@ impl<R: Source> Reader<R> {
         }
     }
 
-    fn take_meta(&mut self, kind: u8, data: &mut Vec<u8>, before: &mut Before) -> Result<()> {
+    fn take_meta(&mut self, kind: u8, data: &[u8], before: &mut Before) -> Result<()> {
         match kind {
             b'x' => {
                 let pax = Extended::parse(data)?;

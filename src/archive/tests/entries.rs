@@ -296,10 +296,10 @@ fn ends() {
     let good: [Vec<u8>; 6] = [
         one.clone(),
         [&one[..], &[0; 512]].concat(),
-        tar(&[one.clone()]),
+        tar(std::slice::from_ref(&one)),
         [&one[..], &[0; 10240]].concat(),
-        [&tar(&[one.clone()])[..], b"garbage"].concat(),
-        [&tar(&[one.clone()])[..], &file(b"b", b"y")[..]].concat(),
+        [&tar(std::slice::from_ref(&one))[..], b"garbage"].concat(),
+        [&tar(std::slice::from_ref(&one))[..], &file(b"b", b"y")[..]].concat(),
     ];
     for archive in good {
         assert_eq!(entries(&archive[..]).unwrap().len(), 1);

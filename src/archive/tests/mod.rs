@@ -1,4 +1,5 @@
 //! Tests of the archive code as a whole.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod build;
 mod codecs;

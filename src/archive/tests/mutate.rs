@@ -70,7 +70,7 @@ fn seed() -> Vec<u8> {
         .magic(super::build::GNU)
         .size(5);
     let old = old
-        .at(386, b"00000000002\000000000005\0")
+        .at(386, b"00000000002 00000000005 ")
         .at(483, b"00000000020\0")
         .bytes();
     archive.extend(old);
