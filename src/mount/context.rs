@@ -71,6 +71,13 @@ impl Context {
     pub fn create(&self) -> Step<()> {
         let answer = retry_on_intr(|| fsconfig_create(&self.0));
         self.step(|| "fsconfig(create)".into(), answer)
+            .map_err(|mut failure| {
+                // Up to 6.18 overlayfs says most of what it finds here in the system log alone.
+                if failure.words.is_empty() {
+                    failure.words.push("its reason is in the system log".into());
+                }
+                failure
+            })
     }
 
     pub fn mount(&self, read_only: bool) -> Step<OwnedFd> {

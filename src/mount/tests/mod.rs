@@ -1,6 +1,6 @@
 //! Real overlays on the real kernel. They need root; what attaches anything does so on a thread
 //! with mounts of its own.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod oracle;
 mod points;
@@ -119,6 +119,26 @@ impl Layers {
             .unwrap()
             .count();
         assert_eq!(left, 0);
+    }
+}
+
+impl Drop for Layers {
+    /// Ends what a test attached, so that the directories can be removed.
+    fn drop(&mut self) {
+        use rustix::mount::{UnmountFlags, unmount};
+        let Ok(mounts) = super::mounts_below(open_path(&self.base).as_fd()) else {
+            return;
+        };
+        for mount in mounts
+            .iter()
+            .rev()
+            .filter(|mount| mount.fs_type != b"tmpfs")
+        {
+            let _ = unmount(
+                mount.path.as_slice(),
+                UnmountFlags::DETACH | UnmountFlags::NOFOLLOW,
+            );
+        }
     }
 }
 

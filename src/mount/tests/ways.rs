@@ -336,3 +336,22 @@ fn the_mount_says_what_it_is() {
         });
     }
 }
+
+/// A mount can only be made of directories that were opened in the caller's mount namespace.
+#[test]
+fn directories_of_another_namespace() {
+    if lacks_overlay("directories_of_another_namespace") {
+        return;
+    }
+    let layers = Layers::new(2);
+    let lowers = [
+        open(layers.base.join("lower/0")),
+        open(layers.base.join("lower/1")),
+    ];
+    isolated(&[], || {
+        let plan = Overlay::new(Lowers::open_already(&lowers), Marks::Trusted);
+        let error = overlay(&plan).unwrap_err();
+        assert_eq!(error.errno(), Errno::INVAL);
+        assert!(error.message().contains("system log"), "{error}");
+    });
+}
