@@ -12,33 +12,35 @@ use super::place::{Place, clone_detached};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::sys::mount as sys;
 
-/// A detached mount of the directory `dir` itself. Mounts below it are not part of it.
+/// A detached mount of the directory `dir` itself. Mounts below it are not part of it, and none
+/// come or go later: it is private, though `dir` may be in a shared mount.
 ///
-/// Linux 5.10 and 5.11 cannot make a detached mount read-only; there it is made at a place of a
-/// moment in `scratch`, and without one that is EOPNOTSUPP.
+/// Linux 5.10 and 5.11 cannot say so of a detached mount; there it is made at a place of a moment in
+/// `scratch`, and without one that is EOPNOTSUPP.
 pub fn bind(
     dir: BorrowedFd<'_>,
     read_only: bool,
     scratch: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd> {
     let clone = clone_detached(dir).call("open_tree")?;
-    if !read_only {
-        return Ok(clone);
-    }
-    match (sys::set_read_only(clone.as_fd()), scratch) {
+    match (sys::set_private(clone.as_fd(), read_only), scratch) {
         (Ok(()), _) => Ok(clone),
-        (Err(Errno::NOSYS), Some(scratch)) => bind_read_only_at(clone.as_fd(), scratch),
+        (Err(Errno::NOSYS), Some(scratch)) => bind_at_place(clone.as_fd(), read_only, scratch),
         (Err(Errno::NOSYS), None) => Err(Error::new(
             Code::Unsupported,
             Errno::OPNOTSUPP,
-            "a detached read-only mount needs mount_setattr (Linux 5.12), or a scratch directory",
+            "a detached bind needs mount_setattr (Linux 5.12), or a scratch directory",
         )),
         (Err(errno), _) => Err(Error::sys(errno, "mount_setattr")),
     }
 }
 
-/// A clone keeps the flags of what it was cloned from, so: attach, remount read-only, clone.
-fn bind_read_only_at(clone: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// A clone keeps the flags of what it was cloned from, so: attach, remount, clone.
+fn bind_at_place(
+    clone: BorrowedFd<'_>,
+    read_only: bool,
+    scratch: BorrowedFd<'_>,
+) -> Result<OwnedFd> {
     use nix::mount::{MsFlags, mount};
     let mut place = Place::new(scratch)?;
     move_mount(
@@ -50,17 +52,19 @@ fn bind_read_only_at(clone: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<O
     )
     .call("move_mount")?;
     place.is_mounted();
-    // A remount says all flags anew; a locked one that is left out would be refused.
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept_flags(clone)?;
-    mount(
-        None::<&str>,
-        place.path().as_str(),
-        None::<&str>,
-        flags,
-        None::<&str>,
-    )
-    .map_err(errno_of)
-    .call("mount(remount)")?;
+    if read_only {
+        // A remount says all flags anew; a locked one that is left out would be refused.
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        mount(
+            None::<&str>,
+            place.path().as_str(),
+            None::<&str>,
+            flags | kept_flags(clone)?,
+            None::<&str>,
+        )
+        .map_err(errno_of)
+        .call("mount(remount)")?;
+    }
     place.take()
 }
 

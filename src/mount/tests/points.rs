@@ -28,8 +28,8 @@ fn a_bind_is_the_directory_itself() {
 }
 
 #[test]
-fn a_read_only_bind_without_mount_setattr() {
-    if lacks_overlay("a_read_only_bind_without_mount_setattr") {
+fn a_bind_without_mount_setattr() {
+    if lacks_overlay("a_bind_without_mount_setattr") {
         return;
     }
     isolated(
@@ -45,12 +45,62 @@ fn a_read_only_bind_without_mount_setattr() {
             let mount = bind(dir.as_fd(), true, Some(layers.scratch.as_fd())).unwrap();
             assert_eq!(touch(&mount, "made"), Err(Errno::ROFS));
             assert_eq!(read(&mount, "who"), "0");
-            touch(&dir, "made").unwrap();
+            let mount = bind(dir.as_fd(), false, Some(layers.scratch.as_fd())).unwrap();
+            touch(&mount, "made").unwrap();
+            assert!(exists(&dir, "made"));
             layers.assert_scratch_empty();
             let after = std::fs::read("/proc/thread-self/mountinfo").unwrap();
             assert_eq!(before, after);
         },
     );
+}
+
+/// What is mounted in the directory later does not show in the view, nor the other way round.
+#[test]
+fn a_view_is_private() {
+    if lacks_overlay("a_view_is_private") {
+        return;
+    }
+    for denied in [
+        vec![],
+        vec![
+            Denied::all(libc::SYS_mount_setattr, Errno::NOSYS),
+            Denied::all(libc::SYS_fsopen, Errno::NOSYS),
+        ],
+    ] {
+        isolated(&denied, || {
+            let base = tempfile::tempdir().unwrap();
+            let flags = rustix::mount::MountFlags::empty();
+            let tmpfs = |at: &Path| rustix::mount::mount("tmpfs", at, "tmpfs", flags, None);
+            tmpfs(base.path()).unwrap();
+            let shared = rustix::mount::MountPropagationFlags::SHARED;
+            rustix::mount::mount_change(base.path(), shared).unwrap();
+            let layers = Layers::below(base.path().to_path_buf(), 2);
+            std::fs::create_dir(layers.base.join("lower/0/dir")).unwrap();
+            std::fs::create_dir(layers.base.join("lower/1/dir")).unwrap();
+            let mut views = Vec::new();
+            for read_only in [false, true] {
+                let dir = open(layers.base.join("lower/0"));
+                let scratch = Some(layers.scratch.as_fd());
+                views.push(bind(dir.as_fd(), read_only, scratch).unwrap());
+            }
+            views.push(overlay(&layers.view()).unwrap().fd);
+            let place = layers.base.join("lower/0/dir");
+            tmpfs(&place).unwrap();
+            std::fs::write(place.join("later"), "").unwrap();
+            for view in &views {
+                assert!(exists(view, "dir"));
+                assert!(!exists(view, "dir/later"));
+            }
+            let merged = open_path(layers.base.join("merged"));
+            attach(views[0].as_fd(), merged.as_fd()).unwrap();
+            tmpfs(&layers.base.join("merged/dir")).unwrap();
+            std::fs::write(layers.base.join("merged/dir/inside"), "").unwrap();
+            assert!(!place.join("inside").exists());
+            drop((views, layers));
+            rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+        });
+    }
 }
 
 #[test]
