@@ -179,7 +179,8 @@ fn unknown_is_said() {
         rustix::mount::mount("tmpfs", base.path(), "tmpfs", flags, None).unwrap();
         let unbindable = rustix::mount::MountPropagationFlags::UNBINDABLE;
         rustix::mount::mount_change(base.path(), unbindable).unwrap();
-        let answer = upper_in_use(open(base.path()).as_fd(), layers.scratch.as_fd());
+        let scratch = open(layers.base.join("scratch"));
+        let answer = upper_in_use(open(base.path()).as_fd(), scratch.as_fd());
         assert!(matches!(answer, InUse::Unknown(_)), "{answer:?}");
         rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::empty()).unwrap();
     });

@@ -76,8 +76,9 @@ fn a_view_is_private() {
             let shared = rustix::mount::MountPropagationFlags::SHARED;
             rustix::mount::mount_change(base.path(), shared).unwrap();
             let layers = Layers::below(base.path().to_path_buf(), 2);
-            std::fs::create_dir(layers.base.join("lower/0/dir")).unwrap();
-            std::fs::create_dir(layers.base.join("lower/1/dir")).unwrap();
+            for name in ["from", "to"] {
+                std::fs::create_dir(layers.base.join("lower/0").join(name)).unwrap();
+            }
             let mut views = Vec::new();
             for read_only in [false, true] {
                 let dir = open(layers.base.join("lower/0"));
@@ -85,18 +86,20 @@ fn a_view_is_private() {
                 views.push(bind(dir.as_fd(), read_only, scratch).unwrap());
             }
             views.push(overlay(&layers.view()).unwrap().fd);
-            let place = layers.base.join("lower/0/dir");
+            // Attached, the view is shared as its new surroundings are, but no peer of its source.
+            let merged = layers.base.join("merged");
+            attach(views[0].as_fd(), open_path(&merged).as_fd()).unwrap();
+            let place = layers.base.join("lower/0/to");
             tmpfs(&place).unwrap();
             std::fs::write(place.join("later"), "").unwrap();
             for view in &views {
-                assert!(exists(view, "dir"));
-                assert!(!exists(view, "dir/later"));
+                assert!(exists(view, "to"));
+                assert!(!exists(view, "to/later"));
             }
-            let merged = open_path(layers.base.join("merged"));
-            attach(views[0].as_fd(), merged.as_fd()).unwrap();
-            tmpfs(&layers.base.join("merged/dir")).unwrap();
-            std::fs::write(layers.base.join("merged/dir/inside"), "").unwrap();
-            assert!(!place.join("inside").exists());
+            assert!(!merged.join("to/later").exists());
+            tmpfs(&merged.join("from")).unwrap();
+            std::fs::write(merged.join("from/later"), "").unwrap();
+            assert!(!layers.base.join("lower/0/from/later").exists());
             drop((views, layers));
             rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
         });
