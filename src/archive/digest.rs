@@ -102,6 +102,7 @@ impl super::Sink for Sha256 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::error::Errno;

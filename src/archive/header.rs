@@ -10,6 +10,10 @@ use crate::error::Result;
 /// The unit of everything in a tar.
 pub(super) const BLOCK: usize = 512;
 
+/// The largest numbers of a field of 12 and of 8 bytes in octal.
+pub(super) const MAX_OCTAL_12: u64 = 0o77_777_777_777;
+pub(super) const MAX_OCTAL_8: u64 = 0o7_777_777;
+
 /// Where the fields are: first byte and length.
 pub(super) mod field {
     pub type Field = (usize, usize);
@@ -57,7 +61,7 @@ impl<'a> Block<'a> {
         let block = Block { bytes };
         let claim = octal(block.raw(field::CHECKSUM), "checksum")
             .map_err(|_| malformed("this is no tar header"))?;
-        if claim != checksum(bytes, |byte| u64::from(byte)) && claim != signed_checksum(bytes) {
+        if claim != checksum(bytes, u64::from) && claim != signed_checksum(bytes) {
             return Err(malformed(
                 "the header checksum is wrong, or this is no tar header",
             ));
@@ -199,6 +203,7 @@ pub(super) fn cut_short(what: &str) -> crate::error::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -228,7 +233,7 @@ mod tests {
             b"12 34 \0",
             b"1e5\0",
             b"+1\0",
-            b"\0001\0",
+            b"\x0001\0",
         ];
         for raw in bad {
             assert!(number(raw, "x").is_err(), "{}", raw.escape_ascii());

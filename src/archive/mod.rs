@@ -27,6 +27,7 @@
 mod buffer;
 mod codec;
 mod digest;
+mod entry;
 mod header;
 pub mod path;
 mod pax;
@@ -39,7 +40,8 @@ mod writer;
 
 pub use codec::{Compression, Decoder, DecoderOptions, Summary};
 pub use digest::{Digest, Sha256};
-pub use reader::{Chunk, Entry, Kind, Limits, Reader, Time};
+pub use entry::{Entry, Kind, Limits, Time};
+pub use reader::{Chunk, Reader};
 pub use sparse::Region;
 pub use writer::{Header, Writer};
 

@@ -18,19 +18,15 @@
 
 use std::collections::BTreeMap;
 
-use super::header::{self, BLOCK, field};
+use super::entry::{Entry, Kind, Limits, MAX_MAJOR, MAX_MINOR, Time};
+use super::header::{self, BLOCK, MAX_OCTAL_8, MAX_OCTAL_12, field};
 use super::pax;
-use super::reader::{Entry, Kind, Limits, MAX_MAJOR, MAX_MINOR, Time};
 use super::sparse::Region;
 use super::{Sink, over_limit};
 use crate::error::{Error, Result};
 
 /// What is written of an entry: the same that is read. `sparse` is not looked at, the call decides.
 pub type Header = Entry;
-
-/// The largest number of 11 octal digits, and of 7.
-pub(super) const MAX_OCTAL_12: u64 = 0o77_777_777_777;
-const MAX_OCTAL_8: u64 = 0o7_777_777;
 
 const PAX_NAME: &[u8] = b"././@PaxHeader";
 const SPARSE_DIR: &[u8] = b"GNUSparseFile.0/";

@@ -60,10 +60,7 @@ impl Context {
 
     pub fn set_string(&self, key: &str, value: &[u8]) -> Step<()> {
         let answer = retry_on_intr(|| fsconfig_set_string(&self.0, key, value));
-        self.step(
-            || format!("fsconfig({key}={})", value.escape_ascii()),
-            answer,
-        )
+        self.step(|| format!("fsconfig({key}={})", printable(value)), answer)
     }
 
     pub fn set_flag(&self, key: &str) -> Step<()> {
@@ -74,6 +71,13 @@ impl Context {
     pub fn create(&self) -> Step<()> {
         let answer = retry_on_intr(|| fsconfig_create(&self.0));
         self.step(|| "fsconfig(create)".into(), answer)
+            .map_err(|mut failure| {
+                // Up to 6.18 overlayfs says most of what it finds here in the system log alone.
+                if failure.words.is_empty() {
+                    failure.words.push("its reason is in the system log".into());
+                }
+                failure
+            })
     }
 
     pub fn mount(&self, read_only: bool) -> Step<OwnedFd> {
@@ -100,11 +104,24 @@ impl Context {
                         [b'e' | b'w' | b'i', b' ', rest @ ..] => rest,
                         whole => whole,
                     };
-                    words.push(text.escape_ascii().to_string());
+                    words.push(printable(text));
                 }
                 _ => break,
             }
         }
         words
     }
+}
+
+/// As text for a message of one line.
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            control if control.is_control() => line.extend(control.escape_default()),
+            other => line.push(other),
+        }
+    }
+    line
 }

@@ -34,7 +34,7 @@ mod table;
 pub use identity::{MountId, identity, is_mount_root, namespace_id};
 pub use overlay::overlay;
 pub use plan::{Api, Detached, Lowers, Marks, Overlay, Upper};
-pub use point::{attach, bind, unmount, unmount_at, unmount_path};
+pub use point::{attach, bind, unmount_at, unmount_path};
 pub use table::{Found, find, mounts_below};
 
 #[cfg(test)]

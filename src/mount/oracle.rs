@@ -47,8 +47,9 @@ pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
         Ok(_) => {}
         Err(errno) => return unknown(Error::sys(errno, "fstatvfs")),
     }
-    // A clone is a mount of its own, whatever it shows.
-    let elsewhere = match clone_detached(scratch) {
+    // A clone is a mount of its own, whatever it shows. One of the upper, because overlayfs clones
+    // that too before it looks at the mark, and where that cannot be the answer is EINVAL as well.
+    let elsewhere = match clone_detached(upper) {
         Ok(mount) => mount,
         Err(errno) => return unknown(Error::sys(errno, "open_tree")),
     };

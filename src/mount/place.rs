@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
+use rustix::mount::{
+    MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_change, open_tree, unmount,
+};
 
 use super::fd_path;
 use crate::error::{Error, Result, SysResult};
@@ -53,6 +55,9 @@ impl<'a> Place<'a> {
 
     /// A detached clone of what is mounted here; the place and its own mount are gone afterwards.
     pub fn take(mut self) -> Result<OwnedFd> {
+        // Mounted in a shared mount it is shared too, and so would the clone be.
+        mount_change(self.path().as_str(), MountPropagationFlags::PRIVATE)
+            .call("mount(private)")?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
@@ -85,7 +90,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A detached clone of the mount that `dir` is in, with `dir` as its root.
+/// A detached clone of the mount that `dir` is in, with `dir` as its root; shared as that is.
 pub(super) fn clone_detached(dir: impl AsFd) -> std::result::Result<OwnedFd, Errno> {
     open_tree(
         dir,

@@ -1,45 +1,46 @@
 //! Mounts and places: bind, attach, unmount.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount};
 
+use super::fd_path;
 use super::identity::{MountId, root_at};
 use super::place::{Place, clone_detached};
-use super::{fd_path, identity};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::sys::mount as sys;
 
-/// A detached mount of the directory `dir` itself. Mounts below it are not part of it.
+/// A detached mount of the directory `dir` itself. Mounts below it are not part of it, and none
+/// come or go later: it is private, though `dir` may be in a shared mount.
 ///
-/// Linux 5.10 and 5.11 cannot make a detached mount read-only; there it is made at a place of a
-/// moment in `scratch`, and without one that is EOPNOTSUPP.
+/// Linux 5.10 and 5.11 cannot say so of a detached mount; there it is made at a place of a moment in
+/// `scratch`, and without one that is EOPNOTSUPP.
 pub fn bind(
     dir: BorrowedFd<'_>,
     read_only: bool,
     scratch: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd> {
     let clone = clone_detached(dir).call("open_tree")?;
-    if !read_only {
-        return Ok(clone);
-    }
-    use std::os::fd::AsFd;
-    match (sys::set_read_only(clone.as_fd()), scratch) {
+    match (sys::set_private(clone.as_fd(), read_only), scratch) {
         (Ok(()), _) => Ok(clone),
-        (Err(Errno::NOSYS), Some(scratch)) => bind_read_only_at(clone.as_fd(), scratch),
+        (Err(Errno::NOSYS), Some(scratch)) => bind_at_place(clone.as_fd(), read_only, scratch),
         (Err(Errno::NOSYS), None) => Err(Error::new(
             Code::Unsupported,
             Errno::OPNOTSUPP,
-            "a detached read-only mount needs mount_setattr (Linux 5.12), or a scratch directory",
+            "a detached bind needs mount_setattr (Linux 5.12), or a scratch directory",
         )),
         (Err(errno), _) => Err(Error::sys(errno, "mount_setattr")),
     }
 }
 
-/// A clone keeps the flags of what it was cloned from, so: attach, remount read-only, clone.
-fn bind_read_only_at(clone: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// A clone keeps the flags of what it was cloned from, so: attach, remount, clone.
+fn bind_at_place(
+    clone: BorrowedFd<'_>,
+    read_only: bool,
+    scratch: BorrowedFd<'_>,
+) -> Result<OwnedFd> {
     use nix::mount::{MsFlags, mount};
     let mut place = Place::new(scratch)?;
     move_mount(
@@ -51,17 +52,19 @@ fn bind_read_only_at(clone: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<O
     )
     .call("move_mount")?;
     place.is_mounted();
-    // A remount says all flags anew; a locked one that is left out would be refused.
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept_flags(clone)?;
-    mount(
-        None::<&str>,
-        place.path().as_str(),
-        None::<&str>,
-        flags,
-        None::<&str>,
-    )
-    .map_err(errno_of)
-    .call("mount(remount)")?;
+    if read_only {
+        // A remount says all flags anew; a locked one that is left out would be refused.
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        mount(
+            None::<&str>,
+            place.path().as_str(),
+            None::<&str>,
+            flags | kept_flags(clone)?,
+            None::<&str>,
+        )
+        .map_err(errno_of)
+        .call("mount(remount)")?;
+    }
     place.take()
 }
 
@@ -103,23 +106,14 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     .call("move_mount")
 }
 
-/// Detaches the mount that `root` (opened on its root directory) is on, wherever it is attached:
-/// lazily, as the descriptor itself keeps it busy. No other mount can be hit.
-pub fn unmount(root: BorrowedFd<'_>) -> Result<()> {
-    if !identity::is_mount_root(root)? {
-        return Err(not_a_mount());
-    }
-    // The link is followed to exactly this mount; NOFOLLOW would stop at the link.
-    rustix::mount::unmount(fd_path(root).as_str(), UnmountFlags::DETACH).call("umount2")
-}
-
 /// Ends the mount on the entry `name` of `parent`, if it is the mount `expected`; another one there
 /// is EBUSY, none is EINVAL. `lazy` detaches it now and lets it end with its last user; else a mount
 /// that is used, be it by an open descriptor of this process, is EBUSY.
 ///
 /// The kernel has no call that unmounts by id, so there is a moment between the check and the
-/// call. It hits something else only if in that moment the same name is unmounted and mounted
-/// again by somebody who may write the parent.
+/// call: something else is hit only if in that moment someone unmounts, or mounts over, the same
+/// name. (A descriptor of the mount's root does no better: umount2 on its `/proc` link goes on to
+/// whatever covers it, and the descriptor keeps the mount busy.)
 pub fn unmount_at(
     parent: BorrowedFd<'_>,
     name: &[u8],
@@ -169,7 +163,6 @@ pub fn unmount_path(path: &[u8], expected: MountId, lazy: bool) -> Result<()> {
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = openat(CWD, parent, flags, Mode::empty()).call_at("open", parent)?;
-    use std::os::fd::AsFd;
     unmount_at(dir.as_fd(), name, expected, lazy).map_err(|error| error.below(parent))
 }
 

@@ -9,6 +9,9 @@ use rustix::io::Errno;
 /// `MOUNT_ATTR_RDONLY`, also as reported in [`StatMount::mount_attributes`].
 pub const MOUNT_ATTR_RDONLY: u64 = 1;
 
+/// `MS_PRIVATE`, the same everywhere.
+const MS_PRIVATE: u64 = 1 << 18;
+
 /// `LSMT_ROOT`: list from the root of the mount namespace.
 pub const LSMT_ROOT: u64 = u64::MAX;
 
@@ -53,12 +56,13 @@ fn check(answer: libc::c_long) -> Result<usize, Errno> {
     })
 }
 
-/// Makes the mount that `mount` is the root of read-only: mount_setattr(2), Linux 5.12.
-pub fn set_read_only(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Makes the mount that `mount` is the root of private, and perhaps read-only: mount_setattr(2),
+/// Linux 5.12.
+pub fn set_private(mount: BorrowedFd<'_>, read_only: bool) -> Result<(), Errno> {
     let attr = MountAttr {
-        attr_set: MOUNT_ATTR_RDONLY,
+        attr_set: if read_only { MOUNT_ATTR_RDONLY } else { 0 },
         attr_clr: 0,
-        propagation: 0,
+        propagation: MS_PRIVATE,
         userns_fd: 0,
     };
     // SAFETY: the path is an empty C string and `attr` is a mount_attr of the size told; both

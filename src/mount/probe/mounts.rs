@@ -148,7 +148,8 @@ pub(super) fn attach(room: &Room<'_>) -> Result<()> {
     let shown = make(&dir, "shown")?;
     let target = make(&dir, "target")?;
     file(&shown, "seen", b"")?;
-    let mount = point::bind(shown.as_fd(), false, None)?;
+    let scratch = make(&dir, "scratch")?;
+    let mount = point::bind(shown.as_fd(), false, Some(scratch.as_fd()))?;
     let id = mount::identity(mount.as_fd())?;
     point::attach(mount.as_fd(), target.as_fd())?;
     let seen = statat(&dir, "target/seen", AtFlags::SYMLINK_NOFOLLOW).call("stat");
