@@ -409,7 +409,10 @@ impl<V: Visitor> Walk<'_, V> {
 /// A directory renamed under `redirect_dir` keeps its content elsewhere: what its upper shows is
 /// not what it holds.
 fn refuse_redirect(dir: BorrowedFd<'_>, marks: Marks) -> Result<()> {
-    if xattr::get(dir, &marks.attribute("redirect")).call("fgetxattr")?.is_some() {
+    if xattr::get(dir, &marks.attribute("redirect"))
+        .call("fgetxattr")?
+        .is_some()
+    {
         return Err(Error::new(
             Code::Unsupported,
             Errno::OPNOTSUPP,

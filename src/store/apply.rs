@@ -31,7 +31,8 @@ impl Store {
         options: &ApplyOptions<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<LayerInfo> {
-        self.apply_layer(id, source, options, watch).map_err(|e| e.at(id).op("apply"))
+        self.apply_layer(id, source, options, watch)
+            .map_err(|e| e.at(id).op("apply"))
     }
 
     fn apply_layer(
@@ -43,7 +44,7 @@ impl Store {
     ) -> Result<LayerInfo> {
         self.writable()?;
         let id = id::check(id)?;
-        let place = self.place(id, options, watch)?;
+        let place = self.claim(id, options, watch)?;
         let kind = self.kind(options.kind, place.parent.as_ref())?;
         if kind == Kind::Overlay {
             self.need_marks()?;
@@ -65,7 +66,12 @@ impl Store {
             None => stage.publish(id, sync)?,
         };
         let parent = place.parent.as_ref().map(|parent| parent.id.clone());
-        let layer = Layer { id: id.to_string(), fd, meta, parent };
+        let layer = Layer {
+            id: id.to_string(),
+            fd,
+            meta,
+            parent,
+        };
         let mut info = layer.info(false);
         info.skipped_devices = applied.partial.devices;
         info.skipped_owners = applied.partial.owners;
@@ -74,7 +80,7 @@ impl Store {
     }
 
     /// Locks what the new layer is built on, and what it replaces.
-    fn place(&self, id: &str, options: &ApplyOptions<'_>, watch: &mut Watch<'_>) -> Result<Place> {
+    fn claim(&self, id: &str, options: &ApplyOptions<'_>, watch: &mut Watch<'_>) -> Result<Place> {
         let wanted = options.parent.map(id::check).transpose()?;
         let there = match self.layer(id) {
             Ok(layer) => Some(layer),
@@ -90,11 +96,18 @@ impl Store {
                 .transpose()?;
             need_committed(parent.as_ref())?;
             self.need_free(id)?;
-            return Ok(Place { parent, there: None });
+            return Ok(Place {
+                parent,
+                there: None,
+            });
         };
         if there.committed() {
             // One who asks for a new layer is told that it exists.
-            return Err(if wanted.is_some() { exists(id) } else { committed(id) });
+            return Err(if wanted.is_some() {
+                exists(id)
+            } else {
+                committed(id)
+            });
         }
         if wanted.is_some() && wanted != there.parent.as_deref() {
             return Err(Error::invalid("the layer is there, over another parent"));
@@ -109,14 +122,25 @@ impl Store {
             return Err(committed(id));
         }
         if there.parent.as_deref() != parent.as_ref().map(|parent| parent.id.as_str()) {
-            return Err(Error::new(Code::Locked, Errno::BUSY, "another caller replaced the layer"));
+            return Err(Error::new(
+                Code::Locked,
+                Errno::BUSY,
+                "another caller replaced the layer",
+            ));
         }
         self.need_unmounted(&there)?;
         let content = there.open(there.content())?;
         if !DirBuf::default().is_empty(&content).call("getdents64")? {
-            return Err(Error::new(Code::NotEmpty, Errno::NOTEMPTY, "the layer has content"));
+            return Err(Error::new(
+                Code::NotEmpty,
+                Errno::NOTEMPTY,
+                "the layer has content",
+            ));
         }
-        Ok(Place { parent, there: Some(there) })
+        Ok(Place {
+            parent,
+            there: Some(there),
+        })
     }
 
     /// The kind that is wanted, or the one that fits.
@@ -143,11 +167,19 @@ impl Store {
         watch: &mut Watch<'_>,
     ) -> Result<(Meta, Applied)> {
         let writable = options.flags.contains(ApplyFlags::WRITABLE);
-        let state = if writable { State::Writable } else { State::Committed };
+        let state = if writable {
+            State::Writable
+        } else {
+            State::Committed
+        };
         let mut meta = Meta::new(kind, state, now());
         // A writable root must not share inodes: it is written in place.
         let shares = kind == Kind::Root && !writable;
-        let links = if shares { LowerLinks::Share } else { LowerLinks::CopyUp };
+        let links = if shares {
+            LowerLinks::Share
+        } else {
+            LowerLinks::CopyUp
+        };
         match (kind, parent) {
             (Kind::Overlay, Some(parent)) => meta.lowers = one_more(parent)?,
             (_, parent) => meta.parent = parent.map(|parent| parent.id.clone()),
@@ -182,7 +214,11 @@ impl Store {
             self.verify(stage.dir()?, &content, manifest, watch)?;
         }
         if kind == Kind::Root {
-            let sharing = if shares { Sharing::Links } else { Sharing::Copies };
+            let sharing = if shares {
+                Sharing::Links
+            } else {
+                Sharing::Copies
+            };
             flatten::fill(again()?, &stack, sharing, rules.strict, watch)?;
         }
         frame(stage, kind)?;

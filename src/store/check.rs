@@ -13,7 +13,10 @@ impl Store {
     /// from their manifests; leftovers; strangers. With [`CheckFlags::REPAIR`] what can be mended
     /// without losing a layer is.
     pub fn check(&self, flags: CheckFlags, watch: &mut Watch<'_>) -> Result<Vec<Problem>> {
-        let mut found = Found { repair: flags.contains(CheckFlags::REPAIR), problems: Vec::new() };
+        let mut found = Found {
+            repair: flags.contains(CheckFlags::REPAIR),
+            problems: Vec::new(),
+        };
         (|| {
             if found.repair {
                 self.writable()?;
@@ -32,7 +35,10 @@ impl Store {
 
     fn check_names(&self, found: &mut Found) -> Result<()> {
         let dir = super::again(&self.layers)?;
-        for name in DirBuf::default().sorted_names(dir).call_at("getdents64", "layer")? {
+        for name in DirBuf::default()
+            .sorted_names(dir)
+            .call_at("getdents64", "layer")?
+        {
             if id::check(&name).is_err() {
                 let place = format!("layer/{}", name.escape_ascii());
                 found.tell(&place, "foreign", "its name is no id".into(), false);
@@ -122,12 +128,13 @@ impl Store {
     ) -> Result<()> {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
-            let Ok(entry) = fs::open_dir(dir, &name) else { continue };
+            let Ok(entry) = fs::open_dir(dir, &name) else {
+                continue;
+            };
             if !lock::try_lock(&entry, Mode::Exclusive)? {
                 continue;
             }
-            let mended =
-                found.repair && crate::tree::remove_tree(dir, &name, watch).is_ok();
+            let mended = found.repair && crate::tree::remove_tree(dir, &name, watch).is_ok();
             let place = format!("{what}/{}", name.escape_ascii());
             found.tell(&place, "leftover", "nobody works on it".into(), mended);
         }
@@ -142,6 +149,11 @@ struct Found {
 
 impl Found {
     fn tell(&mut self, layer: &str, kind: &'static str, detail: String, repaired: bool) {
-        self.problems.push(Problem { layer: layer.to_string(), kind, detail, repaired });
+        self.problems.push(Problem {
+            layer: layer.to_string(),
+            kind,
+            detail,
+            repaired,
+        });
     }
 }

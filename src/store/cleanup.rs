@@ -35,8 +35,14 @@ impl Store {
     /// The names in `layer/` that are ids, sorted.
     pub(super) fn ids(&self) -> Result<Vec<String>> {
         let dir = super::again(&self.layers)?;
-        let names = DirBuf::default().sorted_names(dir).call_at("getdents64", "layer")?;
-        Ok(names.iter().filter_map(|name| id::check(name).ok()).map(str::to_string).collect())
+        let names = DirBuf::default()
+            .sorted_names(dir)
+            .call_at("getdents64", "layer")?;
+        Ok(names
+            .iter()
+            .filter_map(|name| id::check(name).ok())
+            .map(str::to_string)
+            .collect())
     }
 
     /// What is known of the layer `id`.
@@ -131,7 +137,8 @@ impl Store {
         let stage = super::stage::Stage::new(self)?;
         let probe = mount::probe::probe(stage.dir()?)?;
         Ok(probe
-            .iter()
+            .capabilities()
+            .into_iter()
             .map(|(name, capability)| Capability {
                 name,
                 ok: capability.ok,
@@ -147,7 +154,8 @@ impl Store {
         flags: SpecFlags,
         label: Option<&[u8]>,
     ) -> Result<spec::Spec> {
-        self.specify(id, flags, label).map_err(|e| e.at(id).op("mount_spec"))
+        self.specify(id, flags, label)
+            .map_err(|e| e.at(id).op("mount_spec"))
     }
 
     fn specify(&self, id: &[u8], flags: SpecFlags, label: Option<&[u8]>) -> Result<spec::Spec> {
@@ -161,8 +169,10 @@ impl Store {
         self.need_marks()?;
         let stack = self.stack(&layer)?;
         let own = usize::from(!layer.committed());
-        let lowers: Vec<Vec<u8>> =
-            stack.trees()[own..].iter().map(|tree| below(tree.name())).collect();
+        let lowers: Vec<Vec<u8>> = stack.trees()[own..]
+            .iter()
+            .map(|tree| below(tree.name()))
+            .collect();
         let lowers: Vec<&[u8]> = lowers.iter().map(Vec::as_slice).collect();
         let upper = below(format!("{}/upper", layer.id).as_bytes());
         let work = below(format!("{}/work", layer.id).as_bytes());

@@ -54,10 +54,16 @@ impl Store {
         let sync = durability != Durability::None;
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
-        layer.meta.size = Some(size::of_tree(layer.open(layer.content())?, &HashSet::new())?);
-        let contents = if verified { Contents::Read } else { Contents::Skip };
-        let digest =
-            manifest::write(layer.fd.as_fd(), &content, self.marks, contents, watch)?;
+        layer.meta.size = Some(size::of_tree(
+            layer.open(layer.content())?,
+            &HashSet::new(),
+        )?);
+        let contents = if verified {
+            Contents::Read
+        } else {
+            Contents::Skip
+        };
+        let digest = manifest::write(layer.fd.as_fd(), &content, self.marks, contents, watch)?;
         layer.meta.manifest = Some(digest);
         layer.meta.state = State::Committed;
         if sync {
@@ -81,9 +87,11 @@ impl Store {
             manifest::compare(layer, content, self.marks, manifest, Contents::Read, watch)?;
         match problems.first() {
             None => Ok(()),
-            Some(problem) => {
-                Err(Error::new(Code::Damaged, Errno::IO, format!("read back: {problem}")))
-            }
+            Some(problem) => Err(Error::new(
+                Code::Damaged,
+                Errno::IO,
+                format!("read back: {problem}"),
+            )),
         }
     }
 }

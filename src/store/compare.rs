@@ -29,7 +29,10 @@ impl Store {
             let style = Style {
                 strict: options.flags.contains(DiffFlags::STRICT),
                 sparse: options.flags.contains(DiffFlags::SPARSE),
-                clamp: options.flags.contains(DiffFlags::CLAMP).then_some(options.clamp),
+                clamp: options
+                    .flags
+                    .contains(DiffFlags::CLAMP)
+                    .then_some(options.clamp),
             };
             let done = export(&pair.old, &pair.new, sink, style, watch)?;
             let mut info = pair.layer.info(false);
@@ -66,12 +69,7 @@ impl Store {
     /// The size in bytes of what the layer `id` has and `against` has not: content of regular
     /// files and targets of symbolic links, each link group once. Against a committed layer's own
     /// parent it was counted when it was made.
-    pub fn diff_size(
-        &self,
-        id: &[u8],
-        against: Against<'_>,
-        watch: &mut Watch<'_>,
-    ) -> Result<u64> {
+    pub fn diff_size(&self, id: &[u8], against: Against<'_>, watch: &mut Watch<'_>) -> Result<u64> {
         (|| {
             let layer = self.layer(id::check(id)?)?;
             if against == Against::Parent {
@@ -102,7 +100,8 @@ impl Store {
             Against::Layer(other) => Some(id::check(other)?.to_string()),
         };
         // The parent first.
-        let lock = |id: &str, watch: &mut Watch<'_>| self.lock_layer(id, Mode::Shared, PATIENCE, watch);
+        let lock =
+            |id: &str, watch: &mut Watch<'_>| self.lock_layer(id, Mode::Shared, PATIENCE, watch);
         let other = match &other {
             Some(other) if other != id => Some(lock(other, watch)?),
             _ => None,
@@ -112,7 +111,11 @@ impl Store {
         if against == Against::Parent
             && layer.parent.as_deref() != other.as_ref().map(|other| other.id.as_str())
         {
-            return Err(Error::new(Code::Locked, Errno::BUSY, "another caller replaced the layer"));
+            return Err(Error::new(
+                Code::Locked,
+                Errno::BUSY,
+                "another caller replaced the layer",
+            ));
         }
         let new = self.stack(&layer)?;
         let old = match &other {
@@ -120,10 +123,18 @@ impl Store {
             None if own => new.clone(),
             None => Stack::new(Vec::new(), self.marks),
         };
-        if [&old, &new].iter().any(|stack| stack.trees().iter().any(|tree| tree.marked)) {
+        if [&old, &new]
+            .iter()
+            .any(|stack| stack.trees().iter().any(|tree| tree.marked))
+        {
             self.need_marks()?;
         }
-        Ok(Pair { layer, old, new, _other: other })
+        Ok(Pair {
+            layer,
+            old,
+            new,
+            _other: other,
+        })
     }
 }
 
@@ -144,7 +155,10 @@ impl Visitor for List {
         // The root is the layer itself, not a path in it.
         if !change.path.is_empty() {
             let path = [b"/", change.path].concat();
-            self.0.push(Change { path, kind: change.kind });
+            self.0.push(Change {
+                path,
+                kind: change.kind,
+            });
         }
         watch.entry()
     }

@@ -33,7 +33,8 @@ impl Store {
         flags: CreateFlags,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        self.create_layer(id, parent, flags, watch).map_err(|e| e.at(id).op("create"))
+        self.create_layer(id, parent, flags, watch)
+            .map_err(|e| e.at(id).op("create"))
     }
 
     fn create_layer(
@@ -110,8 +111,17 @@ impl Store {
 
     /// The seed's rule for a container over its -init layer: a copy of the parent's upper, over
     /// what the parent itself is over.
-    fn create_copy(&self, id: &str, source: &Layer, sync: bool, watch: &mut Watch<'_>) -> Result<()> {
-        let lower = source.parent.as_deref().ok_or_else(|| text::damaged("it has no lower-id"))?;
+    fn create_copy(
+        &self,
+        id: &str,
+        source: &Layer,
+        sync: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let lower = source
+            .parent
+            .as_deref()
+            .ok_or_else(|| text::damaged("it has no lower-id"))?;
         let lower = self.lock_layer(lower, Mode::Shared, PATIENCE, watch)?;
         let mut meta = Meta::new(Kind::Overlay, State::Writable, now());
         meta.lowers = source.meta.lowers;
@@ -120,7 +130,11 @@ impl Store {
         let upper = stage.mkdir("upper")?;
         let mut copier = Copier::new(&CopyOptions::default())?;
         let from = source.open("upper")?;
-        copier.run(from, fs::open_dir_trusted(&upper, b".").call("open")?, watch)?;
+        copier.run(
+            from,
+            fs::open_dir_trusted(&upper, b".").call("open")?,
+            watch,
+        )?;
         copier.finish(&upper)?;
         frame(&stage, Kind::Overlay)?;
         self.hint_child(&lower, id)?;
@@ -129,7 +143,13 @@ impl Store {
 
     /// The parent's merged tree as one `root`, by hard links. Its inodes are the parent's, so it
     /// is committed from the start: writing to it would write to them.
-    fn create_flat(&self, id: &str, parent: &Layer, sync: bool, watch: &mut Watch<'_>) -> Result<()> {
+    fn create_flat(
+        &self,
+        id: &str,
+        parent: &Layer,
+        sync: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         if !parent.committed() {
             return Err(Error::new(
                 Code::NotCommitted,
@@ -173,7 +193,9 @@ pub(super) fn one_more(parent: &Layer) -> Result<u32> {
 
 /// Gives a new directory the attributes that the root of `stack` has.
 pub(super) fn like_root_of(dir: &OwnedFd, stack: &Stack) -> Result<()> {
-    let Some(mut found) = stack.root()? else { return Ok(()) };
+    let Some(mut found) = stack.root()? else {
+        return Ok(());
+    };
     disinherit(dir).call("fremovexattr")?;
     let inode = Inode::Open(dir.as_fd());
     let pairs = match &mut found.dir {
@@ -181,7 +203,9 @@ pub(super) fn like_root_of(dir: &OwnedFd, stack: &Stack) -> Result<()> {
         None => Vec::new(),
     };
     Setter::new(false).put(inode, &Attributes::from(&found.meta), &pairs, false)?;
-    inode.set_times(found.meta.atime, found.meta.mtime).call("utimensat")
+    inode
+        .set_times(found.meta.atime, found.meta.mtime)
+        .call("utimensat")
 }
 
 /// Makes the directories that every layer of a kind has.

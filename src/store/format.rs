@@ -37,16 +37,16 @@ pub fn write(marks: Marks) -> String {
 
 /// Reads the text; EOPNOTSUPP where a newer library is needed.
 pub fn parse(data: &[u8]) -> Result<Format> {
-    let refuse = |what: String| {
-        Err(Error::new(Code::Format, Errno::OPNOTSUPP, what).at(FILE))
-    };
+    let refuse = |what: String| Err(Error::new(Code::Format, Errno::OPNOTSUPP, what).at(FILE));
     let (mut version, mut marks, mut read_only) = (None, None, false);
     for (key, value) in text::pairs(data).map_err(|e| e.at(FILE))? {
         match (key.as_str(), value.as_str()) {
             ("format", _) => version = Some(value),
             ("incompat" | "ro_compat", "") => {}
             ("incompat", words) => {
-                return refuse(format!("the store uses what this version does not know: {words}"));
+                return refuse(format!(
+                    "the store uses what this version does not know: {words}"
+                ));
             }
             ("ro_compat", _) => read_only = true,
             ("marks", "trusted") => marks = Some(Marks::Trusted),
@@ -74,14 +74,23 @@ mod tests {
     fn what_is_written_is_read() {
         for marks in [Marks::Trusted, Marks::User] {
             let format = parse(write(marks).as_bytes()).unwrap();
-            assert_eq!(format, Format { marks, read_only: false });
+            assert_eq!(
+                format,
+                Format {
+                    marks,
+                    read_only: false
+                }
+            );
         }
     }
 
     #[test]
     fn unknown_words() {
         let with = |line: &str| parse(format!("format=1\nmarks=user\n{line}\n").as_bytes());
-        assert_eq!(with("incompat=erofs").unwrap_err().errno(), Errno::OPNOTSUPP);
+        assert_eq!(
+            with("incompat=erofs").unwrap_err().errno(),
+            Errno::OPNOTSUPP
+        );
         assert!(with("ro_compat=new").unwrap().read_only);
         assert!(!with("whatever=else").unwrap().read_only);
         assert_eq!(with("format=2").unwrap_err().code(), Code::Format);

@@ -34,8 +34,20 @@ mod tests {
             assert!(check(good).is_ok(), "{}", good.escape_ascii());
         }
         let bad: [&[u8]; 14] = [
-            b"", b".", b"..", b"a/b", b"/a", b"-a", b".a", b"a:b", b"a,b", b"a b", b"a\n",
-            b"\xff", b"a\\b", &[b'x'; 129],
+            b"",
+            b".",
+            b"..",
+            b"a/b",
+            b"/a",
+            b"-a",
+            b".a",
+            b"a:b",
+            b"a,b",
+            b"a b",
+            b"a\n",
+            b"\xff",
+            b"a\\b",
+            &[b'x'; 129],
         ];
         for bad in bad {
             let error = check(bad).unwrap_err();

@@ -45,8 +45,7 @@ impl Layer {
 
     /// Opens one of its directories.
     pub fn open(&self, name: &str) -> Result<OwnedFd> {
-        fs::open_dir(&self.fd, name.as_bytes())
-            .call_at("open", format!("layer/{}/{name}", self.id))
+        fs::open_dir(&self.fd, name.as_bytes()).call_at("open", format!("layer/{}/{name}", self.id))
     }
 
     /// Whether it never changes again.
@@ -56,7 +55,12 @@ impl Layer {
 
     /// Writes its `meta` anew.
     pub fn write_meta(&self, sync: bool) -> Result<()> {
-        text::replace(self.fd.as_fd(), meta::FILE, self.meta.write().as_bytes(), sync)
+        text::replace(
+            self.fd.as_fd(),
+            meta::FILE,
+            self.meta.write().as_bytes(),
+            sync,
+        )
     }
 
     /// What is told of it.
@@ -122,7 +126,12 @@ impl Store {
                 Err(errno) => return Err(errno).call("read lower-id"),
             },
         };
-        Ok(Layer { id: id.to_string(), fd, meta, parent })
+        Ok(Layer {
+            id: id.to_string(),
+            fd,
+            meta,
+            parent,
+        })
     }
 
     /// The layer `id`, locked. The name is looked up again under the lock: what was removed and
@@ -156,7 +165,9 @@ impl Store {
             Err(error) if error.code() == Code::Damaged || error.code() == Code::NoLayer => {
                 if fs::stat_at(&self.layers, id.as_bytes()).is_ok() {
                     to_trash(self, &self.layers, id.as_bytes())?;
-                    self.warn(&format!("layer/{id} was never whole and went to trash: {error}"));
+                    self.warn(&format!(
+                        "layer/{id} was never whole and went to trash: {error}"
+                    ));
                 }
                 Ok(())
             }
@@ -183,18 +194,17 @@ impl Store {
         Ok(Stack::new(trees, self.marks))
     }
 
-    /// The trees below a layer's own.
-    pub(super) fn stack_below(&self, layer: &Layer) -> Result<Stack> {
-        let all = self.stack(layer)?;
-        Ok(Stack::new(all.trees()[1..].to_vec(), self.marks))
-    }
 
     fn tree(&self, id: &str, kind: Kind) -> Tree {
         let (name, marked) = match kind {
             Kind::Root => ("root", false),
             Kind::Overlay => ("upper", true),
         };
-        Tree::new(self.layers.clone(), format!("{id}/{name}").into_bytes(), marked)
+        Tree::new(
+            self.layers.clone(),
+            format!("{id}/{name}").into_bytes(),
+            marked,
+        )
     }
 
     /// The kind of a layer in a chain, and the layer below it where that is part of the chain. One
@@ -213,8 +223,13 @@ impl Store {
     /// The layers that name `layer` as the one directly below. The names in `child/` are hints.
     pub(super) fn children(&self, layer: &Layer) -> Result<Vec<String>> {
         let mut children = Vec::new();
-        for name in DirBuf::default().sorted_names(layer.open("child")?).call("getdents64")? {
-            let Ok(child) = id::check(&name) else { continue };
+        for name in DirBuf::default()
+            .sorted_names(layer.open("child")?)
+            .call("getdents64")?
+        {
+            let Ok(child) = id::check(&name) else {
+                continue;
+            };
             match self.layer(child) {
                 Ok(found) if found.parent.as_deref() == Some(&layer.id) => {
                     children.push(found.id);
@@ -232,7 +247,9 @@ impl Store {
     pub(super) fn hint_child(&self, parent: &Layer, child: &str) -> Result<()> {
         match text::create(parent.open("child")?, child, b"") {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(errno).call_at("create", format!("layer/{}/child/{child}", parent.id)),
+            Err(errno) => {
+                Err(errno).call_at("create", format!("layer/{}/child/{child}", parent.id))
+            }
         }
     }
 

@@ -11,8 +11,8 @@
 //! Order: home, parent before child, then by id, `pin`, `work`.
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::fs::{self, FlockOperation};
 use crate::sys::AsFd;
+use crate::sys::fs::{self, FlockOperation};
 use crate::watch::Watch;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,11 @@ pub fn lock(fd: impl AsFd, mode: Mode, patience: Duration, watch: &mut Watch<'_>
     while !try_lock(&fd, mode)? {
         watch.check()?;
         if start.elapsed() >= patience {
-            return Err(Error::new(Code::Locked, Errno::BUSY, "another caller is working on it"));
+            return Err(Error::new(
+                Code::Locked,
+                Errno::BUSY,
+                "another caller is working on it",
+            ));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));

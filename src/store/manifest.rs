@@ -60,7 +60,11 @@ pub fn write(
     lines(content, marks, contents, watch, &mut |line| {
         buf.extend_from_slice(line.as_bytes());
         buf.push(b'\n');
-        if buf.len() >= BUF { put(&mut buf) } else { Ok(()) }
+        if buf.len() >= BUF {
+            put(&mut buf)
+        } else {
+            Ok(())
+        }
     })?;
     put(&mut buf)?;
     Ok(hash.digest())
@@ -79,7 +83,12 @@ pub fn lines(
 ) -> Result<()> {
     let root = fs::open_dir_trusted(content, b".").call("open")?;
     let top = fs::stat(&root).call("statx")?;
-    let mut job = Job { marks, contents, groups: HashMap::new(), buf: DirBuf::default() };
+    let mut job = Job {
+        marks,
+        contents,
+        groups: HashMap::new(),
+        buf: DirBuf::default(),
+    };
     let mut chain = Chain::new(root);
     let line = job.line(chain.fd()?, b".", b"", &top, watch)?;
     each(&line)?;
@@ -156,7 +165,11 @@ impl Job {
         } else {
             "-".into()
         };
-        let inode = if directory { Inode::Open(dir) } else { Inode::Named(dir, name) };
+        let inode = if directory {
+            Inode::Open(dir)
+        } else {
+            Inode::Named(dir, name)
+        };
         let xattrs = digest_xattrs(&own_xattrs(inode).map_err(|e| e.at(path))?);
         let content = match meta.kind {
             Kind::Symlink => {
@@ -253,7 +266,9 @@ pub fn compare(
         let path = path_of(line);
         match wanted.remove(&path) {
             None => problems.push(format!("{path}{STRANGER}")),
-            Some(want) if !agree(want, line) => problems.push(format!("{path}: is {line}, was {want}")),
+            Some(want) if !agree(want, line) => {
+                problems.push(format!("{path}: is {line}, was {want}"))
+            }
             Some(_) => {}
         }
         Ok(())

@@ -76,10 +76,20 @@ impl Meta {
             text.push('\n');
         };
         let digest = |d: &Option<Digest>| d.as_ref().map(ToString::to_string);
-        line("kind", if self.kind == Kind::Root { "root" } else { "overlay" });
+        line(
+            "kind",
+            if self.kind == Kind::Root {
+                "root"
+            } else {
+                "overlay"
+            },
+        );
         let committed = self.state == State::Committed;
         line("state", if committed { "committed" } else { "writable" });
-        line("created", &format!("{}.{:09}", self.created.sec, self.created.nsec));
+        line(
+            "created",
+            &format!("{}.{:09}", self.created.sec, self.created.nsec),
+        );
         line("lowers", &self.lowers.to_string());
         let words = [("parent", &self.parent), ("copied_from", &self.copied_from)];
         for (key, value) in words {
@@ -98,8 +108,11 @@ impl Meta {
                 line(key, &value);
             }
         }
-        let counts =
-            [("entries", self.entries), ("tar_size", self.tar_size), ("blob_size", self.blob_size)];
+        let counts = [
+            ("entries", self.entries),
+            ("tar_size", self.tar_size),
+            ("blob_size", self.blob_size),
+        ];
         for (key, value) in counts {
             if value > 0 {
                 line(key, &value.to_string());
@@ -174,12 +187,19 @@ fn read_kind(value: &str) -> Result<Kind> {
 }
 
 fn read_time(value: &str) -> Result<Time> {
-    let (sec, nsec) = value.split_once('.').ok_or_else(|| damaged("a time without ."))?;
-    Ok(Time { sec: number(sec)?, nsec: number(nsec)? })
+    let (sec, nsec) = value
+        .split_once('.')
+        .ok_or_else(|| damaged("a time without ."))?;
+    Ok(Time {
+        sec: number(sec)?,
+        nsec: number(nsec)?,
+    })
 }
 
 fn number<T: std::str::FromStr>(value: &str) -> Result<T> {
-    value.parse().map_err(|_| damaged(format!("not a number: {value}")))
+    value
+        .parse()
+        .map_err(|_| damaged(format!("not a number: {value}")))
 }
 
 fn digest(value: &str) -> Result<Digest> {
@@ -219,7 +239,11 @@ mod tests {
     fn any_damage_is_seen() {
         let text = full().write().into_bytes();
         for cut in 0..text.len() {
-            assert_eq!(Meta::parse(&text[..cut]).unwrap_err().code(), Code::Damaged, "{cut}");
+            assert_eq!(
+                Meta::parse(&text[..cut]).unwrap_err().code(),
+                Code::Damaged,
+                "{cut}"
+            );
         }
         for at in 0..text.len() {
             let mut bad = text.clone();
@@ -235,6 +259,9 @@ mod tests {
         let text = full().write().replace("kind=overlay", "kind=erofs");
         let body = &text[..text.find("checksum").unwrap()];
         let text = format!("{body}checksum={}\n", Digest::of(body.as_bytes()));
-        assert_eq!(Meta::parse(text.as_bytes()).unwrap_err().code(), Code::Format);
+        assert_eq!(
+            Meta::parse(text.as_bytes()).unwrap_err().code(),
+            Code::Format
+        );
     }
 }

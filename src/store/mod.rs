@@ -67,7 +67,9 @@ impl Store {
         if home.is_empty() {
             return Err(Error::invalid("the store's path is empty"));
         }
-        let make = !options.flags.intersects(OpenFlags::MUST_EXIST | OpenFlags::READ_ONLY);
+        let make = !options
+            .flags
+            .intersects(OpenFlags::MUST_EXIST | OpenFlags::READ_ONLY);
         let dir = match fs::open_dir_trusted(rustix::fs::CWD, home) {
             Ok(dir) => dir,
             Err(Errno::NOENT) if make => make_home(home)?,
@@ -77,7 +79,11 @@ impl Store {
             Ok(data) => format::parse(&data)?,
             Err(Errno::NOENT) if make => initialise(&dir, options.marks)?,
             Err(Errno::NOENT) => {
-                return Err(Error::new(Code::Damaged, Errno::NOENT, "there is no store here"));
+                return Err(Error::new(
+                    Code::Damaged,
+                    Errno::NOENT,
+                    "there is no store here",
+                ));
             }
             Err(errno) => return Err(errno).call_at("read", format::FILE),
         };
@@ -122,7 +128,11 @@ impl Store {
     /// EROFS where nothing may be changed.
     fn writable(&self) -> Result<()> {
         if self.read_only {
-            return Err(Error::new(Code::System, Errno::ROFS, "the store is open for reading"));
+            return Err(Error::new(
+                Code::System,
+                Errno::ROFS,
+                "the store is open for reading",
+            ));
         }
         Ok(())
     }
@@ -169,7 +179,10 @@ fn now() -> Time {
 fn make_home(home: &[u8]) -> Result<OwnedFd> {
     let mut at = 0;
     while at < home.len() {
-        let end = home[at..].iter().position(|&b| b == b'/').map_or(home.len(), |len| at + len);
+        let end = home[at..]
+            .iter()
+            .position(|&b| b == b'/')
+            .map_or(home.len(), |len| at + len);
         let last = home[end..].iter().all(|&b| b == b'/');
         let mode = if last { 0o700 } else { 0o755 };
         if end > at {
@@ -191,7 +204,10 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno).call_at("read", format::FILE),
     }
-    for name in DirBuf::default().sorted_names(again(home)?).call("getdents64")? {
+    for name in DirBuf::default()
+        .sorted_names(again(home)?)
+        .call("getdents64")?
+    {
         let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found")
             || name.starts_with(b".ovl-store.");
         if !ours {
@@ -221,8 +237,16 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
             Err(_) => Marks::User,
         },
     };
-    text::replace(home.as_fd(), format::FILE, format::write(marks).as_bytes(), true)?;
-    Ok(format::Format { marks, read_only: false })
+    text::replace(
+        home.as_fd(),
+        format::FILE,
+        format::write(marks).as_bytes(),
+        true,
+    )?;
+    Ok(format::Format {
+        marks,
+        read_only: false,
+    })
 }
 
 fn again(dir: &OwnedFd) -> Result<OwnedFd> {
@@ -232,7 +256,13 @@ fn again(dir: &OwnedFd) -> Result<OwnedFd> {
 /// Moves something into `trash/`; gives its name there.
 fn to_trash(store: &Store, from: &OwnedFd, name: &[u8]) -> Result<String> {
     let nonce = fs::random_name().call("getrandom")?;
-    fs::rename(from, name, &store.trash, nonce.as_bytes(), RenameFlags::NOREPLACE)
-        .call_at("rename", name)?;
+    fs::rename(
+        from,
+        name,
+        &store.trash,
+        nonce.as_bytes(),
+        RenameFlags::NOREPLACE,
+    )
+    .call_at("rename", name)?;
     Ok(nonce)
 }

@@ -53,14 +53,20 @@ impl Mount {
     }
 
     fn end(&mut self, lazy: bool) -> Result<()> {
-        let Some((dir, pin)) = &self.pin else { return Ok(()) };
+        let Some((dir, pin)) = &self.pin else {
+            return Ok(());
+        };
         let dir = fs::open_dir_trusted(dir, b".").call("open")?;
         lock::lock(&dir, Mode::Exclusive, PATIENCE, &mut Watch::default())?;
         if !lock::try_lock(&pin.file, Mode::Exclusive)? {
             // A failed conversion may have lost the lock that was there.
             lock::try_lock(&pin.file, Mode::Shared)?;
             if pin.terms.kept {
-                return Err(Error::new(Code::Mounted, Errno::BUSY, "other handles use the mount"));
+                return Err(Error::new(
+                    Code::Mounted,
+                    Errno::BUSY,
+                    "other handles use the mount",
+                ));
             }
             return Ok(());
         }
@@ -86,7 +92,8 @@ impl Store {
     /// Mounts the layer `id`. A committed layer can only be mounted read-only (else EROFS); a
     /// layer that is mounted where the caller cannot see it is EBUSY.
     pub fn mount(&self, id: &[u8], options: &MountOptions<'_>) -> Result<Mount> {
-        self.mount_layer(id, options).map_err(|e| e.at(id).op("mount"))
+        self.mount_layer(id, options)
+            .map_err(|e| e.at(id).op("mount"))
     }
 
     fn mount_layer(&self, id: &[u8], options: &MountOptions<'_>) -> Result<Mount> {
@@ -111,7 +118,11 @@ impl Store {
         if layer.meta.kind == Kind::Root && wish.terms.writable {
             return self.mount_itself(&layer, handle, &pins, &wish);
         }
-        if let Some(at) = pins.here.iter().position(|pin| pin.terms.writable || !wish.terms.writable) {
+        if let Some(at) = pins
+            .here
+            .iter()
+            .position(|pin| pin.terms.writable || !wish.terms.writable)
+        {
             let pin = pins.here.swap_remove(at);
             return self.mount_again(pins, pin, handle, &wish);
         }
@@ -133,7 +144,12 @@ impl Store {
         let root = layer.open("root")?;
         if !wish.detached && wish.target.is_none() {
             let path = path_of(root.as_fd())?;
-            return Ok(Mount { path, root: Some(root), pin: None, _lock: handle });
+            return Ok(Mount {
+                path,
+                root: Some(root),
+                pin: None,
+                _lock: handle,
+            });
         }
         let scratch = layer.open("pin")?;
         let mount = mount::bind(root.as_fd(), false, Some(scratch.as_fd()))?;
@@ -159,11 +175,21 @@ impl Store {
             lock::try_lock(&pin.file, Mode::Shared)?;
             let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
             let path = pin.path.clone();
-            return Ok(Mount { path, root: Some(root), pin: Some((dir, pin)), _lock: handle });
+            return Ok(Mount {
+                path,
+                root: Some(root),
+                pin: Some((dir, pin)),
+                _lock: handle,
+            });
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
         if wish.detached {
-            return Ok(Mount { path: Vec::new(), root: Some(bind), pin: None, _lock: handle });
+            return Ok(Mount {
+                path: Vec::new(),
+                root: Some(bind),
+                pin: None,
+                _lock: handle,
+            });
         }
         match wish.target {
             Some(target) => attach(bind, target, handle, &pins, wish),
@@ -230,7 +256,10 @@ impl Store {
         if !layer.committed() {
             refuse_foreign(&upper, self.marks).map_err(|e| e.at(&layer.id))?;
             self.clear_volatile(&work, wish)?;
-            plan.upper = Some(Upper { upper: upper.as_fd(), work: work.as_fd() });
+            plan.upper = Some(Upper {
+                upper: upper.as_fd(),
+                work: work.as_fd(),
+            });
         }
         match mount::overlay(&plan) {
             Ok(mount) => Ok(mount.fd),
@@ -251,7 +280,9 @@ impl Store {
 
     /// The mark of a volatile mount: the kernel refuses the upper until it is gone.
     fn clear_volatile(&self, work: &OwnedFd, wish: &Wish<'_>) -> Result<()> {
-        let Ok(dir) = fs::open_dir(work, b"work/incompat") else { return Ok(()) };
+        let Ok(dir) = fs::open_dir(work, b"work/incompat") else {
+            return Ok(());
+        };
         if fs::stat_at(&dir, b"volatile").is_err() {
             return Ok(());
         }
@@ -278,7 +309,12 @@ impl Store {
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         if wish.detached {
-            return Ok(Mount { path: Vec::new(), root: Some(mount), pin: None, _lock: handle });
+            return Ok(Mount {
+                path: Vec::new(),
+                root: Some(mount),
+                pin: None,
+                _lock: handle,
+            });
         }
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
@@ -313,13 +349,18 @@ impl Store {
                 continue;
             }
             if !lock::try_lock(&pin.file, Mode::Exclusive)? {
-                return Err(Error::new(Code::Mounted, Errno::BUSY, "handles use the mount")
-                    .at(&pin.path));
+                return Err(
+                    Error::new(Code::Mounted, Errno::BUSY, "handles use the mount").at(&pin.path),
+                );
             }
             pin::end(pins.dir.as_fd(), pin, lazy)?;
             ended += 1;
         }
-        if ended == 0 { Err(not_mounted()) } else { Ok(()) }
+        if ended == 0 {
+            Err(not_mounted())
+        } else {
+            Ok(())
+        }
     }
 
     fn unmount_path(&self, path: &[u8], lazy: bool) -> Result<()> {
@@ -329,7 +370,11 @@ impl Store {
         if !mount::is_mount_root(root.as_fd())? {
             return Err(not_mounted());
         }
-        let name = format!("{}.{}", mount::identity(root.as_fd())?.id, mount::namespace_id()?);
+        let name = format!(
+            "{}.{}",
+            mount::identity(root.as_fd())?.id,
+            mount::namespace_id()?
+        );
         drop(root);
         for id in self.ids()? {
             let pin = format!("{id}/pin/{name}");
@@ -337,7 +382,11 @@ impl Store {
                 return self.unmount_layer(&id, Some(&name), lazy);
             }
         }
-        Err(Error::new(Code::System, Errno::INVAL, "it is no mount of this store"))
+        Err(Error::new(
+            Code::System,
+            Errno::INVAL,
+            "it is no mount of this store",
+        ))
     }
 
     /// EBUSY when the layer is mounted or a handle is open. Mounts that killed processes left are
@@ -345,12 +394,20 @@ impl Store {
     pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<()> {
         let mut pins = self.pins(layer)?;
         if !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)? {
-            return Err(Error::new(Code::Mounted, Errno::BUSY, "a mount handle of it is open"));
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "a mount handle of it is open",
+            ));
         }
         pins.end_leftovers()?;
         if let Some(pin) = pins.here.first() {
             let at = pin.path.escape_ascii();
-            return Err(Error::new(Code::Mounted, Errno::BUSY, format!("it is mounted at {at}")));
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                format!("it is mounted at {at}"),
+            ));
         }
         if layer.meta.kind == Kind::Overlay {
             let upper = layer.open("upper")?;
@@ -376,17 +433,25 @@ impl Store {
 
     /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
     pub(super) fn holds_upper(&self) -> Result<bool> {
-        self.holds_upper.get_or_try_init(|| self.try_upper()).copied()
+        self.holds_upper
+            .get_or_try_init(|| self.try_upper())
+            .copied()
     }
 
     fn try_upper(&self) -> Result<bool> {
         let stage = Stage::new(self)?;
-        let (lower, upper, work) =
-            (stage.mkdir("lower")?, stage.mkdir("upper")?, stage.mkdir("work")?);
+        let (lower, upper, work) = (
+            stage.mkdir("lower")?,
+            stage.mkdir("upper")?,
+            stage.mkdir("work")?,
+        );
         let open = |_| fs::open_dir_trusted(&lower, b".").call("open");
         let mut plan = Overlay::new(Lowers::new(1, open), self.marks);
         plan.volatile = true;
-        plan.upper = Some(Upper { upper: upper.as_fd(), work: work.as_fd() });
+        plan.upper = Some(Upper {
+            upper: upper.as_fd(),
+            work: work.as_fd(),
+        });
         match mount::overlay(&plan) {
             Ok(_) => Ok(true),
             // Nobody may mount here; whoever may later decides by the file system.
@@ -396,7 +461,10 @@ impl Store {
                 Ok(marks && !NO_UPPER.contains(&kind))
             }
             Err(error) => {
-                self.warn(&format!("the store cannot hold an upper: {}", error.message()));
+                self.warn(&format!(
+                    "the store cannot hold an upper: {}",
+                    error.message()
+                ));
                 Ok(false)
             }
         }
@@ -410,7 +478,9 @@ fn wish<'a>(options: &MountOptions<'a>) -> Result<Wish<'a>> {
     let flags = options.flags;
     let detached = flags.contains(MountFlags::DETACHED);
     if detached && (options.target.is_some() || flags.contains(MountFlags::KEEP)) {
-        return Err(Error::invalid("a detached mount is at no path and cannot be kept"));
+        return Err(Error::invalid(
+            "a detached mount is at no path and cannot be kept",
+        ));
     }
     let label = options.label.filter(|label| !label.is_empty());
     let writable = !flags.contains(MountFlags::READ_ONLY);
@@ -442,13 +512,22 @@ fn attach(
     let pin = match pins.add(mount.as_fd(), &path, wish.terms.clone()) {
         Ok(pin) => pin,
         Err(error) => {
-            let _ = mount::unmount(mount.as_fd());
+            let id = mount::identity(mount.as_fd());
+            drop(mount);
+            if let Ok(id) = id {
+                let _ = mount::unmount_path(&path, id, true);
+            }
             return Err(error);
         }
     };
     let root = fs::open_dir_trusted(rustix::fs::CWD, &path).call_at("open", &path)?;
     let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
-    Ok(Mount { path, root: Some(root), pin: Some((dir, pin)), _lock: handle })
+    Ok(Mount {
+        path,
+        root: Some(root),
+        pin: Some((dir, pin)),
+        _lock: handle,
+    })
 }
 
 /// Whether the caller's path leads to this mount.
@@ -467,7 +546,10 @@ fn same_place(target: &[u8], root: &OwnedFd) -> bool {
 /// does. What lies deeper is refused where it is met: the mount says `redirect_dir=nofollow`.
 fn refuse_foreign(upper: &OwnedFd, marks: Marks) -> Result<()> {
     for name in ["redirect", "metacopy"] {
-        if xattr::get(upper, &marks.attribute(name)).call("fgetxattr")?.is_some() {
+        if xattr::get(upper, &marks.attribute(name))
+            .call("fgetxattr")?
+            .is_some()
+        {
             return Err(Error::new(
                 Code::Unsupported,
                 Errno::OPNOTSUPP,

@@ -72,15 +72,25 @@ impl Store {
         let mut watch = crate::watch::Watch::default();
         lock::lock(&dir, Mode::Exclusive, lock::PATIENCE, &mut watch)
             .map_err(|e| e.at(&layer.id))?;
-        let mut pins = Pins { here: Vec::new(), elsewhere: Vec::new(), dir };
-        let names = DirBuf::default().sorted_names(&pins.dir).call_at("getdents64", "pin")?;
+        let mut pins = Pins {
+            here: Vec::new(),
+            elsewhere: Vec::new(),
+            dir,
+        };
+        let names = DirBuf::default()
+            .sorted_names(&pins.dir)
+            .call_at("getdents64", "pin")?;
         if names.is_empty() {
             return Ok(pins);
         }
         let here = mount::namespace_id()?;
         for name in names {
-            let Ok(name) = String::from_utf8(name) else { continue };
-            let Some((id, namespace)) = parse(&name) else { continue };
+            let Ok(name) = String::from_utf8(name) else {
+                continue;
+            };
+            let Some((id, namespace)) = parse(&name) else {
+                continue;
+            };
             if namespace != here {
                 pins.elsewhere.push(name);
                 continue;
@@ -96,9 +106,15 @@ impl Store {
     }
 
     fn read_pin(&self, dir: &OwnedFd, name: &str, id: u64) -> Result<Option<Pin>> {
-        let Ok(data) = text::read(dir, name) else { return Ok(None) };
-        let mut terms =
-            Terms { kept: false, writable: false, volatile: false, label: String::new() };
+        let Ok(data) = text::read(dir, name) else {
+            return Ok(None);
+        };
+        let mut terms = Terms {
+            kept: false,
+            writable: false,
+            volatile: false,
+            label: String::new(),
+        };
         let mut unique = false;
         for (key, value) in text::pairs(&data)? {
             match (key.as_str(), value.as_str()) {
@@ -111,10 +127,18 @@ impl Store {
             }
         }
         let id = MountId { id, unique };
-        let Some(found) = mount::find(id)? else { return Ok(None) };
+        let Some(found) = mount::find(id)? else {
+            return Ok(None);
+        };
         let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
         let file = file.call_at("open", name)?;
-        Ok(Some(Pin { name: name.to_string(), file, terms, id, path: found.path }))
+        Ok(Some(Pin {
+            name: name.to_string(),
+            file,
+            terms,
+            id,
+            path: found.path,
+        }))
     }
 }
 
@@ -128,7 +152,13 @@ impl Pins {
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
         lock::try_lock(&file, Mode::Shared)?;
-        Ok(Pin { name, file, terms, id, path: path.to_vec() })
+        Ok(Pin {
+            name,
+            file,
+            terms,
+            id,
+            path: path.to_vec(),
+        })
     }
 
     /// Ends the held mounts that nobody holds. One that is busy stays, and is EBUSY.

@@ -16,7 +16,8 @@ impl Store {
     /// it is in use. When this returns it is gone; its space is given back too, unless
     /// [`RemoveFlags::DEFER`] leaves that to [`Store::cleanup`].
     pub fn remove(&self, id: &[u8], flags: RemoveFlags, watch: &mut Watch<'_>) -> Result<()> {
-        self.remove_layer(id, flags, watch).map_err(|e| e.at(id).op("remove"))
+        self.remove_layer(id, flags, watch)
+            .map_err(|e| e.at(id).op("remove"))
     }
 
     fn remove_layer(&self, id: &[u8], flags: RemoveFlags, watch: &mut Watch<'_>) -> Result<()> {
@@ -44,7 +45,9 @@ impl Store {
         // The lock goes on to the trash entry: a cleanup leaves it to us.
         if !flags.contains(RemoveFlags::DEFER) {
             if let Err(error) = remove_tree(&self.trash, nonce.as_bytes(), watch) {
-                self.warn(&format!("{id} is removed; its content stays in trash/{nonce}: {error}"));
+                self.warn(&format!(
+                    "{id} is removed; its content stays in trash/{nonce}: {error}"
+                ));
             }
         }
         Ok(())

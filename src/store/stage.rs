@@ -36,10 +36,18 @@ impl<'s> Stage<'s> {
             if lock::try_lock(&dir, Mode::Exclusive)?
                 && fs::stat_at(&store.stage, name.as_bytes()).is_ok()
             {
-                return Ok(Stage { store, name, dir: Some(dir) });
+                return Ok(Stage {
+                    store,
+                    name,
+                    dir: Some(dir),
+                });
             }
         }
-        Err(Error::new(Code::Locked, Errno::BUSY, "cleanups take away every new directory"))
+        Err(Error::new(
+            Code::Locked,
+            Errno::BUSY,
+            "cleanups take away every new directory",
+        ))
     }
 
     /// The directory.
@@ -61,7 +69,13 @@ impl<'s> Stage<'s> {
     pub fn publish(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
         self.sync(sync)?;
         let (from, to) = (&self.store.stage, &self.store.layers);
-        match fs::rename(from, self.name.as_bytes(), to, id.as_bytes(), RenameFlags::NOREPLACE) {
+        match fs::rename(
+            from,
+            self.name.as_bytes(),
+            to,
+            id.as_bytes(),
+            RenameFlags::NOREPLACE,
+        ) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(exists(id)),
             Err(errno) => return Err(errno).call_at("rename", id),
@@ -79,8 +93,14 @@ impl<'s> Stage<'s> {
     pub fn exchange(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
         self.sync(sync)?;
         let (from, to) = (&self.store.stage, &self.store.layers);
-        fs::rename(from, self.name.as_bytes(), to, id.as_bytes(), RenameFlags::EXCHANGE)
-            .call_at("rename", id)?;
+        fs::rename(
+            from,
+            self.name.as_bytes(),
+            to,
+            id.as_bytes(),
+            RenameFlags::EXCHANGE,
+        )
+        .call_at("rename", id)?;
         let dir = self.dir.take();
         let (store, name) = (self.store, std::mem::take(&mut self.name));
         drop(self);
@@ -89,13 +109,19 @@ impl<'s> Stage<'s> {
         }
         // What it was lies in the stage now; it was empty.
         if let Err(error) = remove_tree(&store.stage, name.as_bytes(), &mut Watch::default()) {
-            store.warn(&format!("the replaced layer stays in stage/{name}: {error}"));
+            store.warn(&format!(
+                "the replaced layer stays in stage/{name}: {error}"
+            ));
         }
         dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
     }
 
     fn sync(&self, sync: bool) -> Result<()> {
-        if sync { fs::sync_fs(self.dir()?).call("syncfs") } else { Ok(()) }
+        if sync {
+            fs::sync_fs(self.dir()?).call("syncfs")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -105,9 +131,14 @@ impl Drop for Stage<'_> {
         if self.name.is_empty() || self.dir.is_none() {
             return;
         }
-        let gone = remove_tree(&self.store.stage, self.name.as_bytes(), &mut Watch::default());
+        let gone = remove_tree(
+            &self.store.stage,
+            self.name.as_bytes(),
+            &mut Watch::default(),
+        );
         if let Err(error) = gone {
-            self.store.warn(&format!("leftovers stay in stage/{}: {error}", self.name));
+            self.store
+                .warn(&format!("leftovers stay in stage/{}: {error}", self.name));
         }
     }
 }

@@ -43,7 +43,13 @@ pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Resu
         if sync {
             fs::sync(&file)?;
         }
-        fs::rename(dir, temp.as_bytes(), dir, name.as_bytes(), RenameFlags::empty())?;
+        fs::rename(
+            dir,
+            temp.as_bytes(),
+            dir,
+            name.as_bytes(),
+            RenameFlags::empty(),
+        )?;
         if sync { fs::sync(dir) } else { Ok(()) }
     })();
     if result.is_err() {
@@ -57,7 +63,9 @@ pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>> {
     let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;
     let mut pairs = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
-        let (key, value) = line.split_once('=').ok_or_else(|| damaged("a line without ="))?;
+        let (key, value) = line
+            .split_once('=')
+            .ok_or_else(|| damaged("a line without ="))?;
         pairs.push((key.to_string(), value.to_string()));
     }
     Ok(pairs)
