@@ -6,6 +6,13 @@
 mod support;
 
 mod content;
+mod cost;
+mod fail;
+mod hardlink;
+mod hostile;
+mod mounts;
+mod place;
+mod unprivileged;
 
 use ovl::error::Result;
 use ovl::tree::{CopyFlags, CopyOptions, CopyStats, Reflink, copy_dir};

@@ -1,0 +1,137 @@
+//! A tree that others change while it is copied: nothing from outside comes in, nothing outside
+//! is touched, and whatever fails cleans up.
+
+use crate::support::fsys;
+use crate::support::tree::{Compare, Snapshot};
+use crate::{copy, names};
+use ovl::tree::{CopyFlags, Reflink};
+use rustix::fs::{CWD, RenameFlags};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const ROUNDS: usize = 50;
+const CANARY: &[u8] = b"the canary, which is nobody's to copy";
+
+fn source(dir: &Path) -> std::path::PathBuf {
+    let src = dir.join("src");
+    for d in 0..8 {
+        let sub = src.join(format!("d{d}/inner/deeper"));
+        fs::create_dir_all(&sub).unwrap();
+        for f in 0..12 {
+            fs::write(sub.join(f.to_string()), vec![b'x'; 20_000]).unwrap();
+            fs::write(src.join(format!("d{d}/inner/{f}")), "small").unwrap();
+        }
+        symlink("deeper/0", src.join(format!("d{d}/inner/link"))).unwrap();
+    }
+    src
+}
+
+/// Swaps directories for links that lead out, and back; shortens, removes and makes files.
+fn attack(dir: &Path, stop: &AtomicBool) {
+    let src = dir.join("src");
+    for d in 0..8 {
+        symlink(dir.join("canary"), dir.join(format!("trap{d}"))).unwrap();
+        symlink(dir.join("canary/deeper"), dir.join(format!("trap-in{d}"))).unwrap();
+    }
+    let mut turn = 0usize;
+    while !stop.load(Ordering::Relaxed) {
+        let d = turn % 8;
+        let inner = src.join(format!("d{d}/inner"));
+        let swap = |trap: String, target: &Path| {
+            let flags = RenameFlags::EXCHANGE;
+            let _ = rustix::fs::renameat_with(CWD, dir.join(trap), CWD, target, flags);
+        };
+        let f = turn / 8 % 12;
+        for _ in 0..2 {
+            swap(format!("trap{d}"), &inner);
+            swap(format!("trap-in{d}"), &inner.join("deeper"));
+        }
+        let file = inner.join("deeper").join(f.to_string());
+        // Where the traps lie just now, these must not reach the canary.
+        if !fs::symlink_metadata(&inner).is_ok_and(|m| m.is_dir())
+            || !fs::symlink_metadata(inner.join("deeper")).is_ok_and(|m| m.is_dir())
+        {
+            continue;
+        }
+        match turn % 5 {
+            0 => drop(
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(&file)
+                    .map(|f| f.set_len(7)),
+            ),
+            1 => drop(fs::remove_file(&file)),
+            2 => drop(fs::write(&file, vec![b'y'; 30_000])),
+            3 => drop(fs::rename(&file, inner.join(format!("{f}")))),
+            _ => {
+                let _ = fs::remove_file(inner.join("link"));
+                let _ = symlink(dir.join("canary/secret"), inner.join("link"));
+                let _ = fs::write(inner.join(format!("{f}")), "small again");
+            }
+        }
+        turn += 1;
+    }
+}
+
+fn no_canary(copy: &Path) {
+    let mut dirs = vec![copy.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+            assert_ne!(entry.file_name(), "secret", "{dir:?}");
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                dirs.push(entry.path());
+            } else if kind.is_file() {
+                assert_ne!(
+                    fs::read(entry.path()).unwrap(),
+                    CANARY,
+                    "{:?}",
+                    entry.path()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_changes_underneath_leads_nobody_out() {
+    fsys::each(&["ext4", "tmpfs"], |_, dir| {
+        let src = source(dir);
+        let canary = dir.join("canary");
+        fs::create_dir_all(canary.join("deeper")).unwrap();
+        for file in ["secret", "deeper/secret", "deeper/0", "0"] {
+            fs::write(canary.join(file), CANARY).unwrap();
+        }
+        let before = Snapshot::of(&canary);
+        let out = dir.join("out");
+        fs::create_dir(&out).unwrap();
+        let stop = AtomicBool::new(false);
+        let (mut done, mut failed) = (0, Vec::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| attack(dir, &stop));
+            for round in 0..ROUNDS {
+                let flags = match round % 2 {
+                    0 => CopyFlags::empty(),
+                    _ => CopyFlags::HARD_LINK,
+                };
+                let dst = out.join("dst");
+                match copy(&src, &dst, flags, Reflink::Auto) {
+                    Ok(_) => {
+                        done += 1;
+                        no_canary(&dst);
+                        fs::rename(&dst, dir.join(format!("done-{round}"))).unwrap();
+                    }
+                    Err(error) => failed.push(error.to_string()),
+                }
+                assert!(names(&out).is_empty(), "{:?}", names(&out));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        before.assert_same(&Snapshot::of(&canary), Compare::default());
+        failed.sort();
+        failed.dedup();
+        assert!(done >= ROUNDS / 2, "{done} of {ROUNDS}: {failed:#?}");
+    });
+}
