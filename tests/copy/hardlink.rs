@@ -108,9 +108,11 @@ fn an_immutable_file_is_copied() {
         fs::hard_link(src.join("a"), src.join("b")).unwrap();
         fs::write(src.join("c"), "append").unwrap();
         fs::write(src.join("d"), "free").unwrap();
-        let flag = |name: &str, flags| {
+        let stuck = IFlags::IMMUTABLE | IFlags::APPEND;
+        let flag = |name: &str, flag| {
             let file = fs::File::open(src.join(name)).unwrap();
-            rustix::fs::ioctl_setflags(&file, flags).unwrap();
+            let others = rustix::fs::ioctl_getflags(&file).unwrap() - stuck;
+            rustix::fs::ioctl_setflags(&file, others | flag).unwrap();
         };
         flag("a", IFlags::IMMUTABLE);
         flag("c", IFlags::APPEND);

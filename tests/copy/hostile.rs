@@ -6,9 +6,10 @@ use crate::support::tree::{Compare, Snapshot};
 use crate::{copy, names};
 use ovl::tree::{CopyFlags, Reflink};
 use rustix::fs::{CWD, RenameFlags};
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const ROUNDS: usize = 50;
@@ -28,9 +29,14 @@ fn source(dir: &Path) -> std::path::PathBuf {
     src
 }
 
-/// Swaps directories for links that lead out, and back; shortens, removes and makes files.
+/// Swaps directories for links that lead out, and back; shortens, removes and makes files. It
+/// holds on to the directories by descriptor, so that its own work never follows a trap.
 fn attack(dir: &Path, stop: &AtomicBool) {
-    let src = dir.join("src");
+    let held: Vec<File> = (0..8)
+        .flat_map(|d| ["", "/inner", "/inner/deeper"].map(|sub| format!("src/d{d}{sub}")))
+        .map(|path| File::open(dir.join(path)).unwrap())
+        .collect();
+    let by = |file: &File| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     for d in 0..8 {
         symlink(dir.join("canary"), dir.join(format!("trap{d}"))).unwrap();
         symlink(dir.join("canary/deeper"), dir.join(format!("trap-in{d}"))).unwrap();
@@ -38,40 +44,40 @@ fn attack(dir: &Path, stop: &AtomicBool) {
     let mut turn = 0usize;
     while !stop.load(Ordering::Relaxed) {
         let d = turn % 8;
-        let inner = src.join(format!("d{d}/inner"));
-        let swap = |trap: String, target: &Path| {
+        let [outer, inner, deeper] = [0, 1, 2].map(|level| by(&held[3 * d + level]));
+        let swap = |trap: String, target: PathBuf| {
             let flags = RenameFlags::EXCHANGE;
-            let _ = rustix::fs::renameat_with(CWD, dir.join(trap), CWD, target, flags);
+            rustix::fs::renameat_with(CWD, dir.join(trap), CWD, target, flags).unwrap();
         };
-        let f = turn / 8 % 12;
         for _ in 0..2 {
-            swap(format!("trap{d}"), &inner);
-            swap(format!("trap-in{d}"), &inner.join("deeper"));
+            swap(format!("trap{d}"), outer.join("inner"));
+            swap(format!("trap-in{d}"), inner.join("deeper"));
         }
-        let file = inner.join("deeper").join(f.to_string());
-        // Where the traps lie just now, these must not reach the canary.
-        if !fs::symlink_metadata(&inner).is_ok_and(|m| m.is_dir())
-            || !fs::symlink_metadata(inner.join("deeper")).is_ok_and(|m| m.is_dir())
-        {
-            continue;
-        }
-        match turn % 5 {
-            0 => drop(
-                fs::OpenOptions::new()
-                    .write(true)
-                    .open(&file)
-                    .map(|f| f.set_len(7)),
-            ),
-            1 => drop(fs::remove_file(&file)),
-            2 => drop(fs::write(&file, vec![b'y'; 30_000])),
-            3 => drop(fs::rename(&file, inner.join(format!("{f}")))),
-            _ => {
-                let _ = fs::remove_file(inner.join("link"));
-                let _ = symlink(dir.join("canary/secret"), inner.join("link"));
-                let _ = fs::write(inner.join(format!("{f}")), "small again");
-            }
-        }
+        let f = (turn / 8 % 12).to_string();
+        let file = deeper.join(&f);
+        // What an earlier turn removed is not there: never mind.
+        let _ = match turn % 5 {
+            0 => OpenOptions::new()
+                .write(true)
+                .open(&file)
+                .and_then(|file| file.set_len(7)),
+            1 => fs::remove_file(&file),
+            2 => fs::write(&file, vec![b'y'; 30_000]),
+            3 => fs::rename(&file, inner.join(&f)),
+            _ => fs::remove_file(inner.join("link"))
+                .and_then(|()| symlink(dir.join("canary/secret"), inner.join("link")))
+                .and_then(|()| fs::write(deeper.join(&f), "made again")),
+        };
         turn += 1;
+    }
+}
+
+/// Raises the flag when it goes out of scope.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -111,6 +117,8 @@ fn a_tree_that_changes_underneath_leads_nobody_out() {
         let (mut done, mut failed) = (0, Vec::new());
         std::thread::scope(|scope| {
             scope.spawn(|| attack(dir, &stop));
+            // The attacker must end, whatever is found below.
+            let _stop = Raise(&stop);
             for round in 0..ROUNDS {
                 let flags = match round % 2 {
                     0 => CopyFlags::empty(),
@@ -127,7 +135,6 @@ fn a_tree_that_changes_underneath_leads_nobody_out() {
                 }
                 assert!(names(&out).is_empty(), "{:?}", names(&out));
             }
-            stop.store(true, Ordering::Relaxed);
         });
         before.assert_same(&Snapshot::of(&canary), Compare::default());
         failed.sort();
