@@ -462,7 +462,7 @@ impl Copier {
         let to = fs::create_file(dst.fd()?, name, 0o600).call("create")?;
         let method = self
             .data
-            .copy(from.as_fd(), to.as_fd(), meta.size, meta.blocks, |bytes| {
+            .copy(from.as_fd(), to.as_fd(), meta.size, |bytes| {
                 watch.bytes(bytes).map_err(Stop::Said)
             });
         match method {
