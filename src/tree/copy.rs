@@ -119,7 +119,7 @@ fn fill(
     }
     refuse_inside(&source, &dst)?;
     let before = fs::stat(&dst).call("statx")?;
-    let acl = xattr::get(&dst, attrs::DEFAULT_ACL).call("fgetxattr")?;
+    let xattrs = xattr::get_all(&dst).call("fgetxattr")?;
     let result = Copier::new(options).and_then(|mut copier| {
         copier.run(source, clone_fd(&dst)?, watch)?;
         copier.finish(&dst)
@@ -127,11 +127,7 @@ fn fill(
     if result.is_err() {
         // Best effort: the error in hand is the one to tell.
         let _ = remove::remove_contents(clone_fd(&dst)?, &mut Watch::default());
-        if let Some(acl) = acl {
-            let _ = xattr::set(&dst, attrs::DEFAULT_ACL, &acl);
-        }
-        let _ = fs::chmod(&dst, before.mode);
-        let _ = fs::set_times(&dst, before.atime, before.mtime);
+        attrs::put_back(&dst, &before, &xattrs);
     }
     result
 }

@@ -3,9 +3,9 @@
 use crate::support::fsys;
 use crate::support::torture;
 use crate::support::tree::{Compare, Snapshot};
-use crate::{names, plain};
+use crate::{copy, names, plain};
 use ovl::error::{Code, Errno};
-use ovl::tree::{CopyFlags, CopyOptions, copy_dir};
+use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
 use ovl::watch::{Cancel, Progress, Watch};
 use rustix::fs::CWD;
 use std::fs;
@@ -100,5 +100,37 @@ fn cancelling_and_callbacks_stop_it_half_way() {
             }
         }
         assert_eq!(names(&dir.join("place")), ["empty"]);
+    });
+}
+
+/// The root's attributes come last of all; a strict copy may fail even there.
+#[test]
+fn strict_fails_at_the_very_end() {
+    require!("root", "tmpfs");
+    fsys::with_mounts(|base| {
+        let src = base.join("src");
+        fs::create_dir(&src).unwrap();
+        fs::write(src.join("file"), "x").unwrap();
+        xattr::set(&src, "user.here", b"but not there").unwrap();
+        let there = base.join("ramfs");
+        fs::create_dir(&there).unwrap();
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("ramfs", &there, "ramfs", none, None).unwrap();
+        let dst = there.join("empty");
+        fs::create_dir(&dst).unwrap();
+        std::os::unix::fs::chown(&dst, Some(21), Some(22)).unwrap();
+        fs::set_permissions(&dst, std::os::unix::fs::PermissionsExt::from_mode(0o3751)).unwrap();
+        let before = Snapshot::of(&there);
+        for name in ["empty", "new"] {
+            let error = copy(&src, &there.join(name), CopyFlags::STRICT, Reflink::Auto);
+            assert_eq!(error.unwrap_err().errno(), Errno::OPNOTSUPP);
+            let how = Compare {
+                root: false,
+                ..Compare::default()
+            };
+            before.assert_same(&Snapshot::of(&there), how);
+        }
+        let stats = plain(&src, &dst).unwrap();
+        assert_eq!(stats.partial.xattrs, 1);
     });
 }
