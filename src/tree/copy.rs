@@ -429,7 +429,8 @@ impl Copier {
         Ok(true)
     }
 
-    /// Copies a regular file, or links it to the copy that its group has; false when it vanished.
+    /// Copies a regular file, or links it to the copy that its group has; false when it vanished
+    /// or is a mount.
     fn file(
         &mut self,
         src: &Chain,
@@ -441,7 +442,9 @@ impl Copier {
             Ok(fd) => fd,
             Err(Errno::XDEV) => {
                 let path = src.path_of(name);
-                return self.cross(src.fd()?, dst.fd()?, name, &path);
+                // Counted there.
+                self.cross(src.fd()?, dst.fd()?, name, &path)?;
+                return Ok(false);
             }
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
                 return self.vanished(&src.path_of(name)).map(|()| false);
