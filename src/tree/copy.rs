@@ -216,6 +216,8 @@ pub struct Copier {
     stats: CopyStats,
     /// Inodes with several names, and the first name that the copy has for each.
     groups: HashMap<(u64, (u32, u32)), Group>,
+    /// The destination's root, which must not turn up in the source.
+    target: Option<(u64, (u32, u32))>,
     /// New inodes belong to the caller's user and group.
     own: bool,
     /// A umask that keeps the owner out of what he makes.
@@ -238,6 +240,7 @@ impl Copier {
             buf: DirBuf::default(),
             stats: CopyStats::default(),
             groups: HashMap::new(),
+            target: None,
             own: false,
             hostile_umask: false,
         })
@@ -297,6 +300,7 @@ impl Copier {
     fn prepare(&mut self, dst: &OwnedFd, source: &Meta) -> Result<()> {
         let made = fs::stat(dst).call("statx")?;
         self.hostile_umask = made.mode & 0o700 != 0o700;
+        self.target = Some((made.ino, made.dev));
         if made.mode != 0o700 {
             fs::chmod(dst, 0o700).call("fchmod")?;
         }
@@ -330,6 +334,10 @@ impl Copier {
             Err(errno) => return Err(errno).call_at("open", path()),
         };
         let meta = fs::stat(&from).call_at("statx", path())?;
+        // `..` does not tell when a bind mount leads from the destination into the source.
+        if self.target == Some((meta.ino, meta.dev)) {
+            return Err(Error::invalid("a directory cannot be copied into itself").at(path()));
+        }
         fs::mkdir(dst.fd()?, &name, 0o700).call_at("mkdir", path())?;
         if self.hostile_umask {
             fs::chmod_at(dst.fd()?, &name, 0o700).call_at("chmod", path())?;
