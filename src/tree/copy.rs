@@ -13,7 +13,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta, RenameFlags};
 use crate::sys::xattr::{self, Pairs};
-use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -121,12 +121,13 @@ fn fill(
     let before = fs::stat(&dst).call("statx")?;
     let xattrs = xattr::get_all(&dst).call("fgetxattr")?;
     let result = Copier::new(options).and_then(|mut copier| {
+        fs::chmod(&dst, 0o700).call("fchmod")?;
         copier.run(source, clone_fd(&dst)?, watch)?;
         copier.finish(&dst)
     });
     if result.is_err() {
         // Best effort: the error in hand is the one to tell.
-        let _ = remove::remove_contents(clone_fd(&dst)?, &mut Watch::default());
+        let _ = clone_fd(&dst).and_then(|fd| remove::remove_contents(fd, &mut Watch::default()));
         attrs::put_back(&dst, &before, &xattrs);
     }
     result
@@ -155,7 +156,16 @@ fn create(
     let temp = format!(".ovl-copy-{}", fs::random_name().call("getrandom")?).into_bytes();
     fs::mkdir(&parent, &temp, 0o700).call_at("mkdir", dst)?;
     let result = (|| {
-        let root = fs::open_dir_trusted(&parent, &temp).call("open")?;
+        let root = match fs::open_dir_trusted(&parent, &temp) {
+            // The umask keeps its maker out.
+            Err(Errno::ACCESS) => {
+                fs::chmod_at(&parent, &temp, 0o700).call("chmod")?;
+                fs::open_dir_trusted(&parent, &temp)
+            }
+            other => other,
+        }
+        .call("open")?;
+        fs::chmod(&root, 0o700).call("fchmod")?;
         let mut copier = Copier::new(options)?;
         copier.run(source, clone_fd(&root)?, watch)?;
         let stats = copier.finish(&root)?;
@@ -199,6 +209,16 @@ fn refuse_inside(source: &OwnedFd, dst: &OwnedFd) -> Result<()> {
         }
         at = up;
     }
+}
+
+/// Whether the umask keeps the owner out of what is made in the empty directory `dir`. Asked of
+/// the kernel by making something, since reading the umask means changing it.
+fn hostile_umask(dir: &OwnedFd) -> SysCall<bool> {
+    const PROBE: &[u8] = b".ovl-probe";
+    fs::mkdir(dir, PROBE, 0o700)?;
+    let mode = fs::stat_at(dir, PROBE).map(|made| made.mode);
+    fs::rmdir(dir, PROBE)?;
+    Ok(mode? & 0o700 != 0o700)
 }
 
 /// A directory on the way: its attributes for the end, and the directories still to be done.
@@ -299,12 +319,12 @@ impl Copier {
     /// Makes the destination's root a private place where nothing is inherited.
     fn prepare(&mut self, dst: &OwnedFd, source: &Meta) -> Result<()> {
         let made = fs::stat(dst).call("statx")?;
-        self.hostile_umask = made.mode & 0o700 != 0o700;
         self.target = Some((made.ino, made.dev));
         if made.mode != 0o700 {
             fs::chmod(dst, 0o700).call("fchmod")?;
         }
         attrs::disinherit(dst).call("fremovexattr")?;
+        self.hostile_umask = hostile_umask(dst).call("mkdir")?;
         self.own = self.setter.makes_own(&made);
         if self.hard_link() && made.dev != source.dev {
             return Err(
@@ -467,6 +487,10 @@ impl Copier {
             return Ok(true);
         }
         let to = fs::create_file(dst.fd()?, name, 0o600).call("create")?;
+        if self.hostile_umask {
+            // user.* attributes are for who may write.
+            fs::chmod(&to, 0o600).call("fchmod")?;
+        }
         let method = self
             .data
             .copy(from.as_fd(), to.as_fd(), meta.size, |bytes| {
