@@ -153,6 +153,10 @@ fn create(
     }
     let parent = fs::open_dir_trusted(dst_dir, parent).call_at("open", parent)?;
     refuse_inside(&source, &parent).map_err(|e| e.at(dst))?;
+    if fs::stat_at(&parent, base).is_ok() {
+        // A symbolic link that leads nowhere: known now rather than when all is copied.
+        return Err(Error::sys(Errno::EXIST, "open").at(dst));
+    }
     let temp = format!(".ovl-copy-{}", fs::random_name().call("getrandom")?).into_bytes();
     fs::mkdir(&parent, &temp, 0o700).call_at("mkdir", dst)?;
     let result = (|| {
@@ -174,7 +178,7 @@ fn create(
             Err(Errno::INVAL) => fs::rename(&parent, &temp, &parent, base, RenameFlags::empty()),
             other => other,
         }
-        .call_at("rename", base)?;
+        .call("rename")?;
         if options.flags.contains(CopyFlags::SYNC) {
             fs::sync(&parent).call("fsync")?;
         }
@@ -395,7 +399,11 @@ impl Copier {
         if let Some(error) = failed {
             return Err(error);
         }
-        read.call_at("getdents64", src.path())?;
+        match read {
+            // The directory itself was removed.
+            Err(Errno::NOENT) => self.vanished(&src.path())?,
+            read => read.call_at("getdents64", src.path())?,
+        }
         below.reverse();
         Ok(below)
     }
@@ -424,28 +432,28 @@ impl Copier {
                 Err(errno) => return Err(errno).call("link"),
             }
         }
-        let meta = match hint {
+        // What cannot be opened is held, so that all that is read of it is one inode's.
+        let held = match hint {
             Hint::File => None,
-            _ => match fs::stat_at(from, name) {
-                Ok(meta) => Some(meta),
+            _ => match fs::open_path(from, name) {
+                Ok(fd) => {
+                    let meta = fs::stat(&fd).call("statx")?;
+                    Some((fd, meta))
+                }
                 Err(Errno::NOENT) => return self.vanished(&src.path_of(name)).map(|()| true),
-                Err(errno) => return Err(errno).call("statx"),
+                Err(Errno::XDEV) => return self.cross(from, to, name, &src.path_of(name)),
+                Err(errno) => return Err(errno).call("open"),
             },
         };
-        if let Some(meta) = &meta {
-            if meta.kind == Kind::Directory {
-                return Ok(false);
-            }
-            if meta.mount_root {
-                return self.cross(from, to, name, &src.path_of(name));
-            }
+        if matches!(&held, Some((_, meta)) if meta.kind == Kind::Directory) {
+            return Ok(false);
         }
         if self.hard_link() {
             self.stats.link_fallbacks += 1;
         }
-        let done = match &meta {
-            Some(meta) if meta.kind != Kind::File => {
-                self.special(from, dst, name, meta)?;
+        let done = match &held {
+            Some((inode, meta)) if meta.kind != Kind::File => {
+                self.special(inode, dst, name, meta)?;
                 true
             }
             _ => self.file(src, dst, name, watch)?,
@@ -503,7 +511,7 @@ impl Copier {
             Err(Stop::Call(errno)) => return Err(errno).call("copy"),
         }
         self.stats.bytes += meta.size;
-        let xattrs = self.wanted(Inode::Open(from.as_fd()))?;
+        let xattrs = self.wanted(xattr::get_all(&from))?;
         let inode = Inode::Open(to.as_fd());
         self.setter
             .put(inode, &Attributes::from(&meta), &xattrs, self.own)?;
@@ -512,25 +520,19 @@ impl Copier {
         Ok(true)
     }
 
-    /// Copies a symbolic link, device, FIFO or socket.
-    fn special(
-        &mut self,
-        from: BorrowedFd<'_>,
-        dst: &Chain,
-        name: &[u8],
-        meta: &Meta,
-    ) -> Result<()> {
+    /// Copies a symbolic link, device, FIFO or socket, held by `from`.
+    fn special(&mut self, from: &OwnedFd, dst: &Chain, name: &[u8], meta: &Meta) -> Result<()> {
         if self.join_group(dst, name, meta)? {
             return Ok(());
         }
         let to = dst.fd()?;
         if meta.kind == Kind::Symlink {
-            let target = fs::read_link(from, name).call("readlink")?;
+            let target = fs::read_link(from, b"").call("readlink")?;
             fs::symlink(&target, to, name).call("symlink")?;
         } else if !self.setter.make_node(to, name, meta.kind, meta.rdev)? {
             return Ok(());
         }
-        let xattrs = self.wanted(Inode::Named(from, name))?;
+        let xattrs = self.wanted(xattr::get_all_held(from))?;
         let inode = Inode::Named(to, name);
         self.setter
             .put(inode, &Attributes::from(meta), &xattrs, self.own)?;
@@ -547,7 +549,7 @@ impl Copier {
         meta: &Meta,
         root: bool,
     ) -> Result<()> {
-        let xattrs = self.wanted(Inode::Open(from))?;
+        let xattrs = self.wanted(xattr::get_all(from))?;
         if root {
             // A directory of the caller's may have had attributes that the source has not.
             for name in xattr::list(to).call("flistxattr")? {
@@ -563,8 +565,9 @@ impl Copier {
         inode.set_times(meta.atime, meta.mtime).call("utimensat")
     }
 
-    fn wanted(&self, inode: Inode<'_>) -> Result<Pairs> {
-        let mut pairs = inode.xattrs().call("listxattr")?;
+    /// Leaves out of an inode's attributes what is not to be copied.
+    fn wanted(&self, pairs: SysCall<Pairs>) -> Result<Pairs> {
+        let mut pairs = pairs.call("listxattr")?;
         if self.flags.contains(CopyFlags::NO_OVERLAY_XATTRS) {
             pairs.retain(|(name, _)| !xattr::is_overlay(name));
         }
@@ -615,7 +618,7 @@ impl Copier {
     }
 
     /// A file that is a mount of its own: an empty file stands for it. EXDEV can also mean that
-    /// source and destination are different mounts of one file system.
+    /// source and destination are different mounts of one file system. False for a directory.
     fn cross(
         &mut self,
         from: BorrowedFd<'_>,
@@ -623,10 +626,17 @@ impl Copier {
         name: &[u8],
         path: &[u8],
     ) -> Result<bool> {
-        let meta = fs::stat_at(from, name).call("statx")?;
+        let meta = match fs::stat_at(from, name) {
+            Ok(meta) => meta,
+            Err(Errno::NOENT) => return self.vanished(path).map(|()| true),
+            Err(errno) => return Err(errno).call("statx"),
+        };
         if !meta.mount_root {
             return Err(Error::sys(Errno::XDEV, "link")
                 .context("hard links cannot cross file systems or mounts"));
+        }
+        if meta.kind == Kind::Directory {
+            return Ok(false);
         }
         self.skip_mount(path)?;
         let file = fs::create_file(to, name, 0o644).call("create")?;

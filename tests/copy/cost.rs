@@ -1,12 +1,14 @@
-//! What a copy costs in system calls, counted by strace in a run of this program of its own.
+//! What a copy costs: system calls and descriptors, in runs of this program of their own.
 
-use crate::linked;
-use crate::support::fsys;
+use crate::support::tree::{Compare, Snapshot};
+use crate::support::{fsys, have, torture};
+use crate::{linked, plain};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TREE: &str = "OVL_TEST_CLONE";
+const CONTENT: &str = "OVL_TEST_CLONE_CONTENT";
 
 /// A tree of the shape of a system image: a tenth directories, a tenth links.
 fn image(src: &Path) -> u64 {
@@ -56,7 +58,11 @@ fn calls(tree: Option<&Path>, out: &Path) -> u64 {
 fn child_clones_a_tree() {
     if let Some(tree) = std::env::var_os(TREE) {
         let tree = PathBuf::from(tree);
-        linked(&tree.join("src"), &tree.join("dst")).unwrap();
+        let copy = match std::env::var_os(CONTENT) {
+            Some(_) => plain,
+            None => linked,
+        };
+        copy(&tree.join("src"), &tree.join("dst")).unwrap();
     }
 }
 
@@ -77,4 +83,22 @@ fn a_clone_by_hard_links_is_cheap() {
         fs::read_to_string(&out).unwrap()
     );
     assert!(each > 1.0, "strace saw nothing: {each}");
+}
+
+/// The deep part of the torture tree has 600 levels; descriptors must not grow with them.
+#[test]
+fn a_deep_tree_takes_few_descriptors() {
+    require!("root", "tmpfs", "prlimit");
+    fsys::on("tmpfs", |dir| {
+        fs::create_dir(dir.join("src")).unwrap();
+        torture::build(&dir.join("src"));
+        let mut command = Command::new("prlimit");
+        command
+            .args(["--nofile=100"])
+            .arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "--ignored", "cost::child_clones_a_tree"]);
+        have::run(command.env(TREE, dir).env(CONTENT, "")).unwrap();
+        let look = Snapshot::of(&dir.join("src"));
+        look.assert_same(&Snapshot::of(&dir.join("dst")), Compare::default());
+    });
 }

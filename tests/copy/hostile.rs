@@ -4,10 +4,13 @@
 use crate::support::fsys;
 use crate::support::tree::{Compare, Snapshot};
 use crate::{copy, names};
-use ovl::tree::{CopyFlags, Reflink};
+use ovl::error::Errno;
+use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
+use ovl::watch::{Progress, Watch};
 use rustix::fs::{CWD, RenameFlags};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,8 +140,50 @@ fn a_tree_that_changes_underneath_leads_nobody_out() {
             }
         });
         before.assert_same(&Snapshot::of(&canary), Compare::default());
-        failed.sort();
-        failed.dedup();
-        assert!(done >= ROUNDS / 2, "{done} of {ROUNDS}: {failed:#?}");
+        if std::env::var_os("DBG").is_some() {
+            eprintln!("{failed:#?} {done}");
+        }
+        // Names that go or turn into something else are no reason to fail.
+        assert_eq!(done, ROUNDS, "{failed:#?}");
+    });
+}
+
+/// The directory goes while it is read: from the copy's own callback, so that it is sure to.
+#[test]
+fn a_directory_that_goes_is_counted() {
+    fsys::each(&["ext4", "xfs", "btrfs", "tmpfs"], |_, dir| {
+        for flags in [CopyFlags::empty(), CopyFlags::STRICT, CopyFlags::HARD_LINK] {
+            let src = dir.join("src");
+            fs::create_dir_all(src.join("goes")).unwrap();
+            for i in 0..3000 {
+                fs::write(src.join(format!("goes/{i}")), "").unwrap();
+            }
+            let mut gone = false;
+            let mut remove = |_: &Progress| {
+                if !std::mem::replace(&mut gone, true) {
+                    fs::remove_dir_all(src.join("goes")).unwrap();
+                }
+                0
+            };
+            let options = CopyOptions {
+                flags,
+                ..CopyOptions::default()
+            };
+            let dst = dir.join("dst");
+            let (from, to) = (src.as_os_str().as_bytes(), dst.as_os_str().as_bytes());
+            let mut watch = Watch::new(None, Some(&mut remove));
+            let result = copy_dir(CWD, from, CWD, to, &options, &mut watch);
+            if flags == CopyFlags::STRICT {
+                assert_eq!(result.unwrap_err().errno(), Errno::NOENT);
+                assert_eq!(names(dir), ["src"]);
+                continue;
+            }
+            let stats = result.unwrap();
+            assert!(stats.vanished > 0, "{stats:?}");
+            assert_eq!(names(&dst), ["goes"]);
+            let kept = names(&dst.join("goes")).len() as u64;
+            assert_eq!(kept + 2, stats.entries);
+            fs::remove_dir_all(dst).unwrap();
+        }
     });
 }
