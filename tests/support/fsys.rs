@@ -59,10 +59,13 @@ pub fn on_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// A new directory on the disk that the build is on; removed when dropped.
+/// A new directory on the disk that the build is on, or, where another user built, in the
+/// system's place for such; removed when dropped.
 pub fn scratch() -> tempfile::TempDir {
-    fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    let _ = fs::create_dir_all(env!("CARGO_TARGET_TMPDIR"));
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 /// Gives the calling thread its own mount namespace with a tmpfs over the fixed directory.
