@@ -22,8 +22,9 @@ pub const KINDS: [&str; 4] = ["ext4", "xfs", "btrfs", "tmpfs"];
 /// Runs `body` with an empty file system of each kind: its name and its root directory. A kind
 /// that the machine lacks is skipped by name; see [`have`].
 pub fn each(kinds: &[&str], body: impl Fn(&str, &Path) + Sync) {
+    require!("root");
     for kind in kinds {
-        if have::or_skip("root") && have::or_skip(kind) {
+        if have::or_skip(kind) {
             on(kind, |dir| body(kind, dir));
         }
     }

@@ -52,7 +52,8 @@ pub fn skip(what: &str, why: &str) {
         !declared(what),
         "{name}: OVL_TEST_HAVE declares {what}, but: {why}"
     );
-    let line = format!("SKIP {name}: lacks {what} ({why})\n");
+    // The harness may be in the middle of a line.
+    let line = format!("\nSKIP {name}: lacks {what} ({why})\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
