@@ -13,7 +13,8 @@ use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::Reflink;
 use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
-use crate::tree::copy::{Copier, CopyFlags, CopyOptions};
+use crate::tree::copier::Copier;
+use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
 use crate::watch::Watch;
@@ -46,6 +47,7 @@ pub fn fill(
             setter: Setter::new(strict),
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
+            hostile_umask: false,
         },
         copies: HashMap::new(),
         fallbacks: 0,

@@ -90,6 +90,7 @@ impl Upper {
             setter: Setter::new(strict),
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
+            hostile_umask: false,
         };
         let meta = fs::stat(&root).call("statx")?;
         let root = Place {

@@ -10,7 +10,8 @@ use crate::layer::flatten::{self, Sharing};
 use crate::layer::view::Stack;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
-use crate::tree::copy::{Copier, CopyOptions};
+use crate::tree::copier::Copier;
+use crate::tree::copy::CopyOptions;
 use crate::watch::Watch;
 
 impl Store {

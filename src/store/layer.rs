@@ -194,7 +194,6 @@ impl Store {
         Ok(Stack::new(trees, self.marks))
     }
 
-
     fn tree(&self, id: &str, kind: Kind) -> Tree {
         let (name, marked) = match kind {
             Kind::Root => ("root", false),

@@ -431,6 +431,17 @@ pub fn next_data(fd: impl AsFd, from: u64, size: u64) -> SysCall<Option<(u64, u6
     Ok(Some((start, end.min(size))))
 }
 
+/// Whether there is a hole before `size`; a file system without holes says no.
+pub fn has_hole(fd: impl AsFd, size: u64) -> SysCall<bool> {
+    use rustix::fs::{SeekFrom, seek};
+    match retry(|| seek(&fd, SeekFrom::Hole(0))) {
+        Ok(start) => Ok(start < size),
+        // NXIO: it is shorter by now than the caller believes.
+        Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Shares the whole of `from`'s data with the empty file `to`.
 pub fn clone_file(from: impl AsFd, to: impl AsFd) -> SysCall<()> {
     retry(|| rustix::fs::ioctl_ficlone(&to, &from))

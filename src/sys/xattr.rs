@@ -126,6 +126,21 @@ pub fn get_all_at(dir: impl AsFd, name: &[u8]) -> SysCall<Pairs> {
     Ok(pairs)
 }
 
+/// All attributes of the inode that an `O_PATH` descriptor holds, a symbolic link's own included.
+pub fn get_all_held(fd: impl AsFd) -> SysCall<Pairs> {
+    // The jump through procfs ends at the inode itself.
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let names = none_if_unsupported(grow(|buf| rustix::fs::listxattr(path.as_str(), buf)))?;
+    let mut pairs = Vec::with_capacity(names.len());
+    for attr in names {
+        let value = grow(|buf| rustix::fs::getxattr(path.as_str(), attr.as_slice(), buf));
+        if let Some(value) = absent(value)? {
+            pairs.push((attr, value));
+        }
+    }
+    Ok(pairs)
+}
+
 /// One attribute of `name` in `dir`; a symbolic link's own.
 pub fn get_at(dir: impl AsFd, name: &[u8], attr: &[u8]) -> SysCall<Option<Vec<u8>>> {
     let path = proc_path(&dir, name);

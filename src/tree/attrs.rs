@@ -224,3 +224,22 @@ pub fn disinherit(dir: &OwnedFd) -> SysCall<()> {
     }
     Ok(())
 }
+
+/// Gives a directory the attributes back that it had, as far as that can be done.
+pub fn put_back(dir: &OwnedFd, before: &Meta, xattrs: &Pairs) {
+    let fd = dir.as_fd();
+    let now = fs::stat(fd);
+    if !now.is_ok_and(|now| (now.uid, now.gid) == (before.uid, before.gid)) {
+        let _ = fs::chown(fd, before.uid, before.gid);
+    }
+    for name in xattr::list(fd).unwrap_or_default() {
+        if !xattrs.iter().any(|(had, _)| *had == name) {
+            let _ = xattr::remove(fd, &name);
+        }
+    }
+    for (name, value) in xattrs {
+        let _ = xattr::set(fd, name, value);
+    }
+    let _ = fs::chmod(fd, before.mode);
+    let _ = fs::set_times(fd, before.atime, before.mtime);
+}

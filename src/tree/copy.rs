@@ -5,18 +5,14 @@
 //! attributes are set when all that is in it is done, so its times and a mode that forbids writing
 //! hold; until then it is 0700. An inode that got a second name by linking is never touched.
 
-use super::attrs::{self, Attributes, Inode, Partial, Setter};
-use super::chain::Chain;
-use super::data::{DataCopier, Method};
-use super::inode::InodeCopier;
+use super::attrs::{self, Partial};
+use super::copier::Copier;
 use super::remove;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::dir::{DirBuf, Hint};
-use crate::sys::fs::{Kind, Meta, RenameFlags};
-use crate::sys::xattr;
-use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::RenameFlags;
+use crate::sys::{BorrowedFd, OwnedFd, fs, xattr};
 use crate::watch::Watch;
-use std::collections::HashMap;
 
 bitflags::bitflags! {
     /// Choices of a copy.
@@ -119,19 +115,16 @@ fn fill(
     }
     refuse_inside(&source, &dst)?;
     let before = fs::stat(&dst).call("statx")?;
-    let acl = xattr::get(&dst, attrs::DEFAULT_ACL).call("fgetxattr")?;
+    let xattrs = xattr::get_all(&dst).call("fgetxattr")?;
     let result = Copier::new(options).and_then(|mut copier| {
+        fs::chmod(&dst, 0o700).call("fchmod")?;
         copier.run(source, clone_fd(&dst)?, watch)?;
         copier.finish(&dst)
     });
     if result.is_err() {
         // Best effort: the error in hand is the one to tell.
-        let _ = remove::remove_contents(clone_fd(&dst)?, &mut Watch::default());
-        if let Some(acl) = acl {
-            let _ = xattr::set(&dst, attrs::DEFAULT_ACL, &acl);
-        }
-        let _ = fs::chmod(&dst, before.mode);
-        let _ = fs::set_times(&dst, before.atime, before.mtime);
+        let _ = clone_fd(&dst).and_then(|fd| remove::remove_contents(fd, &mut Watch::default()));
+        attrs::put_back(&dst, &before, &xattrs);
     }
     result
 }
@@ -156,10 +149,23 @@ fn create(
     }
     let parent = fs::open_dir_trusted(dst_dir, parent).call_at("open", parent)?;
     refuse_inside(&source, &parent).map_err(|e| e.at(dst))?;
+    if fs::stat_at(&parent, base).is_ok() {
+        // A symbolic link that leads nowhere: known now rather than when all is copied.
+        return Err(Error::sys(Errno::EXIST, "open").at(dst));
+    }
     let temp = format!(".ovl-copy-{}", fs::random_name().call("getrandom")?).into_bytes();
     fs::mkdir(&parent, &temp, 0o700).call_at("mkdir", dst)?;
     let result = (|| {
-        let root = fs::open_dir_trusted(&parent, &temp).call("open")?;
+        let root = match fs::open_dir_trusted(&parent, &temp) {
+            // The umask keeps its maker out.
+            Err(Errno::ACCESS) => {
+                fs::chmod_at(&parent, &temp, 0o700).call("chmod")?;
+                fs::open_dir_trusted(&parent, &temp)
+            }
+            other => other,
+        }
+        .call("open")?;
+        fs::chmod(&root, 0o700).call("fchmod")?;
         let mut copier = Copier::new(options)?;
         copier.run(source, clone_fd(&root)?, watch)?;
         let stats = copier.finish(&root)?;
@@ -168,7 +174,7 @@ fn create(
             Err(Errno::INVAL) => fs::rename(&parent, &temp, &parent, base, RenameFlags::empty()),
             other => other,
         }
-        .call_at("rename", base)?;
+        .call("rename")?;
         if options.flags.contains(CopyFlags::SYNC) {
             fs::sync(&parent).call("fsync")?;
         }
@@ -202,404 +208,5 @@ fn refuse_inside(source: &OwnedFd, dst: &OwnedFd) -> Result<()> {
             return Ok(());
         }
         at = up;
-    }
-}
-
-/// A directory on the way: its attributes for the end, and the directories still to be done.
-struct Level {
-    meta: Meta,
-    below: Vec<Vec<u8>>,
-}
-
-/// Copies one tree into one directory.
-pub struct Copier {
-    flags: CopyFlags,
-    inodes: InodeCopier,
-    buf: DirBuf,
-    stats: CopyStats,
-    /// Inodes with several names, and the first name that the copy has for each.
-    groups: HashMap<(u64, (u32, u32)), Group>,
-    /// New inodes belong to the caller's user and group.
-    own: bool,
-    /// A umask that keeps the owner out of what he makes.
-    hostile_umask: bool,
-}
-
-struct Group {
-    path: Vec<u8>,
-    left: u32,
-}
-
-impl Copier {
-    /// A copier with these options.
-    pub fn new(options: &CopyOptions) -> Result<Self> {
-        let strict = options.flags.contains(CopyFlags::STRICT);
-        Ok(Copier {
-            flags: options.flags,
-            inodes: InodeCopier {
-                setter: Setter::new(strict),
-                data: DataCopier::new(options.reflink),
-                no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
-            },
-            buf: DirBuf::default(),
-            stats: CopyStats::default(),
-            groups: HashMap::new(),
-            own: false,
-            hostile_umask: false,
-        })
-    }
-
-    /// What was done; writes the destination `root` to the disk when asked to.
-    pub fn finish(mut self, root: &OwnedFd) -> Result<CopyStats> {
-        if self.flags.contains(CopyFlags::SYNC) {
-            fs::sync_fs(root).call("syncfs")?;
-        }
-        self.stats.partial = self.inodes.setter.partial;
-        Ok(self.stats)
-    }
-
-    fn strict(&self) -> bool {
-        self.flags.contains(CopyFlags::STRICT)
-    }
-
-    fn hard_link(&self) -> bool {
-        self.flags.contains(CopyFlags::HARD_LINK)
-    }
-
-    /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
-    pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
-        let top = fs::stat(&source).call("statx")?;
-        self.prepare(&dst, &top)?;
-        let mut src = Chain::new(source);
-        let mut dst = Chain::new(dst);
-        let mut levels = vec![Level {
-            meta: top,
-            below: self.entries(&src, &dst, watch)?,
-        }];
-        while let Some(level) = levels.last_mut() {
-            if let Some(name) = level.below.pop() {
-                if let Some(meta) = self.descend(&mut src, &mut dst, name)? {
-                    let below = self.entries(&src, &dst, watch)?;
-                    levels.push(Level { meta, below });
-                }
-                continue;
-            }
-            let meta = level.meta;
-            self.seal(src.fd()?, dst.fd()?, &meta, levels.len() == 1)
-                .map_err(|e| e.at(src.path()))?;
-            self.stats.entries += 1;
-            self.stats.directories += 1;
-            watch.entry()?;
-            levels.pop();
-            if !levels.is_empty() {
-                src.pop()?;
-                dst.pop()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the destination's root a private place where nothing is inherited.
-    fn prepare(&mut self, dst: &OwnedFd, source: &Meta) -> Result<()> {
-        let made = fs::stat(dst).call("statx")?;
-        self.hostile_umask = made.mode & 0o700 != 0o700;
-        if made.mode != 0o700 {
-            fs::chmod(dst, 0o700).call("fchmod")?;
-        }
-        attrs::disinherit(dst).call("fremovexattr")?;
-        self.own = self.inodes.setter.makes_own(&made);
-        if self.hard_link() && made.dev != source.dev {
-            return Err(
-                Error::sys(Errno::XDEV, "link").context("hard links cannot cross file systems")
-            );
-        }
-        Ok(())
-    }
-
-    /// Opens the directory `name` on both sides; `None` when there is nothing to enter.
-    fn descend(&mut self, src: &mut Chain, dst: &mut Chain, name: Vec<u8>) -> Result<Option<Meta>> {
-        let path = || src.path_of(&name);
-        let from = match fs::open_dir(src.fd()?, &name) {
-            Ok(fd) => fd,
-            Err(Errno::XDEV) => {
-                self.skip_mount(&path())?;
-                // Its attributes are the other file system's: an empty directory stands for it.
-                fs::mkdir(dst.fd()?, &name, 0o755).call_at("mkdir", path())?;
-                fs::chmod_at(dst.fd()?, &name, 0o755).call_at("chmod", path())?;
-                return Ok(None);
-            }
-            // It was renamed or replaced since the directory was read.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                self.vanished(&path())?;
-                return Ok(None);
-            }
-            Err(errno) => return Err(errno).call_at("open", path()),
-        };
-        let meta = fs::stat(&from).call_at("statx", path())?;
-        fs::mkdir(dst.fd()?, &name, 0o700).call_at("mkdir", path())?;
-        if self.hostile_umask {
-            fs::chmod_at(dst.fd()?, &name, 0o700).call_at("chmod", path())?;
-        }
-        let to = fs::open_dir(dst.fd()?, &name).call_at("open", path())?;
-        src.push(name.clone(), from)?;
-        dst.push(name, to)?;
-        Ok(Some(meta))
-    }
-
-    /// Copies what is no directory where the chains stand; gives the directories, last first.
-    fn entries(&mut self, src: &Chain, dst: &Chain, watch: &mut Watch<'_>) -> Result<Vec<Vec<u8>>> {
-        let mut below = Vec::new();
-        let mut failed: Option<Error> = None;
-        let mut buf = std::mem::take(&mut self.buf);
-        let read = buf.for_each(src.fd()?, |name, hint| {
-            if hint == Hint::Directory {
-                below.push(name.to_vec());
-                return Ok(());
-            }
-            let entry = self.entry(src, dst, name, hint, watch);
-            let entry = entry.map_err(|e| e.at(src.path_of(name)));
-            match entry {
-                Ok(true) => {}
-                Ok(false) => below.push(name.to_vec()),
-                Err(error) => {
-                    let errno = error.errno();
-                    failed = Some(error);
-                    return Err(errno);
-                }
-            }
-            Ok(())
-        });
-        self.buf = buf;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        read.call_at("getdents64", src.path())?;
-        below.reverse();
-        Ok(below)
-    }
-
-    /// Copies one entry; false when it turns out to be a directory.
-    fn entry(
-        &mut self,
-        src: &Chain,
-        dst: &Chain,
-        name: &[u8],
-        hint: Hint,
-        watch: &mut Watch<'_>,
-    ) -> Result<bool> {
-        let (from, to) = (src.fd()?, dst.fd()?);
-        if self.hard_link() {
-            match fs::link(from, name, to, name) {
-                Ok(()) => {
-                    self.stats.entries += 1;
-                    self.stats.linked += 1;
-                    watch.entry()?;
-                    return Ok(true);
-                }
-                Err(Errno::MLINK | Errno::PERM) => {}
-                Err(Errno::XDEV) => return self.cross(from, to, name, &src.path_of(name)),
-                Err(Errno::NOENT) => return self.vanished(&src.path_of(name)).map(|()| true),
-                Err(errno) => return Err(errno).call("link"),
-            }
-        }
-        let meta = match hint {
-            Hint::File => None,
-            _ => match fs::stat_at(from, name) {
-                Ok(meta) => Some(meta),
-                Err(Errno::NOENT) => return self.vanished(&src.path_of(name)).map(|()| true),
-                Err(errno) => return Err(errno).call("statx"),
-            },
-        };
-        if let Some(meta) = &meta {
-            if meta.kind == Kind::Directory {
-                return Ok(false);
-            }
-            if meta.mount_root {
-                return self.cross(from, to, name, &src.path_of(name));
-            }
-        }
-        if self.hard_link() {
-            self.stats.link_fallbacks += 1;
-        }
-        let done = match &meta {
-            Some(meta) if meta.kind != Kind::File => {
-                self.special(from, dst, name, meta)?;
-                true
-            }
-            _ => self.file(src, dst, name, watch)?,
-        };
-        if done {
-            self.stats.entries += 1;
-        }
-        watch.entry()?;
-        Ok(true)
-    }
-
-    /// Copies a regular file, or links it to the copy that its group has; false when it vanished.
-    fn file(
-        &mut self,
-        src: &Chain,
-        dst: &Chain,
-        name: &[u8],
-        watch: &mut Watch<'_>,
-    ) -> Result<bool> {
-        let from = match fs::open_file(src.fd()?, name) {
-            Ok(fd) => fd,
-            Err(Errno::XDEV) => {
-                let path = src.path_of(name);
-                return self.cross(src.fd()?, dst.fd()?, name, &path);
-            }
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
-                return self.vanished(&src.path_of(name)).map(|()| false);
-            }
-            Err(errno) => return Err(errno).call("open"),
-        };
-        let meta = fs::stat(&from).call("statx")?;
-        if meta.kind != Kind::File {
-            return self.vanished(&src.path_of(name)).map(|()| false);
-        }
-        if self.join_group(dst, name, &meta)? {
-            return Ok(true);
-        }
-        match self
-            .inodes
-            .file(&from, &meta, dst.fd()?, name, self.own, watch)?
-        {
-            Method::Shared => self.stats.reflinked += 1,
-            Method::Copied => self.stats.copied += 1,
-        }
-        self.stats.bytes += meta.size;
-        self.found_group(dst, name, &meta);
-        Ok(true)
-    }
-
-    /// Copies a symbolic link, device, FIFO or socket.
-    fn special(
-        &mut self,
-        from: BorrowedFd<'_>,
-        dst: &Chain,
-        name: &[u8],
-        meta: &Meta,
-    ) -> Result<()> {
-        if self.join_group(dst, name, meta)? {
-            return Ok(());
-        }
-        if !self.inodes.special(from, name, meta, dst.fd()?, self.own)? {
-            return Ok(());
-        }
-        self.found_group(dst, name, meta);
-        Ok(())
-    }
-
-    /// Gives a directory its attributes when all below it is done.
-    fn seal(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        meta: &Meta,
-        root: bool,
-    ) -> Result<()> {
-        let xattrs = self.inodes.xattrs(Inode::Open(from))?;
-        if root {
-            // A directory of the caller's may have had attributes that the source has not.
-            for name in xattr::list(to).call("flistxattr")? {
-                if !xattrs.iter().any(|(wanted, _)| *wanted == name) {
-                    let _ = xattr::remove(to, &name);
-                }
-            }
-        }
-        let inode = Inode::Open(to);
-        let own = self.own && !root;
-        self.inodes
-            .setter
-            .put(inode, &Attributes::from(meta), &xattrs, own)?;
-        inode.set_times(meta.atime, meta.mtime).call("utimensat")
-    }
-
-    /// Links `name` to the copy of the inode that an earlier name of it led to.
-    fn join_group(&mut self, dst: &Chain, name: &[u8], meta: &Meta) -> Result<bool> {
-        if meta.nlink < 2 {
-            return Ok(false);
-        }
-        let key = (meta.ino, meta.dev);
-        let Some(group) = self.groups.get_mut(&key) else {
-            return Ok(false);
-        };
-        let (parent, base) = match group.path.iter().rposition(|&b| b == b'/') {
-            Some(at) => (&group.path[..at], &group.path[at + 1..]),
-            None => (&b""[..], group.path.as_slice()),
-        };
-        let parent = dst.open_from_root(parent)?;
-        match fs::link(&parent, base, dst.fd()?, name) {
-            Ok(()) => {}
-            // The copy has all the names it can have: begin another.
-            Err(Errno::MLINK) => {
-                self.groups.remove(&key);
-                self.stats.link_fallbacks += 1;
-                return Ok(false);
-            }
-            Err(errno) => return Err(errno).call("link"),
-        }
-        self.stats.grouped += 1;
-        group.left -= 1;
-        if group.left == 0 {
-            self.groups.remove(&key);
-        }
-        Ok(true)
-    }
-
-    /// Remembers the first name of an inode that has more.
-    fn found_group(&mut self, dst: &Chain, name: &[u8], meta: &Meta) {
-        if meta.nlink > 1 {
-            let group = Group {
-                path: dst.path_of(name),
-                left: meta.nlink - 1,
-            };
-            self.groups.insert((meta.ino, meta.dev), group);
-        }
-    }
-
-    /// A file that is a mount of its own: an empty file stands for it. EXDEV can also mean that
-    /// source and destination are different mounts of one file system.
-    fn cross(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &[u8],
-        path: &[u8],
-    ) -> Result<bool> {
-        let meta = fs::stat_at(from, name).call("statx")?;
-        if !meta.mount_root {
-            return Err(Error::sys(Errno::XDEV, "link")
-                .context("hard links cannot cross file systems or mounts"));
-        }
-        self.skip_mount(path)?;
-        let file = fs::create_file(to, name, 0o644).call("create")?;
-        fs::chmod(file, 0o644).call("fchmod")?;
-        Ok(true)
-    }
-
-    fn skip_mount(&mut self, path: &[u8]) -> Result<()> {
-        if self.strict() {
-            return Err(
-                Error::new(Code::Escape, Errno::XDEV, "another mount is in the tree").at(path),
-            );
-        }
-        self.stats.mounts_skipped += 1;
-        self.stats.entries += 1;
-        Ok(())
-    }
-
-    fn vanished(&mut self, path: &[u8]) -> Result<()> {
-        if self.strict() {
-            return Err(Error::new(
-                Code::Strict,
-                Errno::NOENT,
-                "it went while the tree was read",
-            )
-            .at(path));
-        }
-        self.stats.vanished += 1;
-        Ok(())
     }
 }

@@ -31,19 +31,18 @@ impl DataCopier {
         DataCopier {
             reflink,
             no_clone: reflink == Reflink::Never,
-            no_range: false,
+            // The kernel answers copy_file_range with shared extents where it can.
+            no_range: reflink == Reflink::Never,
             buf: Vec::new(),
         }
     }
 
-    /// Fills the new, empty file `to` with the content of `from`, whose size and use of blocks
-    /// are known. `tick` is told of bytes copied and may stop the copy.
+    /// Fills the new, empty file `to` with the content of `from`, whose size is known. `tick` is told of bytes copied and may stop the copy.
     pub fn copy<E: From<Errno>>(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
         size: u64,
-        blocks: u64,
         mut tick: impl FnMut(u64) -> Result<(), E>,
     ) -> Result<Method, E> {
         if !self.no_clone && size > 0 {
@@ -61,7 +60,9 @@ impl DataCopier {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        if blocks.saturating_mul(512) >= size {
+        // The count of blocks does not tell: it includes those that hold attributes, and those
+        // beyond the end.
+        if size == 0 || !fs::has_hole(from, size)? {
             self.range(from, to, 0, None, &mut tick)?;
             return Ok(Method::Copied);
         }

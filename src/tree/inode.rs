@@ -5,7 +5,7 @@ use super::data::{DataCopier, Method};
 use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Pairs};
-use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
@@ -17,6 +17,8 @@ pub struct InodeCopier {
     pub data: DataCopier,
     /// Leave out overlayfs's own extended attributes.
     pub no_overlay_xattrs: bool,
+    /// The umask keeps the owner out of what he makes.
+    pub hostile_umask: bool,
 }
 
 impl InodeCopier {
@@ -31,9 +33,13 @@ impl InodeCopier {
         watch: &mut Watch<'_>,
     ) -> Result<Method> {
         let to = fs::create_file(dir, name, 0o600).call("create")?;
+        if self.hostile_umask {
+            // user.* attributes are for who may write.
+            fs::chmod(&to, 0o600).call("fchmod")?;
+        }
         let method = self
             .data
-            .copy(from.as_fd(), to.as_fd(), meta.size, meta.blocks, |bytes| {
+            .copy(from.as_fd(), to.as_fd(), meta.size, |bytes| {
                 watch.bytes(bytes).map_err(Stop::Said)
             });
         let method = match method {
@@ -41,7 +47,7 @@ impl InodeCopier {
             Err(Stop::Said(error)) => return Err(error),
             Err(Stop::Call(errno)) => return Err(errno).call("copy"),
         };
-        let xattrs = self.xattrs(Inode::Open(from.as_fd()))?;
+        let xattrs = self.wanted(xattr::get_all(from))?;
         let inode = Inode::Open(to.as_fd());
         self.setter
             .put(inode, &Attributes::from(meta), &xattrs, own)?;
@@ -49,22 +55,23 @@ impl InodeCopier {
         Ok(method)
     }
 
-    /// Copies a symbolic link, device, FIFO or socket; false when the caller may not make it.
+    /// Copies a symbolic link, device, FIFO or socket that `from` holds (O_PATH) to the new name
+    /// `name`; false when the caller may not make it.
     pub fn special(
         &mut self,
-        from: BorrowedFd<'_>,
-        name: &[u8],
+        from: &OwnedFd,
         meta: &Meta,
         dir: BorrowedFd<'_>,
+        name: &[u8],
         own: bool,
     ) -> Result<bool> {
         if meta.kind == Kind::Symlink {
-            let target = fs::read_link(from, name).call("readlink")?;
+            let target = fs::read_link(from, b"").call("readlink")?;
             fs::symlink(&target, dir, name).call("symlink")?;
         } else if !self.setter.make_node(dir, name, meta.kind, meta.rdev)? {
             return Ok(false);
         }
-        let xattrs = self.xattrs(Inode::Named(from, name))?;
+        let xattrs = self.wanted(xattr::get_all_held(from))?;
         let inode = Inode::Named(dir, name);
         self.setter
             .put(inode, &Attributes::from(meta), &xattrs, own)?;
@@ -83,7 +90,9 @@ impl InodeCopier {
         watch: &mut Watch<'_>,
     ) -> Result<bool> {
         if meta.kind != Kind::File {
-            return self.special(from, name, meta, dir, own);
+            let held = fs::open_path(from, name).call("open")?;
+            let meta = fs::stat(&held).call("statx")?;
+            return self.special(&held, &meta, dir, name, own);
         }
         let file = fs::open_file(from, name).call("open")?;
         let meta = fs::stat(&file).call("statx")?;
@@ -95,7 +104,12 @@ impl InodeCopier {
 
     /// The extended attributes that the copy of `inode` is to have.
     pub fn xattrs(&self, inode: Inode<'_>) -> Result<Pairs> {
-        let mut pairs = inode.xattrs().call("listxattr")?;
+        self.wanted(inode.xattrs())
+    }
+
+    /// Leaves out of an inode's attributes what is not to be copied.
+    pub fn wanted(&self, pairs: SysCall<Pairs>) -> Result<Pairs> {
+        let mut pairs = pairs.call("listxattr")?;
         if self.no_overlay_xattrs {
             pairs.retain(|(name, _)| !xattr::is_overlay(name));
         }

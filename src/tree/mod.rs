@@ -7,6 +7,7 @@
 pub mod attrs;
 pub mod chain;
 pub mod compare;
+pub mod copier;
 pub mod copy;
 pub mod data;
 pub mod inode;
