@@ -1,4 +1,30 @@
 //! libovl: an embedded container-layer store.
+//!
+//! A [`store::Store`] is a directory of layers. A layer is made empty ([`store::Store::create`])
+//! or of a layer tar ([`store::Store::apply`]), mounted with overlayfs
+//! ([`store::Store::mount`]), compared ([`store::Store::diff`], [`store::Store::changes`]),
+//! committed and removed. [`tree::copy_dir`] copies directory trees with all that they carry.
+//! The C functions of `include/ovl.h` wrap this API.
+//!
+//! ```no_run
+//! use ovl::store::{ApplyOptions, CreateFlags, MountOptions, OpenOptions, Store, UnmountFlags};
+//! use ovl::watch::Watch;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let watch = &mut Watch::default();
+//! let store = Store::open(b"/var/lib/layers", OpenOptions::default())?;
+//! let tar = std::fs::read("base.tar.gz")?;
+//! store.apply(b"base", &mut &tar[..], &ApplyOptions::default(), watch)?;
+//! store.create(b"box", Some(b"base"), CreateFlags::empty(), watch)?;
+//! let mount = store.mount(b"box", &MountOptions::default())?;
+//! println!("{}", mount.path().escape_ascii());
+//! mount.unmount(UnmountFlags::empty()).map_err(|(_, error)| error)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rooms of the house, each with one-way dependencies to those after it:
+//! `ffi` → [`store`] → {[`layer`], [`mount`]} → {[`archive`], [`tree`]} → [`sys`].
 #![warn(missing_docs)]
 
 pub mod archive;

@@ -206,12 +206,13 @@ impl Store {
             _ => Contents::Skip,
         };
         if !writable {
-            let manifest = manifest::write(stage.dir()?, &content, self.marks, contents, watch)?;
+            let manifest =
+                manifest::write(stage.dir()?, &content, self.marked(kind), contents, watch)?;
             meta.manifest = Some(manifest);
         }
         if let (Durability::Verified, Some(manifest)) = (options.durability, &meta.manifest) {
             fs::sync_fs(&content).call("syncfs")?;
-            self.verify(stage.dir()?, &content, manifest, watch)?;
+            self.verify(stage.dir()?, kind, &content, manifest, watch)?;
         }
         if kind == Kind::Root {
             let sharing = if shares {

@@ -104,7 +104,7 @@ impl Store {
                 let problems = manifest::compare(
                     layer.fd.as_fd(),
                     &content,
-                    self.marks,
+                    self.marked(layer.meta.kind),
                     expected,
                     Contents::Read,
                     watch,

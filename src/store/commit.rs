@@ -7,6 +7,7 @@ use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::size;
+use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::remove_contents;
 use crate::watch::Watch;
@@ -63,28 +64,46 @@ impl Store {
         } else {
             Contents::Skip
         };
-        let digest = manifest::write(layer.fd.as_fd(), &content, self.marks, contents, watch)?;
+        let digest = manifest::write(
+            layer.fd.as_fd(),
+            &content,
+            self.marked(layer.meta.kind),
+            contents,
+            watch,
+        )?;
         layer.meta.manifest = Some(digest);
         layer.meta.state = State::Committed;
         if sync {
             fs::sync_fs(&layer.fd).call("syncfs")?;
             if verified {
-                self.verify(layer.fd.as_fd(), &content, &digest, watch)?;
+                self.verify(layer.fd.as_fd(), layer.meta.kind, &content, &digest, watch)?;
             }
         }
         layer.write_meta(sync)
+    }
+
+    /// The marks that a layer's tree may hold.
+    pub(super) fn marked(&self, kind: Kind) -> Option<Marks> {
+        (kind == Kind::Overlay).then_some(self.marks)
     }
 
     /// Reads a tree back from the disk and holds it against its manifest; EIO when it differs.
     pub(super) fn verify(
         &self,
         layer: BorrowedFd<'_>,
+        kind: Kind,
         content: &OwnedFd,
         manifest: &Digest,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let problems =
-            manifest::compare(layer, content, self.marks, manifest, Contents::Read, watch)?;
+        let problems = manifest::compare(
+            layer,
+            content,
+            self.marked(kind),
+            manifest,
+            Contents::Read,
+            watch,
+        )?;
         match problems.first() {
             None => Ok(()),
             Some(problem) => Err(Error::new(

@@ -5,9 +5,12 @@
 //! ```
 //!
 //! KIND is `-` file, `d` directory, `o` opaque directory, `l` link, `c` and `b` devices, `p` FIFO,
-//! `s` socket, `w` whiteout. GROUP numbers the inodes that have several names. XATTRS and CONTENT
-//! are SHA-256; CONTENT is that of a link's target, and of a file where the layer was committed
-//! with durability `verified`, else `?`. Bytes of PATH below 33, 127 and `\` are `\ooo`.
+//! `s` socket, `w` whiteout. GROUP is `-`, or for another name of an inode the path of its first.
+//! XATTRS and CONTENT are SHA-256; CONTENT is that of a link's target, and of a file where the layer was committed
+//! with durability `verified`, else `?`. Bytes of paths below 33, above 126 and `\` are `\ooo`.
+//!
+//! A layer of kind `root` has no marks, and its tree has more than its own entries: what it shares
+//! with its parent is held against the parent's manifest alone.
 
 use super::text::damaged;
 use crate::archive::{Digest, Sha256};
@@ -16,12 +19,13 @@ use crate::layer::view::is_opaque;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{Marks, Pairs};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
 use crate::tree::attrs::Inode;
 use crate::tree::chain::Chain;
 use crate::tree::compare::own_xattrs;
 use crate::watch::Watch;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
 /// The name of the file.
@@ -43,7 +47,7 @@ pub enum Contents {
 pub fn write(
     layer: BorrowedFd<'_>,
     content: &OwnedFd,
-    marks: Marks,
+    marks: Option<Marks>,
     contents: Contents,
     watch: &mut Watch<'_>,
 ) -> Result<Digest> {
@@ -76,7 +80,7 @@ const BUF: usize = 64 << 10;
 /// the order of their bytes.
 pub fn lines(
     content: &OwnedFd,
-    marks: Marks,
+    marks: Option<Marks>,
     contents: Contents,
     watch: &mut Watch<'_>,
     each: &mut dyn FnMut(&str) -> Result<()>,
@@ -107,7 +111,7 @@ pub fn lines(
             let line = job.line(chain.fd()?, b".", &path, &meta, watch)?;
             each(&line)?;
             pending.push(job.names(&chain)?);
-        } else {
+        } else if marks.is_some() || !meta.is_whiteout() {
             let line = job.line(chain.fd()?, &name, &path, &meta, watch)?;
             each(&line)?;
         }
@@ -117,9 +121,9 @@ pub fn lines(
 }
 
 struct Job {
-    marks: Marks,
+    marks: Option<Marks>,
     contents: Contents,
-    groups: HashMap<u64, usize>,
+    groups: HashMap<u64, String>,
     buf: DirBuf,
 }
 
@@ -130,6 +134,10 @@ impl Job {
         let mut names = names.call_at("getdents64", chain.path())?;
         names.reverse();
         Ok(names)
+    }
+
+    fn opaque(&self, dir: BorrowedFd<'_>) -> SysCall<bool> {
+        self.marks.map_or(Ok(false), |marks| is_opaque(dir, marks))
     }
 
     fn line(
@@ -143,7 +151,7 @@ impl Job {
         let directory = meta.kind == Kind::Directory;
         let kind = match meta.kind {
             Kind::File => '-',
-            Kind::Directory if is_opaque(dir, self.marks).call_at("getxattr", path)? => 'o',
+            Kind::Directory if self.opaque(dir).call_at("getxattr", path)? => 'o',
             Kind::Directory => 'd',
             Kind::Symlink => 'l',
             Kind::Fifo => 'p',
@@ -159,12 +167,15 @@ impl Job {
             }
             _ => 0,
         };
-        let group = if !directory && meta.nlink > 1 {
-            let next = self.groups.len() + 1;
-            self.groups.entry(meta.ino).or_insert(next).to_string()
-        } else {
-            "-".into()
-        };
+        let mut group = "-".to_string();
+        if !directory && meta.nlink > 1 {
+            match self.groups.entry(meta.ino) {
+                Entry::Occupied(first) => group.clone_from(first.get()),
+                Entry::Vacant(first) => {
+                    first.insert(escape(path));
+                }
+            }
+        }
         let inode = if directory {
             Inode::Open(dir)
         } else {
@@ -245,7 +256,7 @@ fn escape(path: &[u8]) -> String {
 pub fn compare(
     layer: BorrowedFd<'_>,
     content: &OwnedFd,
-    marks: Marks,
+    marks: Option<Marks>,
     expected: &Digest,
     contents: Contents,
     watch: &mut Watch<'_>,
@@ -266,7 +277,7 @@ pub fn compare(
         let path = path_of(line);
         match wanted.remove(&path) {
             None => problems.push(format!("{path}{STRANGER}")),
-            Some(want) if !agree(want, line) => {
+            Some(want) if !agree(want, line, marks.is_none()) => {
                 problems.push(format!("{path}: is {line}, was {want}"))
             }
             Some(_) => {}
@@ -279,13 +290,19 @@ pub fn compare(
     Ok(problems)
 }
 
-/// Whether two lines say the same, digests that one of them has not left aside.
-fn agree(a: &str, b: &str) -> bool {
+/// Whether two lines say the same, but for digests that one of them has not. In a `shared` tree an
+/// inode may have a name that came from the parent before all that the manifest knows.
+fn agree(want: &str, is: &str, shared: bool) -> bool {
+    const GROUP: usize = 6;
     const CONTENT: usize = 8;
-    a.split(' ')
-        .zip(b.split(' '))
+    want.split(' ')
+        .zip(is.split(' '))
         .enumerate()
-        .all(|(at, (x, y))| x == y || (at == CONTENT && (x == "?" || y == "?")))
+        .all(|(at, (x, y))| {
+            x == y
+                || (at == CONTENT && (x == "?" || y == "?"))
+                || (at == GROUP && shared && x == "-")
+        })
 }
 
 fn read_whole(layer: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
