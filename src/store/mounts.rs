@@ -42,6 +42,7 @@ impl Mount {
 
     /// Ends this use of the mount; the last use of a held mount unmounts it, and any of a kept
     /// one, which is EBUSY while other handles use it. After an error the handle is as it was.
+    #[allow(clippy::result_large_err)] // The handle goes back to its owner.
     pub fn unmount(mut self, flags: UnmountFlags) -> std::result::Result<(), (Mount, Error)> {
         match self.end(flags.contains(UnmountFlags::LAZY)) {
             Ok(()) => Ok(()),
