@@ -115,7 +115,7 @@ impl Store {
         let used = !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)?;
         let handle = layer.open(layer.mount_lock())?;
         pins.end_leftovers()?;
-        lock::try_lock(&handle, Mode::Shared)?;
+        lock::lock(&handle, Mode::Shared, PATIENCE, &mut Watch::default())?;
         if layer.meta.kind == Kind::Root && wish.terms.writable {
             return self.mount_itself(&layer, handle, &pins, &wish);
         }
@@ -158,7 +158,13 @@ impl Store {
     }
 
     /// The layer is mounted here already: that mount, or a bind of it at another path.
-    fn mount_again(&self, pins: Pins, pin: Pin, handle: OwnedFd, wish: &Wish<'_>) -> Result<Mount> {
+    fn mount_again(
+        &self,
+        pins: Pins,
+        mut pin: Pin,
+        handle: OwnedFd,
+        wish: &Wish<'_>,
+    ) -> Result<Mount> {
         let agrees = pin.terms.label == wish.terms.label
             && (pin.terms.volatile == wish.terms.volatile || !wish.terms.writable);
         if !agrees {
@@ -173,7 +179,11 @@ impl Store {
         let read_only = !wish.terms.writable && pin.terms.writable;
         let here = wish.target.is_none() || wish.target.is_some_and(|t| same_place(t, &root));
         if here && !wish.detached && !read_only {
-            lock::try_lock(&pin.file, Mode::Shared)?;
+            pins.share(&pin)?;
+            if wish.terms.kept && !pin.terms.kept {
+                pins.keep(&pin)?;
+                pin.terms.kept = true;
+            }
             let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
             let path = pin.path.clone();
             return Ok(Mount {
@@ -426,10 +436,10 @@ impl Store {
 
     /// Whether a handle holds the layer, or it is mounted where the caller can see it.
     pub(super) fn is_mounted(&self, layer: &Layer) -> Result<bool> {
-        if !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)? {
-            return Ok(true);
-        }
-        Ok(!self.pins(layer)?.here.is_empty())
+        // The pins' lock first: a look at the mount lock must not meet one who takes it.
+        let pins = self.pins(layer)?;
+        let held = !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)?;
+        Ok(held || !pins.here.is_empty())
     }
 
     /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.

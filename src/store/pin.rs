@@ -27,12 +27,16 @@ pub struct Terms {
     pub label: String,
 }
 
+/// The first line of a pin: both forms have one length.
+const KEPT: &str = "mode=kept\n";
+const HELD: &str = "mode=held\n";
+
 impl Terms {
     fn write(&self, id: MountId) -> String {
         let word = |yes: bool, a: &str, b: &str| if yes { a.to_string() } else { b.to_string() };
         format!(
-            "mode={}\nview={}\nvolatile={}\nunique={}\nlabel={}\n",
-            word(self.kept, "kept", "held"),
+            "{}view={}\nvolatile={}\nunique={}\nlabel={}\n",
+            word(self.kept, KEPT, HELD),
             word(self.writable, "rw", "ro"),
             u8::from(self.volatile),
             u8::from(id.unique),
@@ -151,14 +155,35 @@ impl Pins {
         text::create(&self.dir, &name, terms.write(id).as_bytes()).call_at("create", &name)?;
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
-        lock::try_lock(&file, Mode::Shared)?;
-        Ok(Pin {
+        let pin = Pin {
             name,
             file,
             terms,
             id,
             path: path.to_vec(),
-        })
+        };
+        self.share(&pin)?;
+        Ok(pin)
+    }
+
+    /// Locks a pin for one more handle. Whoever would lock it alone has the directory's lock.
+    pub fn share(&self, pin: &Pin) -> Result<()> {
+        if lock::try_lock(&pin.file, Mode::Shared)? {
+            return Ok(());
+        }
+        Err(Error::new(Code::Locked, Errno::BUSY, "another caller ends the mount").at(&pin.path))
+    }
+
+    /// A held mount becomes a kept one. Written in place: the file's locks are its handles.
+    pub fn keep(&self, pin: &Pin) -> Result<()> {
+        let file = fs::open_below(
+            &self.dir,
+            pin.name.as_bytes(),
+            OFlags::WRONLY,
+            fs::Cross::Never,
+        )
+        .call_at("open", &pin.name)?;
+        fs::write_all(&file, KEPT.as_bytes()).call_at("write", &pin.name)
     }
 
     /// Ends the held mounts that nobody holds. One that is busy stays, and is EBUSY.
@@ -180,7 +205,9 @@ impl Pins {
 
 /// Unmounts what a pin stands for, and takes the pin away.
 pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
-    match mount::unmount_path(&pin.path, pin.id, lazy) {
+    // Where it is now: a directory above it may have been renamed.
+    let path = mount::find(pin.id)?.map(|found| found.path);
+    match path.map_or(Ok(()), |path| mount::unmount_path(&path, pin.id, lazy)) {
         Ok(()) => {}
         Err(error) if error.errno() == Errno::BUSY => {
             return Err(Error::new(
