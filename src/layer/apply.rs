@@ -10,6 +10,7 @@ use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall};
 use crate::tree::attrs::{Attributes, Inode, Partial};
 use crate::watch::Watch;
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 /// How a tar is applied.
@@ -32,6 +33,8 @@ pub struct Applied {
     pub size: u64,
     /// What could be done in part only.
     pub partial: Partial,
+    /// Inodes that have extended attributes, overlayfs's own aside.
+    pub tagged: HashSet<u64>,
 }
 
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
@@ -51,6 +54,7 @@ pub fn apply<S: Source>(
         rules,
         applied: Applied::default(),
     };
+    job.upper.inodes.setter.tagged.get_or_insert_default();
     let mut reader = Reader::new(source, rules.limits.clone());
     while let Some(entry) = reader.next_entry()? {
         job.entry(&mut reader, &entry, watch)
@@ -69,6 +73,7 @@ pub fn apply<S: Source>(
     applied.partial.owners += inodes.setter.partial.owners;
     applied.partial.xattrs += inodes.setter.partial.xattrs;
     applied.partial.devices += inodes.setter.partial.devices;
+    applied.tagged = inodes.setter.tagged.unwrap_or_default();
     Ok((applied, stack))
 }
 

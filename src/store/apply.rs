@@ -4,7 +4,7 @@ use super::commit::committed;
 use super::create::{describe, frame, one_more};
 use super::layer::Layer;
 use super::lock::{Mode, PATIENCE};
-use super::manifest::{self, Contents};
+use super::manifest::{self, Contents, Known};
 use super::meta::Meta;
 use super::stage::{Stage, exists};
 use super::{ApplyFlags, ApplyOptions, Durability, Kind, LayerInfo, Limits, State, Store, id, now};
@@ -206,15 +206,19 @@ impl Store {
             _ => Contents::Skip,
         };
         if !writable {
-            let manifest =
-                manifest::write(stage.dir()?, &content, self.marked(kind), contents, watch)?;
+            let known = Known {
+                marks: self.marked(kind),
+                tagged: Some(&applied.tagged),
+            };
+            let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
             meta.manifest = Some(manifest);
         }
         if let (Durability::Verified, Some(manifest)) = (options.durability, &meta.manifest) {
             fs::sync_fs(&content).call("syncfs")?;
             self.verify(stage.dir()?, kind, &content, manifest, watch)?;
         }
-        if kind == Kind::Root {
+        // Over nothing there is nothing to fill in, and no marks to take away.
+        if kind == Kind::Root && parent.is_some() {
             let sharing = if shares {
                 Sharing::Links
             } else {

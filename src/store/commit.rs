@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use super::lock::{Mode, PATIENCE};
-use super::manifest::{self, Contents};
+use super::manifest::{self, Contents, Known};
 use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -64,13 +64,11 @@ impl Store {
         } else {
             Contents::Skip
         };
-        let digest = manifest::write(
-            layer.fd.as_fd(),
-            &content,
-            self.marked(layer.meta.kind),
-            contents,
-            watch,
-        )?;
+        let known = Known {
+            marks: self.marked(layer.meta.kind),
+            tagged: None,
+        };
+        let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)?;
         layer.meta.manifest = Some(digest);
         layer.meta.state = State::Committed;
         if sync {

@@ -24,8 +24,8 @@ use crate::tree::attrs::Inode;
 use crate::tree::chain::Chain;
 use crate::tree::compare::own_xattrs;
 use crate::watch::Watch;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 /// The name of the file.
@@ -43,11 +43,21 @@ pub enum Contents {
     Skip,
 }
 
+/// What is known of a tree before it is walked.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The marks that it may hold; none in a tree of kind `root`.
+    pub marks: Option<Marks>,
+    /// The only inodes that have extended attributes, where that is known: asking each costs as
+    /// much as making it.
+    pub tagged: Option<&'a HashSet<u64>>,
+}
+
 /// Writes the manifest of the tree `content` into the layer's directory; gives its SHA-256.
 pub fn write(
     layer: BorrowedFd<'_>,
     content: &OwnedFd,
-    marks: Option<Marks>,
+    known: Known<'_>,
     contents: Contents,
     watch: &mut Watch<'_>,
 ) -> Result<Digest> {
@@ -61,7 +71,7 @@ pub fn write(
         buf.clear();
         done
     };
-    lines(content, marks, contents, watch, &mut |line| {
+    lines(content, known, contents, watch, &mut |line| {
         buf.extend_from_slice(line.as_bytes());
         buf.push(b'\n');
         if buf.len() >= BUF {
@@ -80,7 +90,7 @@ const BUF: usize = 64 << 10;
 /// the order of their bytes.
 pub fn lines(
     content: &OwnedFd,
-    marks: Option<Marks>,
+    known: Known<'_>,
     contents: Contents,
     watch: &mut Watch<'_>,
     each: &mut dyn FnMut(&str) -> Result<()>,
@@ -88,7 +98,7 @@ pub fn lines(
     let root = fs::open_dir_trusted(content, b".").call("open")?;
     let top = fs::stat(&root).call("statx")?;
     let mut job = Job {
-        marks,
+        known,
         contents,
         groups: HashMap::new(),
         buf: DirBuf::default(),
@@ -111,7 +121,7 @@ pub fn lines(
             let line = job.line(chain.fd()?, b".", &path, &meta, watch)?;
             each(&line)?;
             pending.push(job.names(&chain)?);
-        } else if marks.is_some() || !meta.is_whiteout() {
+        } else if known.marks.is_some() || !meta.is_whiteout() {
             let line = job.line(chain.fd()?, &name, &path, &meta, watch)?;
             each(&line)?;
         }
@@ -120,14 +130,14 @@ pub fn lines(
     Ok(())
 }
 
-struct Job {
-    marks: Option<Marks>,
+struct Job<'a> {
+    known: Known<'a>,
     contents: Contents,
     groups: HashMap<u64, String>,
     buf: DirBuf,
 }
 
-impl Job {
+impl Job<'_> {
     /// The names where the chain stands, last first.
     fn names(&mut self, chain: &Chain) -> Result<Vec<Vec<u8>>> {
         let names = self.buf.sorted_names(chain.fd()?);
@@ -137,7 +147,9 @@ impl Job {
     }
 
     fn opaque(&self, dir: BorrowedFd<'_>) -> SysCall<bool> {
-        self.marks.map_or(Ok(false), |marks| is_opaque(dir, marks))
+        self.known
+            .marks
+            .map_or(Ok(false), |marks| is_opaque(dir, marks))
     }
 
     fn line(
@@ -181,7 +193,10 @@ impl Job {
         } else {
             Inode::Named(dir, name)
         };
-        let xattrs = digest_xattrs(&own_xattrs(inode).map_err(|e| e.at(path))?);
+        let xattrs = match self.known.tagged {
+            Some(tagged) if !tagged.contains(&meta.ino) => "-".into(),
+            _ => digest_xattrs(&own_xattrs(inode).map_err(|e| e.at(path))?),
+        };
         let content = match meta.kind {
             Kind::Symlink => {
                 let target = fs::read_link(dir, name).call_at("readlink", path)?;
@@ -273,7 +288,11 @@ pub fn compare(
     let mut wanted: HashMap<String, &str> =
         text.lines().map(|line| (path_of(line), line)).collect();
     let mut problems = Vec::new();
-    lines(content, marks, contents, watch, &mut |line| {
+    let known = Known {
+        marks,
+        tagged: None,
+    };
+    lines(content, known, contents, watch, &mut |line| {
         let path = path_of(line);
         match wanted.remove(&path) {
             None => problems.push(format!("{path}{STRANGER}")),

@@ -9,6 +9,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 /// What could be done in part only.
@@ -43,6 +44,13 @@ impl Inode<'_> {
         match self {
             Inode::Open(fd) => fs::chmod(fd, mode),
             Inode::Named(dir, name) => fs::chmod_at(dir, name, mode),
+        }
+    }
+
+    fn stat(self) -> SysCall<Meta> {
+        match self {
+            Inode::Open(fd) => fs::stat(fd),
+            Inode::Named(dir, name) => fs::stat_at(dir, name),
         }
     }
 
@@ -114,6 +122,8 @@ pub struct Setter {
     pub strict: bool,
     /// What was done in part.
     pub partial: Partial,
+    /// Inodes that got extended attributes, where somebody wants to know.
+    pub tagged: Option<HashSet<u64>>,
 }
 
 impl Setter {
@@ -124,6 +134,7 @@ impl Setter {
             gid: rustix::process::getegid().as_raw(),
             strict,
             partial: Partial::default(),
+            tagged: None,
         }
     }
 
@@ -161,6 +172,9 @@ impl Setter {
         }
         for (name, value) in xattrs {
             self.put_xattr(inode, name, value)?;
+        }
+        if let (Some(tagged), false) = (&mut self.tagged, xattrs.is_empty()) {
+            tagged.insert(inode.stat().call("statx")?.ino);
         }
         if attrs.kind != Kind::Symlink {
             inode.chmod(mode).call("chmod")?;
