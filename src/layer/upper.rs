@@ -44,12 +44,15 @@ const CACHE: usize = 64;
 const IMPLIED_MODE: u32 = 0o755;
 
 /// An open directory of the upper.
-struct Place {
-    /// Where it is: no symbolic link is on the way.
+pub struct Place {
+    /// The path as the tar says it.
+    key: Vec<u8>,
+    /// Where that is, after symbolic links.
     path: Vec<u8>,
-    fd: Arc<OwnedFd>,
+    /// The directory.
+    pub fd: Arc<OwnedFd>,
     /// What is made here belongs to the caller's own user and group.
-    own: bool,
+    pub own: bool,
     /// What is made here inherits an ACL.
     acl: bool,
     atime: Time,
@@ -58,47 +61,12 @@ struct Place {
     below: Option<Option<Dir>>,
 }
 
-impl Place {
-    fn spot(&self) -> Spot {
-        Spot {
-            path: self.path.clone(),
-            fd: self.fd.clone(),
-            own: self.own,
-            acl: self.acl,
-        }
-    }
-}
-
-/// A directory that was just looked up. Its times are put back when it leaves the cache; the two
-/// most recent are always in it.
-struct Spot {
-    path: Vec<u8>,
-    fd: Arc<OwnedFd>,
-    own: bool,
-    acl: bool,
-}
-
-impl Spot {
-    /// The real path of `name` in it.
-    fn real(&self, name: &[u8]) -> Vec<u8> {
-        super::view::join(&self.path, name)
-    }
-
-    fn made(&self, name: &[u8]) -> Made {
-        Made {
-            dir: self.fd.clone(),
-            name: name.to_vec(),
-            own: self.own,
-        }
-    }
-}
-
 /// See the module's text.
 pub struct Upper {
     root: Place,
     cache: Vec<Place>,
-    /// Paths of the tar that lead through symbolic links, and where.
-    aliases: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Some cached name led through a symbolic link.
+    aliases: bool,
     stack: Stack,
     links: LowerLinks,
     /// Real paths of what was made without an entry of its own: implied directories, copied-up
@@ -126,6 +94,7 @@ impl Upper {
         };
         let meta = fs::stat(&root).call("statx")?;
         let root = Place {
+            key: Vec::new(),
             path: Vec::new(),
             fd: Arc::new(root),
             own: inodes.setter.makes_own(&meta),
@@ -137,7 +106,7 @@ impl Upper {
         let mut upper = Upper {
             root,
             cache: Vec::new(),
-            aliases: Vec::new(),
+            aliases: false,
             stack,
             links,
             implied: BTreeSet::new(),
@@ -202,7 +171,7 @@ impl Upper {
         if self.root_opaque {
             self.hide_root()?;
         }
-        self.cache.iter().try_for_each(seal)?;
+        self.flush()?;
         seal(&self.root)?;
         let stack = if self.root_opaque {
             Stack::new(Vec::new(), self.stack.marks())
@@ -218,9 +187,11 @@ impl Upper {
             return self.put_root(attributes, pairs);
         }
         let (parent, name) = crate::archive::path::split(path);
-        self.taken(path);
-        let spot = self.need(parent)?;
-        let (dir, real) = (spot.fd.clone(), spot.real(name));
+        self.taken(path)?;
+        let place = self.need(parent)?;
+        let (dir, real) = (self.at(place).fd.clone(), self.real(place, name));
+        let inherits = self.at(place).acl;
+        let own = self.at(place).own;
         let made = match fs::mkdir(&dir, name, 0o700) {
             Ok(()) => true,
             Err(Errno::EXIST) => {
@@ -236,14 +207,15 @@ impl Upper {
         };
         self.implied.remove(&real);
         // A cached descriptor of this directory would put old times back.
-        self.forget(&real);
+        self.forget(&real)?;
         let fd = Arc::new(fs::open_dir(&dir, name).call("open")?);
-        if made && spot.acl {
+        if made && inherits {
             attrs::disinherit(&fd).call("fremovexattr")?;
         }
-        self.put_directory(&fd, attributes, pairs, spot.own && made)?;
+        self.put_directory(&fd, attributes, pairs, own && made)?;
         let meta = fs::stat(&fd).call("statx")?;
         self.remember(Place {
+            key: path.to_vec(),
             path: real,
             fd,
             own: self.inodes.setter.makes_own(&meta),
@@ -275,16 +247,18 @@ impl Upper {
 
     /// Makes a new regular file at `path`, and gives it and where it is made.
     pub fn create(&mut self, path: &[u8]) -> Result<(OwnedFd, Made)> {
-        let (spot, name) = self.parent(path)?;
+        let (place, name) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
         loop {
-            match fs::create_file(&spot.fd, name, 0o600) {
+            match fs::create_file(&dir, name, 0o600) {
                 Ok(file) => {
-                    if spot.acl {
+                    let made = self.made(place, name);
+                    if made.acl {
                         xattr::remove(&file, attrs::ACCESS_ACL).call("fremovexattr")?;
                     }
-                    return Ok((file, spot.made(name)));
+                    return Ok((file, made));
                 }
-                Err(Errno::EXIST) => self.clear(&spot, name)?,
+                Err(Errno::EXIST) => self.clear(place, name)?,
                 Err(errno) => return Err(errno).call("create"),
             }
         }
@@ -292,11 +266,12 @@ impl Upper {
 
     /// Makes a symbolic link at `path`.
     pub fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<Made> {
-        let (spot, name) = self.parent(path)?;
+        let (place, name) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
         loop {
-            match fs::symlink(target, &spot.fd, name) {
-                Ok(()) => return Ok(spot.made(name)),
-                Err(Errno::EXIST) => self.clear(&spot, name)?,
+            match fs::symlink(target, &dir, name) {
+                Ok(()) => return Ok(self.made(place, name)),
+                Err(Errno::EXIST) => self.clear(place, name)?,
                 Err(errno) => return Err(errno).call("symlink"),
             }
         }
@@ -304,23 +279,37 @@ impl Upper {
 
     /// Makes a device or FIFO at `path`; `None` when the caller may not, which is counted.
     pub fn node(&mut self, path: &[u8], kind: Kind, rdev: (u32, u32)) -> Result<Option<Made>> {
-        let (spot, name) = self.parent(path)?;
-        self.clear(&spot, name)?;
+        let (place, name) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
+        if fs::stat_at(&dir, name).is_ok() {
+            self.clear(place, name)?;
+        }
         if !self
             .inodes
             .setter
-            .make_node(spot.fd.as_fd(), name, kind, rdev)?
+            .make_node(dir.as_fd(), name, kind, rdev)?
         {
             return Ok(None);
         }
-        if spot.acl {
-            xattr::remove_at(&spot.fd, name, attrs::ACCESS_ACL).call("lremovexattr")?;
+        let made = self.made(place, name);
+        if made.acl {
+            xattr::remove_at(&dir, name, attrs::ACCESS_ACL).call("lremovexattr")?;
         }
-        Ok(Some(spot.made(name)))
+        Ok(Some(made))
+    }
+
+    fn made(&self, place: usize, name: &[u8]) -> Made {
+        let place = self.at(place);
+        Made {
+            dir: place.fd.clone(),
+            name: name.to_vec(),
+            own: place.own,
+            acl: place.acl,
+        }
     }
 
     /// The parent directory of an entry that is no directory, and its name there.
-    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Spot, &'p [u8])> {
+    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(usize, &'p [u8])> {
         if path.is_empty() {
             return Err(Error::new(
                 Code::Archive,
@@ -329,29 +318,37 @@ impl Upper {
             ));
         }
         let (parent, name) = crate::archive::path::split(path);
-        self.taken(path);
+        self.taken(path)?;
         Ok((self.need(parent)?, name))
     }
 
-    /// Takes away what is at `name`, if anything, for something that is no directory.
-    fn clear(&mut self, spot: &Spot, name: &[u8]) -> Result<()> {
-        let there = match fs::stat_at(&spot.fd, name) {
+    /// Takes away what is at `name`, for something that is no directory.
+    fn clear(&mut self, place: usize, name: &[u8]) -> Result<()> {
+        let dir = self.at(place).fd.clone();
+        let real = self.real(place, name);
+        let there = match fs::stat_at(&dir, name) {
             Ok(meta) => meta,
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(errno).call("statx"),
         };
         if there.is_whiteout() {
-            return fs::unlink(&spot.fd, name).call("unlink");
+            return fs::unlink(&dir, name).call("unlink");
         }
         self.replaced = true;
-        self.forget_below(&spot.real(name));
-        remove_tree(&spot.fd, name, &mut Watch::default())
+        self.forget_below(&real)?;
+        if there.kind == Kind::Symlink {
+            // Cached paths may lead through it.
+            self.flush()?;
+        }
+        remove_tree(&dir, name, &mut Watch::default())
     }
 
     /// Takes away what is no directory at `name`, and makes one in its place. What it hid below
     /// must not come back: the directory is opaque.
     fn replace_by_directory(&mut self, dir: &OwnedFd, name: &[u8], there: &Meta) -> Result<()> {
-        self.aliases.clear();
+        if there.kind == Kind::Symlink {
+            self.flush()?;
+        }
         if !there.is_whiteout() {
             self.replaced = true;
         }
@@ -371,6 +368,7 @@ pub struct Made {
     name: Vec<u8>,
     /// It belongs to the caller's own user and group.
     pub own: bool,
+    acl: bool,
 }
 
 impl Made {

@@ -3,7 +3,6 @@
 //! They speak of lower layers alone. What this tar has at the same name stays, in whatever order
 //! the two come, and nothing is marked where there is nothing to hide.
 
-use super::walk::at_or_below;
 use super::{Make, Upper, implied_attributes};
 use crate::error::{Errno, Result, SysResult};
 use crate::layer::view::join;
@@ -18,51 +17,57 @@ use crate::watch::Watch;
 impl Upper {
     /// `.wh.NAME` in the directory `parent`: hides what lower layers have at `name`.
     pub fn whiteout(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
-        let Some(spot) = self.walk(parent, Make::IfBelow)? else {
+        let Some(place) = self.walk(parent, Make::IfBelow)? else {
             return Ok(());
         };
-        let real = spot.real(name);
-        match fs::stat_at(&spot.fd, name) {
+        let dir = self.at(place).fd.clone();
+        let real = self.real(place, name);
+        match fs::stat_at(&dir, name) {
             Ok(there) if there.is_whiteout() => return Ok(()),
             Ok(there) if there.kind == Kind::Directory => {
-                if self.has_entries(&spot.fd, &real, name)? {
-                    return self.hide_below(&spot.fd, &real, name);
+                if self.has_entries(&dir, &real, name)? {
+                    return self.hide_below(&dir, &real, name);
                 }
-                self.drop_implied(&spot.fd, &real, name)?;
+                self.drop_implied(&dir, &real, name)?;
             }
-            Ok(_) if self.implied.contains(&real) => self.drop_implied(&spot.fd, &real, name)?,
+            Ok(_) if self.implied.contains(&real) => self.drop_implied(&dir, &real, name)?,
             // The tar's own file hides what is below.
             Ok(_) => return Ok(()),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).call("statx"),
         }
-        if self.lookup_below(&spot, name)?.is_some() {
-            self.mark_whiteout(&spot.fd, name)?;
+        // Dropping directories may have emptied the cache.
+        let Some(place) = self.walk(parent, Make::IfBelow)? else {
+            return Ok(());
+        };
+        if self.lookup_below(place, name)?.is_some() {
+            self.mark_whiteout(&dir, name)?;
         }
         Ok(())
     }
 
     /// `.wh..wh..opq` in `path`: hides all that lower layers have in that directory.
     pub fn opaque(&mut self, path: &[u8]) -> Result<()> {
-        let Some(spot) = self.walk(path, Make::IfBelow)? else {
+        let Some(place) = self.walk(path, Make::IfBelow)? else {
             return Ok(());
         };
-        if spot.path.is_empty() {
+        let (dir, real) = (self.at(place).fd.clone(), self.at(place).path.clone());
+        if real.is_empty() {
             self.root_opaque = true;
-        } else if self.below_of(&spot.path)?.is_some() {
-            xattr::set(&spot.fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
+        } else if self.below_of(&real)?.is_some() {
+            xattr::set(&dir, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
         }
-        self.hidden();
-        self.cut_off(&spot.path)
+        self.flush()?;
+        self.cut_off(&real)
     }
 
     /// The directory `name` is the tar's own, and hides what is below from now on.
     fn hide_below(&mut self, dir: &OwnedFd, real: &[u8], name: &[u8]) -> Result<()> {
+        self.flush()?;
         let fd = fs::open_dir(dir, name).call("open")?;
         if self.below_of(real)?.is_some() {
             xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
         }
-        self.hidden();
         self.reset_implied(real)?;
         self.cut_off(real)
     }
@@ -73,7 +78,9 @@ impl Upper {
         let inside: Vec<Vec<u8>> = self
             .implied
             .iter()
-            .filter(|path| path[..] != *real && (real.is_empty() || at_or_below(path, real)))
+            .filter(|path| {
+                real.is_empty() || (path.starts_with(real) && path.get(real.len()) == Some(&b'/'))
+            })
             .cloned()
             .collect();
         for path in inside {
@@ -95,8 +102,6 @@ impl Upper {
         };
         let Attributes { atime, mtime, .. } = implied_attributes();
         self.put_directory(&fd, &implied_attributes(), &Pairs::new(), false)?;
-        // What is cached of it would put back what it had from below.
-        self.forget(real);
         fs::set_times(&fd, atime, mtime).call("utimensat")
     }
 
@@ -151,7 +156,7 @@ impl Upper {
 
     /// Takes away what was only implied.
     fn drop_implied(&mut self, dir: &OwnedFd, real: &[u8], name: &[u8]) -> Result<()> {
-        self.forget_below(real);
+        self.forget_below(real)?;
         remove_tree(dir, name, &mut Watch::default())
     }
 

@@ -36,18 +36,21 @@ impl Upper {
                 .context(format!("hard link to {}", target.escape_ascii()))
         };
         let from = self.walk(to_parent, Make::IfBelow)?.ok_or_else(missing)?;
-        match fs::stat_at(&from.fd, to_name) {
+        let from_dir = self.at(from).fd.clone();
+        let from_real = self.real(from, to_name);
+        match fs::stat_at(&from_dir, to_name) {
             Ok(meta) if meta.is_whiteout() => return Err(missing()),
             Ok(meta) if meta.kind == Kind::Directory => return Err(to_directory()),
-            Ok(meta) => return self.link_here(path, &from.fd, to_name, &meta),
+            Ok(meta) => return self.link_here(path, &from_dir, to_name, &meta),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).call("statx"),
         }
-        let found = self.lookup_below(&from, to_name)?.ok_or_else(missing)?;
+        let found = self.lookup_below(from, to_name)?.ok_or_else(missing)?;
         if found.meta.kind == Kind::Directory {
             return Err(to_directory());
         }
-        let mut below = self.below_of(&from.path)?.ok_or_else(missing)?;
+        let real_dir = self.at(from).path.clone();
+        let mut below = self.below_of(&real_dir)?.ok_or_else(missing)?;
         let lower = self.stack.provider(&mut below, &found)?;
         let lower = fs::open_dir_trusted(lower, b".").call("open")?;
         if self.links == LowerLinks::Share && self.may_share(&lower, to_name, &found)? {
@@ -59,17 +62,22 @@ impl Upper {
                 }
             }
         }
-        let dir = from.fd.as_fd();
-        if !self
-            .inodes
-            .any(lower.as_fd(), to_name, &found.meta, dir, from.own, watch)?
-        {
+        let own = self.at(from).own;
+        let made = self.inodes.any(
+            lower.as_fd(),
+            to_name,
+            &found.meta,
+            from_dir.as_fd(),
+            own,
+            watch,
+        )?;
+        if !made {
             return Err(missing());
         }
-        let copy = fs::stat_at(&from.fd, to_name).call("statx")?;
+        let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
-        self.implied.insert(from.real(to_name));
-        self.link_here(path, &from.fd, to_name, &copy)
+        self.implied.insert(from_real);
+        self.link_here(path, &from_dir, to_name, &copy)
     }
 
     /// Links `path` to an inode that exists.
@@ -80,16 +88,17 @@ impl Upper {
         name: &[u8],
         inode: &Meta,
     ) -> Result<Made> {
-        let (spot, new) = self.parent(path)?;
+        let (place, new) = self.parent(path)?;
+        let dir = self.at(place).fd.clone();
         loop {
-            match fs::link(from, name, &spot.fd, new) {
-                Ok(()) => return Ok(spot.made(new)),
+            match fs::link(from, name, &dir, new) {
+                Ok(()) => return Ok(self.made(place, new)),
                 Err(Errno::EXIST) => {
-                    let there = fs::stat_at(&spot.fd, new).call("statx")?;
+                    let there = fs::stat_at(&dir, new).call("statx")?;
                     if there.same_inode(inode) {
-                        return Ok(spot.made(new));
+                        return Ok(self.made(place, new));
                     }
-                    self.clear(&spot, new)?;
+                    self.clear(place, new)?;
                 }
                 Err(errno) => return Err(errno).call("link"),
             }

@@ -1,9 +1,9 @@
 //! From a path of the tar to an open directory of the upper.
 
-use super::{CACHE, Place, Spot, Upper, implied_attributes, seal};
+use super::{CACHE, Place, Upper, implied_attributes, seal};
 use crate::error::{Errno, Error, Result, SysResult};
 use crate::layer::view::{Dir, Found, is_opaque, join};
-use crate::sys::fs::{Kind, Meta};
+use crate::sys::fs::Kind;
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::{self, Attributes, Inode};
@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// As many symbolic links as the kernel follows in one path.
 const MAX_LINKS: usize = 40;
+
+/// The root, which is no part of the cache.
+const ROOT: usize = usize::MAX;
 
 /// What to do about a directory that the upper does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +34,38 @@ enum Step {
 }
 
 impl Upper {
-    /// Opens a directory that must be there.
-    pub(super) fn need(&mut self, path: &[u8]) -> Result<Spot> {
+    /// The place of a directory that must be there.
+    pub(super) fn need(&mut self, path: &[u8]) -> Result<usize> {
         match self.walk(path, Make::Always)? {
-            Some(spot) => Ok(spot),
+            Some(place) => Ok(place),
             None => Err(Error::sys(Errno::NOENT, "open")),
         }
     }
 
+    /// An open directory by what [`Upper::walk`] gave.
+    pub(super) fn at(&self, place: usize) -> &Place {
+        self.cache.get(place).unwrap_or(&self.root)
+    }
+
+    pub(super) fn at_mut(&mut self, place: usize) -> &mut Place {
+        self.cache.get_mut(place).unwrap_or(&mut self.root)
+    }
+
+    /// The real path of `name` in a place.
+    pub(super) fn real(&self, place: usize, name: &[u8]) -> Vec<u8> {
+        join(&self.at(place).path, name)
+    }
+
     /// Opens the directory `path` of the tar; `None` when it is not there and `make` says so.
-    pub(super) fn walk(&mut self, path: &[u8], make: Make) -> Result<Option<Spot>> {
-        let known = self.resolved(path).to_vec();
-        if let Some(spot) = self.cached(&known) {
-            return Ok(Some(spot));
+    pub(super) fn walk(&mut self, path: &[u8], make: Make) -> Result<Option<usize>> {
+        if path.is_empty() {
+            return Ok(Some(ROOT));
+        }
+        if let Some(at) = self.cache.iter().rposition(|place| place.key == path) {
+            // The most recent is last.
+            let place = self.cache.remove(at);
+            self.cache.push(place);
+            return Ok(Some(self.cache.len() - 1));
         }
         let (mut here, mut real, rest) = self.nearest(path);
         let mut todo: VecDeque<Vec<u8>> = rest.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
@@ -58,8 +80,10 @@ impl Upper {
                 here = self.open_real(&real)?;
                 continue;
             }
-            let step = self.step(&here, &real, &name, make);
-            match step.map_err(|e| e.at(join(&real, &name)))? {
+            match self
+                .step(&here, &real, &name, make)
+                .map_err(|e| e.at(join(&real, &name)))?
+            {
                 Step::Into(fd) => {
                     here = Arc::new(fd);
                     real = join(&real, &name);
@@ -80,50 +104,39 @@ impl Upper {
                 }
             }
         }
-        if real != path {
-            if self.aliases.len() >= CACHE {
-                self.aliases.clear();
-            }
-            self.aliases.push((path.to_vec(), real.clone()));
-        }
-        if let Some(spot) = self.cached(&real) {
-            return Ok(Some(spot));
-        }
-        self.open_place(real.clone(), here)?;
-        Ok(self.cached(&real))
-    }
-
-    /// Where a path of the tar leads, as far as that is known.
-    fn resolved<'a>(&'a self, path: &'a [u8]) -> &'a [u8] {
-        let alias = self.aliases.iter().find(|(from, _)| from == path);
-        alias.map_or(path, |(_, to)| to)
-    }
-
-    /// An open directory by its real path, which becomes the most recent.
-    fn cached(&mut self, real: &[u8]) -> Option<Spot> {
         if real.is_empty() {
-            return Some(self.root.spot());
+            return Ok(Some(ROOT));
         }
-        let cache = &mut self.cache;
-        let at = cache.iter().rposition(|place| place.path == real)?;
-        if at + 1 < cache.len() {
-            let place = cache.remove(at);
-            cache.push(place);
+        if let Some(at) = self.cache.iter().position(|place| place.path == real) {
+            // Known by another name; one descriptor keeps the times.
+            let mut place = self.cache.remove(at);
+            place.key = path.to_vec();
+            self.aliases |= place.key != place.path;
+            self.cache.push(place);
+            return Ok(Some(self.cache.len() - 1));
         }
-        cache.last().map(Place::spot)
+        self.open_place(path.to_vec(), real, here)?;
+        Ok(Some(self.cache.len() - 1))
     }
 
-    /// The longest beginning of `path` that is open, where it is, and what is left.
-    fn nearest<'p>(&mut self, path: &'p [u8]) -> (Arc<OwnedFd>, Vec<u8>, &'p [u8]) {
-        let mut end = path.len();
-        while let Some(slash) = path[..end].iter().rposition(|&b| b == b'/') {
-            let real = self.resolved(&path[..slash]).to_vec();
-            if let Some(spot) = self.cached(&real) {
-                return (spot.fd, spot.path, &path[slash + 1..]);
+    /// The longest cached beginning of `path`, where it is, and what is left.
+    fn nearest<'p>(&self, path: &'p [u8]) -> (Arc<OwnedFd>, Vec<u8>, &'p [u8]) {
+        let mut best: Option<&Place> = None;
+        for place in &self.cache {
+            let len = place.key.len();
+            let longer = best.is_none_or(|b| len > b.key.len());
+            if longer && path.get(len) == Some(&b'/') && path.starts_with(&place.key) {
+                best = Some(place);
             }
-            end = slash;
         }
-        (self.root.fd.clone(), Vec::new(), path)
+        match best {
+            Some(place) => (
+                place.fd.clone(),
+                place.path.clone(),
+                &path[place.key.len() + 1..],
+            ),
+            None => (self.root.fd.clone(), Vec::new(), path),
+        }
     }
 
     fn open_real(&self, real: &[u8]) -> Result<Arc<OwnedFd>> {
@@ -150,9 +163,8 @@ impl Upper {
                 if make == Make::IfBelow {
                     return Ok(Step::Nowhere);
                 }
-                let times = fs::stat(here).call("statx")?;
                 self.replace_by_directory(here, name, &there)?;
-                return self.implied(here, &times, real, name, None).map(Step::Into);
+                return self.implied(here, real, name, None).map(Step::Into);
             }
             Err(errno) => return Err(errno).call("open"),
         }
@@ -164,10 +176,8 @@ impl Upper {
         match (found, &mut below) {
             (Some(found), Some(dir)) => match found.meta.kind {
                 Kind::Directory => {
-                    let times = fs::stat(here).call("statx")?;
                     fs::mkdir(here, name, 0o700).call("mkdir")?;
-                    self.implied(here, &times, real, name, Some(found))
-                        .map(Step::Into)
+                    self.implied(here, real, name, Some(found)).map(Step::Into)
                 }
                 Kind::Symlink => {
                     let dir = self.stack.provider(dir, &found)?;
@@ -177,19 +187,16 @@ impl Upper {
             },
             _ if make == Make::IfBelow => Ok(Step::Nowhere),
             _ => {
-                let times = fs::stat(here).call("statx")?;
                 fs::mkdir(here, name, 0o700).call("mkdir")?;
-                self.implied(here, &times, real, name, None).map(Step::Into)
+                self.implied(here, real, name, None).map(Step::Into)
             }
         }
     }
 
-    /// Gives a directory that the tar does not name the attributes it has below, or the default;
-    /// and the one that it was made in the times it had.
+    /// Gives a directory that the tar does not name the attributes it has below, or the default.
     fn implied(
         &mut self,
         here: &OwnedFd,
-        times: &Meta,
         real: &[u8],
         name: &[u8],
         below: Option<Found>,
@@ -213,7 +220,6 @@ impl Upper {
             .setter
             .put(Inode::Open(fd.as_fd()), &attributes, &pairs, false)?;
         fs::set_times(&fd, attributes.atime, attributes.mtime).call("utimensat")?;
-        fs::set_times(here, times.atime, times.mtime).call("utimensat")?;
         self.implied.insert(join(real, name));
         Ok(fd)
     }
@@ -253,19 +259,14 @@ impl Upper {
         Ok(Some(dir))
     }
 
-    /// What the parent's stack has of `name` in a directory.
-    pub(super) fn lookup_below(&mut self, spot: &Spot, name: &[u8]) -> Result<Option<Found>> {
-        let known = self
-            .place_mut(&spot.path)
-            .is_some_and(|place| place.below.is_some());
-        if !known {
-            let below = self.below_of(&spot.path)?;
-            match self.place_mut(&spot.path) {
-                Some(place) => place.below = Some(below),
-                None => return Ok(None),
-            }
+    /// What the parent's stack has of `name` in a place.
+    pub(super) fn lookup_below(&mut self, place: usize, name: &[u8]) -> Result<Option<Found>> {
+        if self.at(place).below.is_none() {
+            let path = self.at(place).path.clone();
+            let below = self.below_of(&path)?;
+            self.at_mut(place).below = Some(below);
         }
-        let place = match self.cache.iter_mut().find(|place| place.path == spot.path) {
+        let place = match self.cache.get_mut(place) {
             Some(place) => place,
             None => &mut self.root,
         };
@@ -280,20 +281,14 @@ impl Upper {
         }
     }
 
-    fn place_mut(&mut self, real: &[u8]) -> Option<&mut Place> {
-        if real.is_empty() {
-            return Some(&mut self.root);
-        }
-        self.cache.iter_mut().find(|place| place.path == real)
-    }
-
     /// Puts a directory that was there already into the cache.
-    fn open_place(&mut self, path: Vec<u8>, fd: Arc<OwnedFd>) -> Result<()> {
+    fn open_place(&mut self, key: Vec<u8>, path: Vec<u8>, fd: Arc<OwnedFd>) -> Result<()> {
         let meta = fs::stat(&fd).call_at("statx", &path)?;
         let acl = xattr::get(&fd, attrs::DEFAULT_ACL)
             .call_at("fgetxattr", &path)?
             .is_some();
         self.remember(Place {
+            key,
             path,
             fd,
             own: self.inodes.setter.makes_own(&meta),
@@ -306,6 +301,7 @@ impl Upper {
 
     /// Puts an open directory into the cache, as the most recent.
     pub(super) fn remember(&mut self, place: Place) -> Result<()> {
+        self.aliases |= place.key != place.path;
         if self.cache.len() >= CACHE {
             let oldest = self.cache.remove(0);
             seal(&oldest)?;
@@ -314,33 +310,49 @@ impl Upper {
         Ok(())
     }
 
-    /// Something hides what lies below from now on: what was looked up there is stale.
-    pub(super) fn hidden(&mut self) {
+    /// Empties the cache, putting times back.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        for place in self.cache.drain(..) {
+            seal(&place)?;
+        }
         self.root.below = None;
-        self.cache.iter_mut().for_each(|place| place.below = None);
+        self.aliases = false;
+        Ok(())
     }
 
     /// Something is made at `path`: what was reached through a link of that name no longer is.
-    pub(super) fn taken(&mut self, path: &[u8]) {
-        self.aliases.retain(|(from, _)| !at_or_below(from, path));
+    pub(super) fn taken(&mut self, path: &[u8]) -> Result<()> {
+        let through = |key: &[u8]| {
+            key == path || (key.starts_with(path) && key.get(path.len()) == Some(&b'/'))
+        };
+        if self.aliases
+            && self
+                .cache
+                .iter()
+                .any(|p| p.key != p.path && through(&p.key))
+        {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Drops one directory from the cache, without its times.
-    pub(super) fn forget(&mut self, real: &[u8]) {
+    pub(super) fn forget(&mut self, real: &[u8]) -> Result<()> {
         self.cache.retain(|place| place.path != real);
+        Ok(())
     }
 
     /// Drops a directory that is to go, and all below it, from the cache and the books.
-    pub(super) fn forget_below(&mut self, real: &[u8]) {
-        self.cache.retain(|place| !at_or_below(&place.path, real));
-        self.implied.retain(|path| !at_or_below(path, real));
-        // A name that led through a link may have led through what goes.
-        self.aliases.clear();
+    pub(super) fn forget_below(&mut self, real: &[u8]) -> Result<()> {
+        let gone = |path: &[u8]| {
+            path == real || (path.starts_with(real) && path.get(real.len()) == Some(&b'/'))
+        };
+        self.cache.retain(|place| !gone(&place.path));
+        self.implied.retain(|path| !gone(path));
+        if self.aliases {
+            // A name that led through a link may have led through what goes.
+            self.flush()?;
+        }
+        Ok(())
     }
-}
-
-/// Whether `path` is `top` or in it.
-pub(super) fn at_or_below(path: &[u8], top: &[u8]) -> bool {
-    path.strip_prefix(top)
-        .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
