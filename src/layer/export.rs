@@ -50,6 +50,7 @@ pub fn export<S: Sink>(
     let sink = Hashing {
         sink,
         hash: Sha256::new(),
+        buf: Vec::with_capacity(BUF),
     };
     let mut writing = Writing {
         writer: Writer::new(sink),
@@ -63,22 +64,41 @@ pub fn export<S: Sink>(
         writer, mut done, ..
     } = writing;
     done.tar_size = writer.written() + 1024;
-    let hashing = writer.finish()?;
+    let mut hashing = writer.finish()?;
+    hashing.flush()?;
     done.diff_id = Some(hashing.hash.digest());
     Ok(done)
 }
 
 const BUF: usize = 128 << 10;
 
+/// Gathers what is written into large pieces, and hashes them on their way.
 struct Hashing<S> {
     sink: S,
     hash: Sha256,
+    buf: Vec<u8>,
+}
+
+impl<S: Sink> Hashing<S> {
+    fn flush(&mut self) -> Result<()> {
+        self.hash.update(&self.buf);
+        let done = self.sink.write_all(&self.buf);
+        self.buf.clear();
+        done
+    }
 }
 
 impl<S: Sink> Sink for Hashing<S> {
     fn write_all(&mut self, buf: &[u8]) -> Result<()> {
-        self.hash.update(buf);
-        self.sink.write_all(buf)
+        if self.buf.len() + buf.len() > BUF {
+            self.flush()?;
+        }
+        if buf.len() >= BUF {
+            self.hash.update(buf);
+            return self.sink.write_all(buf);
+        }
+        self.buf.extend_from_slice(buf);
+        Ok(())
     }
 }
 
@@ -196,10 +216,7 @@ impl<S: Sink> Writing<S> {
 
     fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let file = fs::open_file(new.place.dir, new.place.name).call("open")?;
-        let meta = fs::stat(&file).call("statx")?;
-        if !meta.same_inode(new.place.meta) {
-            return Err(changed());
-        }
+        let meta = new.place.meta;
         if new.marked {
             diff::refuse_metacopy(Inode::Open(file.as_fd()))?;
         }
@@ -218,9 +235,10 @@ impl<S: Sink> Writing<S> {
             self.begin(&header)?;
             self.content(&file, 0, meta.size, watch)?;
         }
-        // It grew: what was written is not what it holds.
+        // Another inode, or other content: what was written is not what it holds.
         let after = fs::stat(&file).call("statx")?;
-        if after.size != meta.size || after.mtime != meta.mtime {
+        let same = after.same_inode(meta) && after.size == meta.size && after.mtime == meta.mtime;
+        if !same {
             return Err(changed());
         }
         Ok(())
