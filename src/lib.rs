@@ -29,6 +29,8 @@
 
 pub mod archive;
 pub mod error;
+#[cfg(feature = "capi")]
+pub mod ffi;
 pub mod layer;
 pub mod mount;
 pub mod store;

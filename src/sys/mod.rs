@@ -9,6 +9,7 @@ pub mod fs;
 pub mod mount;
 #[cfg(test)]
 pub mod mount_testing;
+pub mod signal;
 pub mod xattr;
 
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

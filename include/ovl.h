@@ -1,0 +1,1572 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * libovl: an embedded store of container layers.
+ *
+ * This file is generated from the library's sources by `make header`.
+ *
+ * What holds for every function:
+ *
+ * Return. A call that is an int returns 0 or more when it has done its work, and -errno when it has
+ * not; errno is set too. A function lists what it adds to these:
+ *   EINVAL           an argument is NULL that must not be, an unknown flag, a reserved member that
+ *                    is not 0, or a value that is not allowed
+ *   E2BIG            the options have bytes that this library does not know, and they are not 0
+ *   ECANCELED        stopped by an ovl_cancel, or by a progress callback
+ *   EOWNERDEAD       the handle came through a fork
+ *   ENOTRECOVERABLE  a bug of the library was caught, in this call or an earlier one on the handle
+ * and what a system call says goes out as it is.
+ *
+ * Errors. `err`, the last parameter, may be NULL. When a call fails, and only then, it puts an
+ * ovl_error into *err, which tells more, and which the caller frees with ovl_error_free(). What was
+ * in *err before is not looked at. There is no "last error", and no state of a thread.
+ *
+ * Options are a struct and its size: sizeof(struct ovl_..._opts), as the caller was compiled. Set
+ * all of it to 0 first: 0 is the default of every member. NULL and 0 are the defaults of all.
+ * Members are only ever added at the end. A struct that ends earlier than the library's counts as
+ * filled up with 0; one that goes on must be 0 there (-E2BIG).
+ * Results are a struct and its size as well: the library fills in what both know, and sets the rest
+ * to 0. NULL says that the caller does not want it. An output is written when the call succeeds, and
+ * otherwise left alone.
+ *
+ * Handles. `struct ovl_store` may be used by any number of threads at once; `struct ovl_mnt` and
+ * `struct ovl_iter` by one at a time, and from thread to thread; `struct ovl_cancel` and
+ * `struct ovl_error` by any. Each is freed by its own ..._free(), which takes NULL too, never fails,
+ * and leaves errno alone; not while a call on the handle runs, so not by a callback either. In a
+ * forked child, a store, mount or iterator that the parent made is good for ..._free() alone, which
+ * there closes descriptors, and nothing else; until then, or exec, the child keeps the parent's
+ * locks and detached mounts alive. A child opens a store of its own.
+ *
+ * Strings that go in end in NUL, are read during the call alone, and need not be UTF-8. Strings that
+ * come out end in NUL and are borrowed from a handle, never to be freed or changed.
+ *
+ * Callbacks run during the call, on the thread that made it, with no lock of the library held. They
+ * may call libovl. They must return: no longjmp(), no C++ exception. Descriptors that go in stay the
+ * caller's.
+ *
+ * The library keeps out of its host's affairs. It changes no working directory, umask, credential,
+ * namespace, environment, signal handler or limit, and starts no process; its threads end before the
+ * call does, and take no signals. Its descriptors are close-on-exec. It prints nothing; only where
+ * it catches a bug of its own, the Rust runtime says so on stderr.
+ */
+
+
+#ifndef OVL_H
+#define OVL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * This header's version. ovl_version() has that of the library.
+ */
+#define OVL_VERSION_MAJOR 0
+
+/**
+ * See OVL_VERSION_MAJOR.
+ */
+#define OVL_VERSION_MINOR 1
+
+/**
+ * See OVL_VERSION_MAJOR.
+ */
+#define OVL_VERSION_PATCH 0
+
+/**
+ * A system call failed; errno says how.
+ */
+#define OVL_E_SYSTEM 1
+
+/**
+ * An argument, option or flag that is not allowed.
+ */
+#define OVL_E_INVALID 2
+
+/**
+ * The layer is not there.
+ */
+#define OVL_E_NO_LAYER 3
+
+/**
+ * The layer is there already.
+ */
+#define OVL_E_LAYER_EXISTS 4
+
+/**
+ * Other layers are built on this one.
+ */
+#define OVL_E_HAS_CHILDREN 5
+
+/**
+ * The layer is mounted, or a mount handle is open.
+ */
+#define OVL_E_MOUNTED 6
+
+/**
+ * Another caller is working on the layer.
+ */
+#define OVL_E_LOCKED 7
+
+/**
+ * The layer is committed and never changes again.
+ */
+#define OVL_E_COMMITTED 8
+
+/**
+ * The layer, or its parent, is not committed yet.
+ */
+#define OVL_E_NOT_COMMITTED 9
+
+/**
+ * The archive is malformed.
+ */
+#define OVL_E_ARCHIVE 10
+
+/**
+ * The archive ends before its end.
+ */
+#define OVL_E_TRUNCATED 11
+
+/**
+ * A digest differs from the one given.
+ */
+#define OVL_E_DIGEST 12
+
+/**
+ * A limit of the options was reached.
+ */
+#define OVL_E_LIMIT 13
+
+/**
+ * A path leaves its root, or another mount is in the way.
+ */
+#define OVL_E_ESCAPE 14
+
+/**
+ * The kernel or the file system cannot do it, and there is no way around.
+ */
+#define OVL_E_UNSUPPORTED 15
+
+/**
+ * The caller cancelled.
+ */
+#define OVL_E_CANCELLED 16
+
+/**
+ * A bug of the library was caught.
+ */
+#define OVL_E_BUG 17
+
+/**
+ * A handle was used in a forked child.
+ */
+#define OVL_E_FORKED 18
+
+/**
+ * The store has a format that this library does not know.
+ */
+#define OVL_E_FORMAT 19
+
+/**
+ * The directory is not a store, or part of it is damaged.
+ */
+#define OVL_E_DAMAGED 20
+
+/**
+ * The caller may not use the store's marks (`trusted.*` needs privilege).
+ */
+#define OVL_E_MARKS 21
+
+/**
+ * A strict call met something that it can only do in part.
+ */
+#define OVL_E_STRICT 22
+
+/**
+ * The destination exists and is not empty.
+ */
+#define OVL_E_NOT_EMPTY 23
+
+/**
+ * A caller's callback failed.
+ */
+#define OVL_E_CALLBACK 24
+
+/**
+ * ovl_store_open(): the store must be there; a missing or empty directory is not made one.
+ */
+#define OVL_STORE_MUST_EXIST 1
+
+/**
+ * ovl_store_open(): nothing in the store is changed; calls that would are -EROFS.
+ */
+#define OVL_STORE_READ_ONLY 2
+
+/**
+ * ovl_store_opts.marks: what the store has; for a new one, what the caller may set.
+ */
+#define OVL_MARKS_AUTO 0
+
+/**
+ * ovl_store_opts.marks: `trusted.overlay.*`, which needs CAP_SYS_ADMIN.
+ */
+#define OVL_MARKS_TRUSTED 1
+
+/**
+ * ovl_store_opts.marks: `user.overlay.*`, which any owner may set.
+ */
+#define OVL_MARKS_USER 2
+
+/**
+ * Log level: something failed that no return value tells.
+ */
+#define OVL_LOG_ERROR 1
+
+/**
+ * Log level: something that a person should look at.
+ */
+#define OVL_LOG_WARNING 2
+
+/**
+ * Log level: what is done.
+ */
+#define OVL_LOG_INFO 3
+
+/**
+ * Log level: how it is done.
+ */
+#define OVL_LOG_DEBUG 4
+
+/**
+ * ovl_create(): accept that a mounted parent changes while it is copied.
+ */
+#define OVL_CREATE_LIVE 1
+
+/**
+ * ovl_create(): a `root` layer of the merged tree, by hard links, instead of one more level.
+ */
+#define OVL_CREATE_FLAT 2
+
+/**
+ * ovl_create(): the new layer is on the disk when the call returns.
+ */
+#define OVL_CREATE_SYNC 4
+
+/**
+ * ovl_apply_layer(): leave the layer writable.
+ */
+#define OVL_APPLY_WRITABLE 1
+
+/**
+ * ovl_apply_layer(): fail with OVL_E_STRICT where otherwise something is left out and counted.
+ */
+#define OVL_APPLY_STRICT 2
+
+/**
+ * ovl_apply_layer(): leave out device nodes, and count them.
+ */
+#define OVL_APPLY_NO_DEVICES 4
+
+/**
+ * ovl_apply_opts.kind: overlay where there is a parent and the store can hold an upper, else root.
+ */
+#define OVL_KIND_DEFAULT 0
+
+/**
+ * ovl_apply_opts.kind: a complete tree. Also in ovl_layer_info.kind.
+ */
+#define OVL_KIND_ROOT 1
+
+/**
+ * ovl_apply_opts.kind: only the changes, over the parent. Also in ovl_layer_info.kind.
+ */
+#define OVL_KIND_OVERLAY 2
+
+/**
+ * ovl_layer_info.state: the layer can be changed.
+ */
+#define OVL_STATE_WRITABLE 1
+
+/**
+ * ovl_layer_info.state: the layer never changes again.
+ */
+#define OVL_STATE_COMMITTED 2
+
+/**
+ * Durability: as the store has it, which is OVL_DURABILITY_FULL.
+ */
+#define OVL_DURABILITY_DEFAULT 0
+
+/**
+ * Durability: nothing is synced. A power cut may take the layer, or leave it damaged.
+ */
+#define OVL_DURABILITY_NONE 1
+
+/**
+ * Durability: the layer is on the disk when the call returns.
+ */
+#define OVL_DURABILITY_FULL 2
+
+/**
+ * Durability: as full, and the digest of every file is kept, for ovl_check() to hold it against.
+ */
+#define OVL_DURABILITY_VERIFIED 3
+
+/**
+ * ovl_mount(): refuse writes.
+ */
+#define OVL_MOUNT_READ_ONLY 1
+
+/**
+ * ovl_mount(): the mount stays when its last handle is freed, until it is unmounted.
+ */
+#define OVL_MOUNT_KEEP 2
+
+/**
+ * ovl_mount(): no path; the mount is a descriptor (ovl_mnt_fd()), and ends with its last copy.
+ */
+#define OVL_MOUNT_DETACHED 4
+
+/**
+ * ovl_mount(): never sync the upper. After a crash the layer is not to be trusted.
+ */
+#define OVL_MOUNT_VOLATILE 8
+
+/**
+ * ovl_unmount(), ovl_unmount_at(): detach now, and end when the last user is gone.
+ */
+#define OVL_UNMOUNT_LAZY 1
+
+/**
+ * ovl_mount_spec(): a spec of a read-only mount.
+ */
+#define OVL_SPEC_READ_ONLY 1
+
+/**
+ * ovl_mount_spec(): one more item, the mount as an entry of an OCI runtime configuration.
+ */
+#define OVL_SPEC_OCI_JSON 2
+
+/**
+ * ovl_item.what of ovl_mount_spec(): the type of the file system, once.
+ */
+#define OVL_SPEC_TYPE 1
+
+/**
+ * ovl_item.what of ovl_mount_spec(): the source, once.
+ */
+#define OVL_SPEC_SOURCE 2
+
+/**
+ * ovl_item.what of ovl_mount_spec(): one option.
+ */
+#define OVL_SPEC_OPTION 3
+
+/**
+ * ovl_item.what of ovl_mount_spec(): the entry in JSON.
+ */
+#define OVL_SPEC_JSON 4
+
+/**
+ * ovl_diff(): fail with OVL_E_STRICT where otherwise something is left out and counted.
+ */
+#define OVL_DIFF_STRICT 1
+
+/**
+ * ovl_diff(): keep holes; else files are written dense, which every reader of tars understands.
+ */
+#define OVL_DIFF_SPARSE 2
+
+/**
+ * ovl_diff(): no time is later than ovl_diff_opts.clamp_sec and clamp_nsec.
+ */
+#define OVL_DIFF_CLAMP 4
+
+/**
+ * ovl_item.what of ovl_changes(): the path is new.
+ */
+#define OVL_CHANGE_ADD 65
+
+/**
+ * ovl_item.what of ovl_changes(): the path was there, and is another now.
+ */
+#define OVL_CHANGE_MODIFY 67
+
+/**
+ * ovl_item.what of ovl_changes(): the path is gone.
+ */
+#define OVL_CHANGE_DELETE 68
+
+/**
+ * ovl_check(): mend what can be mended without losing anything.
+ */
+#define OVL_CHECK_REPAIR 1
+
+/**
+ * ovl_copy_dir(): link files to the source's instead of copying their content.
+ */
+#define OVL_COPY_HARD_LINK 1
+
+/**
+ * ovl_copy_dir(): fail where otherwise something is done in part and counted.
+ */
+#define OVL_COPY_STRICT 2
+
+/**
+ * ovl_copy_dir(): leave out overlayfs's own attributes (`trusted.overlay.*`, `user.overlay.*`).
+ */
+#define OVL_COPY_NO_OVERLAY_XATTRS 4
+
+/**
+ * ovl_copy_dir(): the copy is on the disk when the call returns.
+ */
+#define OVL_COPY_SYNC 8
+
+/**
+ * ovl_copy_opts.reflink: share the content of a file where the file system can, else copy it.
+ */
+#define OVL_REFLINK_AUTO 0
+
+/**
+ * ovl_copy_opts.reflink: share it, or fail.
+ */
+#define OVL_REFLINK_ALWAYS 1
+
+/**
+ * ovl_copy_opts.reflink: never share it.
+ */
+#define OVL_REFLINK_NEVER 2
+
+/**
+ * A flag that stops calls. It may be given to any number of calls, on any threads, at once.
+ */
+struct ovl_cancel;
+
+/**
+ * What failed, where and why. Made by a failing call that was given an `err`, freed by the caller
+ * with ovl_error_free(). It never changes, and any thread may read it.
+ */
+struct ovl_error;
+
+/**
+ * A list of results. One thread at a time may use it; it may be handed from thread to thread. It
+ * stays as it is whatever becomes of the store.
+ */
+struct ovl_iter;
+
+/**
+ * A handle on a mounted layer. One thread at a time may use it; it may be handed from thread to
+ * thread. The layer counts as mounted while it lives.
+ */
+struct ovl_mnt;
+
+/**
+ * An open store. Any number of threads may use it at once.
+ */
+struct ovl_store;
+
+/**
+ * One item of a list. What its members mean stands with the function that made the list. Both
+ * strings are NUL-terminated bytes, borrowed from the iterator until its next ovl_iter_next() or
+ * ovl_iter_free(); neither is ever NULL.
+ */
+struct ovl_item {
+    /**
+     * The name.
+     */
+    const char *name;
+    /**
+     * The length of `name`, its NUL not counted.
+     */
+    uint64_t name_len;
+    /**
+     * More about it, "" if there is nothing to say.
+     */
+    const char *detail;
+    /**
+     * The length of `detail`, its NUL not counted.
+     */
+    uint64_t detail_len;
+    /**
+     * What it is.
+     */
+    uint32_t what;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+};
+
+/**
+ * Is told what a store does, one line without a newline at a time. It runs on the thread that made
+ * the call, during the call; where threads share a store, it may run on several at once. `message`
+ * is valid during the callback alone.
+ */
+typedef void (*ovl_log_fn)(void *user,
+                           uint32_t level,
+                           const char *message);
+
+/**
+ * Options of ovl_store_open().
+ */
+struct ovl_store_opts {
+    /**
+     * `OVL_STORE_...`
+     */
+    uint64_t flags;
+    /**
+     * `OVL_MARKS_...`. Another than the store has is -EINVAL.
+     */
+    uint32_t marks;
+    /**
+     * The most talkative level to tell, `OVL_LOG_...`; 0 is OVL_LOG_WARNING.
+     */
+    uint32_t log_level;
+    /**
+     * Is told what the store does; NULL for nobody.
+     */
+    ovl_log_fn log;
+    /**
+     * Handed to `log`.
+     */
+    void *log_user;
+};
+
+/**
+ * Options of ovl_list(): none yet.
+ */
+struct ovl_list_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+};
+
+/**
+ * Options of ovl_status(): none yet.
+ */
+struct ovl_status_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+};
+
+/**
+ * How far a call is. Both members only grow.
+ */
+struct ovl_progress {
+    /**
+     * Entries done: files, directories and all else that has a name.
+     */
+    uint64_t entries;
+    /**
+     * Bytes done.
+     */
+    uint64_t bytes;
+};
+
+/**
+ * Is told how far a call is, at most about ten times a second. Non-zero stops the call, which then
+ * returns -ECANCELED; ovl_error_callback_result() gives the number back. `size` is the size of
+ * `*progress`, which is valid during the callback alone.
+ */
+typedef int (*ovl_progress_fn)(void *user,
+                               const struct ovl_progress *progress,
+                               size_t size);
+
+/**
+ * Options of ovl_cleanup().
+ */
+struct ovl_cleanup_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * What ovl_cleanup() did.
+ */
+struct ovl_cleanup_stats {
+    /**
+     * Remains that were removed: of calls that never ended, and of layers removed before.
+     */
+    uint64_t removed;
+    /**
+     * Remains that somebody is still working on, and that were left alone.
+     */
+    uint64_t busy;
+    /**
+     * Mounts that a killed process left behind, and that were ended.
+     */
+    uint64_t unmounted;
+};
+
+/**
+ * Options of ovl_check().
+ */
+struct ovl_check_opts {
+    /**
+     * OVL_CHECK_REPAIR or 0.
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_create().
+ */
+struct ovl_create_opts {
+    /**
+     * `OVL_CREATE_...`
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_commit().
+ */
+struct ovl_commit_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * `OVL_DURABILITY_...`
+     */
+    uint32_t durability;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_remove().
+ */
+struct ovl_remove_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_exists(): none yet.
+ */
+struct ovl_exists_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+};
+
+/**
+ * What is known of a layer. Strings end in NUL, and are "" where there is nothing to say.
+ */
+struct ovl_layer_info {
+    /**
+     * The layer.
+     */
+    char id[136];
+    /**
+     * The layer that it is built on.
+     */
+    char parent[136];
+    /**
+     * "sha256:" and 64 digits: the digest of the uncompressed layer tar, where it is known.
+     */
+    char diff_id[136];
+    /**
+     * The digest of the bytes that ovl_apply_layer() was given, compressed or not, where it is
+     * known.
+     */
+    char blob_digest[136];
+    /**
+     * The layer whose changes this one began with.
+     */
+    char copied_from[136];
+    /**
+     * OVL_KIND_ROOT or OVL_KIND_OVERLAY.
+     */
+    uint32_t kind;
+    /**
+     * OVL_STATE_WRITABLE or OVL_STATE_COMMITTED.
+     */
+    uint32_t state;
+    /**
+     * Bytes of its own: regular files and symlink targets of the layer's tar that are there at its
+     * end, each link group once.
+     */
+    uint64_t size;
+    /**
+     * Entries of its own.
+     */
+    uint64_t entries;
+    /**
+     * Bytes of the uncompressed layer tar, where a tar was read or written.
+     */
+    uint64_t tar_size;
+    /**
+     * Bytes that ovl_apply_layer() was given.
+     */
+    uint64_t blob_size;
+    /**
+     * When it was made, in seconds since 1970,
+     */
+    int64_t created_sec;
+    /**
+     * and nanoseconds.
+     */
+    uint32_t created_nsec;
+    /**
+     * How many layers it lies on.
+     */
+    uint32_t lowers;
+    /**
+     * 1 if it is mounted, or a mount handle is open; else 0.
+     */
+    uint32_t mounted;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Left out by the call that filled this: device nodes that could not be made.
+     */
+    uint64_t skipped_devices;
+    /**
+     * Left out: owners that could not be set.
+     */
+    uint64_t skipped_owners;
+    /**
+     * Left out: extended attributes that could not be set.
+     */
+    uint64_t skipped_xattrs;
+    /**
+     * Left out: sockets, which a tar cannot say.
+     */
+    uint64_t skipped_sockets;
+    /**
+     * Left out: files whose names begin with ".wh.", which would be whiteouts in a tar.
+     */
+    uint64_t skipped_names;
+};
+
+/**
+ * Reads up to `len` bytes to `buf`. Returns how many, 0 at the end, or -errno, with which the call
+ * then fails.
+ */
+typedef int64_t (*ovl_read_fn)(void *user,
+                               void *buf,
+                               size_t len);
+
+/**
+ * Options of ovl_apply_layer(). A limit of 0 is the library's own, which no sound layer meets.
+ */
+struct ovl_apply_opts {
+    /**
+     * `OVL_APPLY_...`
+     */
+    uint64_t flags;
+    /**
+     * The layer to build on, committed; NULL for none. Where the layer is there already, NULL or
+     * the parent that it has.
+     */
+    const char *parent;
+    /**
+     * What the diff ID must be, "sha256:" and 64 digits; NULL to take any.
+     */
+    const char *diff_id;
+    /**
+     * `OVL_KIND_...`
+     */
+    uint32_t kind;
+    /**
+     * `OVL_DURABILITY_...`
+     */
+    uint32_t durability;
+    /**
+     * Limit: bytes of the uncompressed tar.
+     */
+    uint64_t max_size;
+    /**
+     * Limit: entries.
+     */
+    uint64_t max_entries;
+    /**
+     * Limit: bytes of the headers of one entry.
+     */
+    uint64_t max_meta;
+    /**
+     * Limit: bytes of the extended attributes of one entry.
+     */
+    uint64_t max_xattrs;
+    /**
+     * Limit: bytes of one path.
+     */
+    uint64_t max_path;
+    /**
+     * Limit: the window of a zstd stream, as a power of two.
+     */
+    uint32_t zstd_window_log;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Where the bytes come from when `layer_fd` is -1; else NULL.
+     */
+    ovl_read_fn read;
+    /**
+     * Handed to `read`.
+     */
+    void *read_user;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Takes up to `len` bytes, at least one, from `buf`. Returns how many, or -errno, with which the
+ * call then fails.
+ */
+typedef int64_t (*ovl_write_fn)(void *user,
+                                const void *buf,
+                                size_t len);
+
+/**
+ * Options of ovl_diff().
+ */
+struct ovl_diff_opts {
+    /**
+     * `OVL_DIFF_...`
+     */
+    uint64_t flags;
+    /**
+     * With OVL_DIFF_CLAMP, the latest time that an entry may have, in seconds since 1970,
+     */
+    int64_t clamp_sec;
+    /**
+     * and nanoseconds, below 1000000000. Both are 0 without OVL_DIFF_CLAMP.
+     */
+    uint32_t clamp_nsec;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Where the bytes go when `out_fd` is -1; else NULL.
+     */
+    ovl_write_fn write;
+    /**
+     * Handed to `write`.
+     */
+    void *write_user;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_changes().
+ */
+struct ovl_changes_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_diff_size().
+ */
+struct ovl_diff_size_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_mount().
+ */
+struct ovl_mount_opts {
+    /**
+     * `OVL_MOUNT_...`
+     */
+    uint64_t flags;
+    /**
+     * The directory to mount at; NULL for one in the store. Not with OVL_MOUNT_DETACHED.
+     */
+    const char *target;
+    /**
+     * An SELinux label for every file, or NULL.
+     */
+    const char *label;
+};
+
+/**
+ * Options of ovl_unmount() and ovl_unmount_at().
+ */
+struct ovl_unmount_opts {
+    /**
+     * OVL_UNMOUNT_LAZY or 0.
+     */
+    uint64_t flags;
+};
+
+/**
+ * Options of ovl_mount_spec().
+ */
+struct ovl_spec_opts {
+    /**
+     * `OVL_SPEC_READ_ONLY`, `OVL_SPEC_OCI_JSON`
+     */
+    uint64_t flags;
+    /**
+     * An SELinux label for every file, or NULL.
+     */
+    const char *label;
+    /**
+     * With OVL_SPEC_OCI_JSON, where the layer goes in the container; NULL is "/".
+     */
+    const char *destination;
+};
+
+/**
+ * Options of ovl_copy_dir().
+ */
+struct ovl_copy_opts {
+    /**
+     * `OVL_COPY_...`
+     */
+    uint64_t flags;
+    /**
+     * `OVL_REFLINK_...`
+     */
+    uint32_t reflink;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * What ovl_copy_dir() did.
+ */
+struct ovl_copy_stats {
+    /**
+     * Entries of the source, its root included.
+     */
+    uint64_t entries;
+    /**
+     * Directories.
+     */
+    uint64_t directories;
+    /**
+     * Regular files whose content was copied.
+     */
+    uint64_t copied;
+    /**
+     * Regular files whose content is shared.
+     */
+    uint64_t reflinked;
+    /**
+     * Names linked to an inode of the source.
+     */
+    uint64_t linked;
+    /**
+     * Names linked to an inode that the copy made, as they are in the source.
+     */
+    uint64_t grouped;
+    /**
+     * Bytes of files copied or shared, holes included.
+     */
+    uint64_t bytes;
+    /**
+     * Names that could not be linked, and were copied.
+     */
+    uint64_t link_fallbacks;
+    /**
+     * Other mounts in the source, which were not entered.
+     */
+    uint64_t mounts_skipped;
+    /**
+     * Names that vanished while the source was read.
+     */
+    uint64_t vanished;
+    /**
+     * Left out: owners that could not be set.
+     */
+    uint64_t skipped_owners;
+    /**
+     * Left out: extended attributes that could not be set.
+     */
+    uint64_t skipped_xattrs;
+    /**
+     * Left out: device nodes that could not be made.
+     */
+    uint64_t skipped_devices;
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that runs, as "0.1.0". Never NULL; valid for ever.
+ */
+const char *ovl_version(void);
+
+/**
+ * The errno of a failure, positive: what the call returned, negated. 0 if `error` is NULL.
+ */
+int ovl_error_errno(const struct ovl_error *error);
+
+/**
+ * The stable code of a failure, one of `OVL_E_...`: it tells conditions apart that share an errno,
+ * and never changes its meaning. A newer library may answer codes that are not in this header.
+ * 0 if `error` is NULL.
+ */
+uint32_t ovl_error_code(const struct ovl_error *error);
+
+/**
+ * The operation that failed: the name of the function without `ovl_`, as "apply_layer". Borrowed
+ * from `error`, valid until it is freed; "" if `error` is NULL, never NULL.
+ */
+const char *ovl_error_operation(const struct ovl_error *error);
+
+/**
+ * The path or name that the failure is about, "" if there is none or `error` is NULL, never NULL.
+ * Borrowed from `error`, valid until it is freed. It is bytes: it need not be UTF-8, and a path
+ * out of a broken archive may hold any byte; `len`, if not NULL, receives its length without the
+ * NUL at its end.
+ */
+const char *ovl_error_path(const struct ovl_error *error,
+                           size_t *len);
+
+/**
+ * The failure in words, with its causes, the outermost first, joined by ": ". UTF-8, one
+ * line unless the kernel's own words have more. Borrowed from `error`, valid until it is freed; ""
+ * if `error` is NULL, never NULL.
+ */
+const char *ovl_error_message(const struct ovl_error *error);
+
+/**
+ * What the caller's own callback returned when it ended the call: non-zero from `progress`,
+ * negative from `read` or `write`. Else 0.
+ */
+int ovl_error_callback_result(const struct ovl_error *error);
+
+/**
+ * Frees an error and all that was borrowed from it. NULL does nothing.
+ */
+void ovl_error_free(struct ovl_error *error);
+
+/**
+ * Makes a flag that is down. The caller frees it with ovl_cancel_free().
+ */
+struct ovl_cancel *ovl_cancel_new(void);
+
+/**
+ * Raises the flag, for good: every call that was given it, now or later, returns -ECANCELED soon
+ * and undoes what it had begun. One atomic store; any thread may do it, and a signal handler too.
+ * NULL does nothing.
+ */
+void ovl_cancel_trigger(struct ovl_cancel *cancel);
+
+/**
+ * Frees the flag. No call that was given it may still run. NULL does nothing.
+ */
+void ovl_cancel_free(struct ovl_cancel *cancel);
+
+/**
+ * Fills `*item` (of `size` bytes) with the next item.
+ *
+ * Returns 1 and an item, or 0 at the end, with `*item` untouched; 0 again if called again.
+ * Errors: EINVAL `iter` or `item` is NULL.
+ */
+int ovl_iter_next(struct ovl_iter *iter,
+                  struct ovl_item *item,
+                  size_t size,
+                  struct ovl_error **err);
+
+/**
+ * Frees an iterator and all that was borrowed from it. NULL does nothing.
+ */
+void ovl_iter_free(struct ovl_iter *iter);
+
+/**
+ * Opens the store in the directory `home`. A directory that is missing or empty is made a store
+ * unless OVL_STORE_MUST_EXIST says otherwise.
+ *
+ * Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
+ * and many handles in one process, may have the same store open.
+ * Errors: ENOENT no store there (OVL_STORE_MUST_EXIST), or the directory that `home` would be in
+ * is missing; ENOTDIR; EACCES, EPERM; EINVAL also where the directory has other things in it
+ * (OVL_E_DAMAGED) or `marks` is not what the store has; EOPNOTSUPP a format that this library does
+ * not know (OVL_E_FORMAT), or a kernel older than 5.10; EBUSY it is being repaired; ENOSPC, EROFS
+ * and what else making a directory meets.
+ */
+int ovl_store_open(const char *home,
+                   const struct ovl_store_opts *opts,
+                   size_t opts_size,
+                   struct ovl_store **out,
+                   struct ovl_error **err);
+
+/**
+ * Closes a store. Mounts and what was made from it (`ovl_mnt`, `ovl_iter`) stay as they are. No
+ * call on it may still run. NULL does nothing.
+ */
+void ovl_store_free(struct ovl_store *store);
+
+/**
+ * Lists the layers of a store, by id in the order of bytes.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is the id. The list is that of one moment.
+ * Errors: EIO and what else reading a directory meets.
+ */
+int ovl_list(struct ovl_store *store,
+             const struct ovl_list_opts *opts,
+             size_t opts_size,
+             struct ovl_iter **out,
+             struct ovl_error **err);
+
+/**
+ * Tells what the store can do here: with this kernel, this file system, these privileges. It finds
+ * out by doing it.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is a capability, `what` 1 or 0 whether it is there, `detail` why.
+ * Errors: EIO, ENOSPC and what else the trial meets that is no answer.
+ */
+int ovl_status(struct ovl_store *store,
+               const struct ovl_status_opts *opts,
+               size_t opts_size,
+               struct ovl_iter **out,
+               struct ovl_error **err);
+
+/**
+ * Removes what killed processes and power cuts left behind, and ends the mounts of killed
+ * processes. Work in progress is left alone. Nobody must call this: every call copes with
+ * remains; they only take room.
+ *
+ * Returns 0 and fills `*stats` (of `stats_size` bytes), unless it is NULL.
+ * Errors: EROFS a store opened read-only; EACCES, EIO and what else removing meets.
+ */
+int ovl_cleanup(struct ovl_store *store,
+                const struct ovl_cleanup_opts *opts,
+                size_t opts_size,
+                struct ovl_cleanup_stats *stats,
+                size_t stats_size,
+                struct ovl_error **err);
+
+/**
+ * Reads the whole store and looks for damage.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
+ * good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
+ * it was repaired, else 0. Damage is no error of this call.
+ * Errors: EROFS a repair of a store opened read-only; EBUSY a repair of a store that is in use;
+ * EIO and what else reading meets.
+ */
+int ovl_check(struct ovl_store *store,
+              const struct ovl_check_opts *opts,
+              size_t opts_size,
+              struct ovl_iter **out,
+              struct ovl_error **err);
+
+/**
+ * Makes the writable layer `id` on `parent`, or on nothing if `parent` is NULL.
+ *
+ * On nothing it is an empty tree. On a committed layer it is a set of changes, empty yet; a
+ * writable `root` layer is committed for that. On a writable `overlay` layer it begins with a copy
+ * of that layer's changes, and lies on what that one lies on.
+ *
+ * Returns 0.
+ * Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS); ENOENT the parent is not
+ * (OVL_E_NO_LAYER); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
+ * with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
+ * works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT;
+ * EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
+ * hold changes (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
+ */
+int ovl_create(struct ovl_store *store,
+               const char *id,
+               const char *parent,
+               const struct ovl_create_opts *opts,
+               size_t opts_size,
+               struct ovl_error **err);
+
+/**
+ * Commits a writable layer: it never changes again, and others may be built on it. A committed
+ * layer is left as it is. After success it is on the disk, unless `durability` says otherwise.
+ *
+ * Returns 0.
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), or somebody
+ * works on it (OVL_E_LOCKED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
+ */
+int ovl_commit(struct ovl_store *store,
+               const char *id,
+               const struct ovl_commit_opts *opts,
+               size_t opts_size,
+               struct ovl_error **err);
+
+/**
+ * Removes a layer. It is gone at once; then its files are deleted, which takes time, and which a
+ * cancel stops: what is left is deleted by any later ovl_remove() or ovl_cleanup().
+ *
+ * Returns 0.
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), other layers
+ * are built on it (OVL_E_HAS_CHILDREN), or somebody works on it (OVL_E_LOCKED); EROFS a store
+ * opened read-only; EACCES, EIO.
+ */
+int ovl_remove(struct ovl_store *store,
+               const char *id,
+               const struct ovl_remove_opts *opts,
+               size_t opts_size,
+               struct ovl_error **err);
+
+/**
+ * Tells whether a layer is there.
+ *
+ * Returns 1 if it is, 0 if it is not.
+ * Errors: EINVAL also for what cannot be an id; EIO and what else reading meets.
+ */
+int ovl_exists(struct ovl_store *store,
+               const char *id,
+               const struct ovl_exists_opts *opts,
+               size_t opts_size,
+               struct ovl_error **err);
+
+/**
+ * Tells what is known of a layer.
+ *
+ * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL. The `skipped` members are
+ * 0.
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EINVAL also for what cannot be an id; EOPNOTSUPP
+ * a kind of layer that this library does not know (OVL_E_FORMAT); EIO and what else reading meets.
+ */
+int ovl_stat(struct ovl_store *store,
+             const char *id,
+             struct ovl_layer_info *info,
+             size_t info_size,
+             struct ovl_error **err);
+
+/**
+ * Applies a layer tar to the layer `id`: plain, gzip or zstd, which it finds out. The bytes come
+ * from `layer_fd`, from where it stands to its end, or from the callback `read` when `layer_fd` is
+ * -1. The descriptor stays the caller's. It may be a pipe or a socket, and may be non-blocking.
+ *
+ * If `id` is not there, it is made, and all of it appears at once; after a failure it is not
+ * there. If `id` is there, it must be writable, empty and not mounted; after a failure it is as it
+ * was. After success the layer is committed and on the disk, unless the options say otherwise.
+ *
+ * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: with the digests, and
+ * with how much was left out, if anything.
+ * Errors: EBADMSG the tar is malformed (OVL_E_ARCHIVE) or ends early (OVL_E_TRUNCATED), or its
+ * digest is another (OVL_E_DIGEST); EINVAL also for a tar that says what no tree may hold
+ * (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry type or a compression
+ * that is not handled; EXDEV a path leaves the layer (OVL_E_ESCAPE); EFBIG a limit (OVL_E_LIMIT);
+ * EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER); EROFS the
+ * layer is committed (OVL_E_COMMITTED), or a store opened read-only; ENOTEMPTY the layer has
+ * entries (OVL_E_NOT_EMPTY); EBUSY it is mounted (OVL_E_MOUNTED), the parent is not committed
+ * (OVL_E_NOT_COMMITTED), or somebody works on either (OVL_E_LOCKED); EPERM also where the caller
+ * cannot use the store's marks (OVL_E_MARKS); what the callback said (OVL_E_CALLBACK); ENOSPC,
+ * EDQUOT, EIO.
+ */
+int ovl_apply_layer(struct ovl_store *store,
+                    const char *id,
+                    int layer_fd,
+                    const struct ovl_apply_opts *opts,
+                    size_t opts_size,
+                    struct ovl_layer_info *info,
+                    size_t info_size,
+                    struct ovl_error **err);
+
+/**
+ * Writes the layer tar that leads from `parent` to `id`, uncompressed, to `out_fd`, or to the
+ * callback `write` when `out_fd` is -1. `parent` NULL is the layer's own parent, "" is nothing: the
+ * whole tree. Equal trees give equal bytes. The descriptor stays the caller's. It may be a pipe
+ * or a socket, and may be non-blocking; a reader that goes away is -EPIPE, and no SIGPIPE: the
+ * calling thread has it blocked while it writes.
+ *
+ * After a failure the output holds the beginning of a tar, and no end.
+ *
+ * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: with the diff ID and the
+ * size of what was written, and with how much was left out, if anything.
+ * Errors: ENOENT no such layer or parent (OVL_E_NO_LAYER); EBADF `out_fd` is not open for writing;
+ * EPIPE; EBUSY somebody works on the layer (OVL_E_LOCKED); EPERM also where the caller cannot use
+ * the store's marks (OVL_E_MARKS); EOPNOTSUPP something cannot be said in a tar and
+ * OVL_DIFF_STRICT is given (OVL_E_STRICT); what the callback said (OVL_E_CALLBACK); ENOSPC, EIO.
+ */
+int ovl_diff(struct ovl_store *store,
+             const char *id,
+             const char *parent,
+             int out_fd,
+             const struct ovl_diff_opts *opts,
+             size_t opts_size,
+             struct ovl_layer_info *info,
+             size_t info_size,
+             struct ovl_error **err);
+
+/**
+ * Lists what leads from `parent` to `id`, in the order of the paths. `parent` NULL is the layer's
+ * own parent, "" is nothing: the whole tree.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is the path, beginning with "/"; `what` is one of `OVL_CHANGE_...`, which are the letters
+ * A, C and D.
+ * Errors: as ovl_diff(), but for those of the output.
+ */
+int ovl_changes(struct ovl_store *store,
+                const char *id,
+                const char *parent,
+                const struct ovl_changes_opts *opts,
+                size_t opts_size,
+                struct ovl_iter **out,
+                struct ovl_error **err);
+
+/**
+ * Tells how many bytes of files lead from `parent` to `id`, as ovl_layer_info.size counts them.
+ * `parent` NULL is the layer's own parent, "" is nothing: the whole tree.
+ *
+ * Returns 0 and the bytes in `*out`.
+ * Errors: as ovl_changes().
+ */
+int ovl_diff_size(struct ovl_store *store,
+                  const char *id,
+                  const char *parent,
+                  const struct ovl_diff_size_opts *opts,
+                  size_t opts_size,
+                  uint64_t *out,
+                  struct ovl_error **err);
+
+/**
+ * Mounts a layer: the merged tree of the layer and all below it. A writable layer is mounted
+ * writable, a committed one read-only. A layer that is mounted already in this mount namespace,
+ * with the same options, gives the mount there is.
+ *
+ * Returns 0 and a handle in `*out`. The caller ends it with ovl_unmount(), which also ends the
+ * mount, or with ovl_mnt_free().
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not mount,
+ * or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or in
+ * another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
+ * mount of a store opened read-only; EOPNOTSUPP the kernel or the file system cannot
+ * (OVL_E_UNSUPPORTED; the message says what can); ENOTDIR, EACCES of the target; and what the
+ * kernel said to the mount, with its own words in the message.
+ */
+int ovl_mount(struct ovl_store *store,
+              const char *id,
+              const struct ovl_mount_opts *opts,
+              size_t opts_size,
+              struct ovl_mnt **out,
+              struct ovl_error **err);
+
+/**
+ * Ends a mount, and frees its handle. The mount itself stays while other handles on it are open.
+ *
+ * Returns 0. After a failure nothing has changed, and the handle is still the caller's.
+ * Errors: EBUSY files on it are open, or it is somebody's directory (see OVL_UNMOUNT_LAZY); EPERM.
+ */
+int ovl_unmount(struct ovl_mnt *mnt,
+                const struct ovl_unmount_opts *opts,
+                size_t opts_size,
+                struct ovl_error **err);
+
+/**
+ * Ends the mount of a layer, or the mount of this store at an absolute path, whoever made it.
+ *
+ * Returns 0.
+ * Errors: EINVAL also where it is not mounted; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
+ * handles on it (OVL_E_MOUNTED) or files on it are open (see OVL_UNMOUNT_LAZY); EPERM.
+ */
+int ovl_unmount_at(struct ovl_store *store,
+                   const char *id_or_path,
+                   const struct ovl_unmount_opts *opts,
+                   size_t opts_size,
+                   struct ovl_error **err);
+
+/**
+ * The absolute path of a mount, "" for a detached one. Bytes: it need not be UTF-8. Borrowed from
+ * `mnt`, valid until that is freed. NULL, with errno set, where there is no answer: `mnt` is NULL
+ * (EINVAL), came through a fork (EOWNERDEAD) or met a bug (ENOTRECOVERABLE).
+ */
+const char *ovl_mnt_path(const struct ovl_mnt *mnt);
+
+/**
+ * The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
+ * `mnt`, is valid until that is freed, and must not be closed; a duplicate may live on, and keeps
+ * the mount in use. -errno where there is no answer, as ovl_mnt_path().
+ */
+int ovl_mnt_fd(const struct ovl_mnt *mnt);
+
+/**
+ * Drops a handle and does not unmount by itself: a mount made with OVL_MOUNT_KEEP stays, another
+ * ends with the last handle on it. NULL does nothing.
+ */
+void ovl_mnt_free(struct ovl_mnt *mnt);
+
+/**
+ * Tells how a layer is mounted, for mount(8), containerd or an OCI runtime, and mounts nothing.
+ * libovl does not see a mount that others make: the caller sees to it that the layer is neither
+ * committed nor removed meanwhile.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `what`
+ * is one of `OVL_SPEC_TYPE` and its like, `name` the string. The type is first, then the source,
+ * then the options in their order, and last, with OVL_SPEC_OCI_JSON, the same as JSON.
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EINVAL also where a path cannot be said in a spec
+ * (colon, comma, backslash) or JSON (not UTF-8); E2BIG also where the spec is longer than mount(2)
+ * takes; EPERM the caller cannot use the store's marks (OVL_E_MARKS).
+ */
+int ovl_mount_spec(struct ovl_store *store,
+                   const char *id,
+                   const struct ovl_spec_opts *opts,
+                   size_t opts_size,
+                   struct ovl_iter **out,
+                   struct ovl_error **err);
+
+/**
+ * Copies the directory `src` to `dst`, with all that its files have: owners, modes, times, links
+ * among them, extended attributes, holes. `dst` is a name that is not there, which appears when
+ * the copy is done, or an empty directory, which is filled. After a failure it is as it was.
+ * Relative paths begin at `src_dirfd` and `dst_dirfd`, which are directories or AT_FDCWD; symbolic
+ * links in the two paths are followed, those in the tree never. No store is needed.
+ *
+ * Returns 0 and fills `*stats` (of `stats_size` bytes), unless it is NULL.
+ * Errors: ENOENT, ENOTDIR, EACCES, EPERM, ELOOP; EBADF a dirfd; EEXIST `dst` is no directory;
+ * ENOTEMPTY it has entries (OVL_E_NOT_EMPTY); EINVAL also where it lies in `src`; EXDEV hard links
+ * across file systems; EOPNOTSUPP OVL_REFLINK_ALWAYS, and the file system cannot; ENOSPC, EDQUOT,
+ * EIO.
+ */
+int ovl_copy_dir(int src_dirfd,
+                 const char *src,
+                 int dst_dirfd,
+                 const char *dst,
+                 const struct ovl_copy_opts *opts,
+                 size_t opts_size,
+                 struct ovl_copy_stats *stats,
+                 size_t stats_size,
+                 struct ovl_error **err);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* OVL_H */

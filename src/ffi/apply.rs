@@ -1,0 +1,146 @@
+//! `ovl_apply_layer`: a layer tar to a layer.
+
+use super::boundary;
+use super::cancel::{Control, ovl_cancel, ovl_progress_fn};
+use super::constants::{OVL_KIND_DEFAULT, OVL_KIND_OVERLAY, OVL_KIND_ROOT};
+use super::error::ovl_error;
+use super::info::ovl_layer_info;
+use super::layer::durability;
+use super::opts::{self, Plain};
+use super::store::ovl_store;
+use super::stream::{self, ovl_read_fn};
+use super::text;
+use crate::archive::Digest;
+use crate::error::{Error, Result};
+use crate::store::{ApplyOptions, Kind, Limits};
+use std::ffi::{c_char, c_int, c_void};
+
+/// Options of ovl_apply_layer(). A limit of 0 is the library's own, which no sound layer meets.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_apply_opts {
+    /// `OVL_APPLY_...`
+    pub flags: u64,
+    /// The layer to build on, committed; NULL for none. Where the layer is there already, NULL or
+    /// the parent that it has.
+    pub parent: *const c_char,
+    /// What the diff ID must be, "sha256:" and 64 digits; NULL to take any.
+    pub diff_id: *const c_char,
+    /// `OVL_KIND_...`
+    pub kind: u32,
+    /// `OVL_DURABILITY_...`
+    pub durability: u32,
+    /// Limit: bytes of the uncompressed tar.
+    pub max_size: u64,
+    /// Limit: entries.
+    pub max_entries: u64,
+    /// Limit: bytes of the headers of one entry.
+    pub max_meta: u64,
+    /// Limit: bytes of the extended attributes of one entry.
+    pub max_xattrs: u64,
+    /// Limit: bytes of one path.
+    pub max_path: u64,
+    /// Limit: the window of a zstd stream, as a power of two.
+    pub zstd_window_log: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Where the bytes come from when `layer_fd` is -1; else NULL.
+    pub read: ovl_read_fn,
+    /// Handed to `read`.
+    pub read_user: *mut c_void,
+    /// Stops the call when it is raised, or NULL.
+    pub cancel: *mut ovl_cancel,
+    /// Is told how far the call is, or NULL.
+    pub progress: ovl_progress_fn,
+    /// Handed to `progress`.
+    pub progress_user: *mut c_void,
+}
+
+// SAFETY: integers, pointers, and function pointers in an `Option`.
+unsafe impl Plain for ovl_apply_opts {}
+
+/// Applies a layer tar to the layer `id`: plain, gzip or zstd, which it finds out. The bytes come
+/// from `layer_fd`, from where it stands to its end, or from the callback `read` when `layer_fd` is
+/// -1. The descriptor stays the caller's. It may be a pipe or a socket, and may be non-blocking.
+///
+/// If `id` is not there, it is made, and all of it appears at once; after a failure it is not
+/// there. If `id` is there, it must be writable, empty and not mounted; after a failure it is as it
+/// was. After success the layer is committed and on the disk, unless the options say otherwise.
+///
+/// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: with the digests, and
+/// with how much was left out, if anything.
+/// Errors: EBADMSG the tar is malformed (OVL_E_ARCHIVE) or ends early (OVL_E_TRUNCATED), or its
+/// digest is another (OVL_E_DIGEST); EINVAL also for a tar that says what no tree may hold
+/// (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry type or a compression
+/// that is not handled; EXDEV a path leaves the layer (OVL_E_ESCAPE); EFBIG a limit (OVL_E_LIMIT);
+/// EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER); EROFS the
+/// layer is committed (OVL_E_COMMITTED), or a store opened read-only; ENOTEMPTY the layer has
+/// entries (OVL_E_NOT_EMPTY); EBUSY it is mounted (OVL_E_MOUNTED), the parent is not committed
+/// (OVL_E_NOT_COMMITTED), or somebody works on either (OVL_E_LOCKED); EPERM also where the caller
+/// cannot use the store's marks (OVL_E_MARKS); what the callback said (OVL_E_CALLBACK); ENOSPC,
+/// EDQUOT, EIO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_apply_layer(
+    store: *mut ovl_store,
+    id: *const c_char,
+    layer_fd: c_int,
+    opts: *const ovl_apply_opts,
+    opts_size: usize,
+    info: *mut ovl_layer_info,
+    info_size: usize,
+    err: *mut *mut ovl_error,
+) -> c_int {
+    boundary::on("apply_layer", store, err, |store| {
+        // SAFETY: as C promises of its arguments.
+        let (id, opts) = unsafe { (text::bytes(id, "id")?, opts::read(opts, opts_size)?) };
+        // SAFETY: as C promises of its options.
+        let (options, control) = unsafe {
+            (
+                options(&opts)?,
+                Control::new(opts.cancel, opts.progress, opts.progress_user),
+            )
+        };
+        // SAFETY: as above.
+        let mut source =
+            unsafe { stream::source(layer_fd, opts.read, opts.read_user, control.cancel()) }?;
+        let layer =
+            control.watch(|watch| store.store.apply(id, source.as_mut(), &options, watch))?;
+        // SAFETY: as C promises of its arguments.
+        unsafe { opts::write(info, info_size, &ovl_layer_info::from(&layer)) };
+        Ok(0)
+    })
+}
+
+/// # Safety
+/// The strings of `opts` are NULL or NUL-terminated, and outlive `'a`.
+unsafe fn options<'a>(opts: &ovl_apply_opts) -> Result<ApplyOptions<'a>> {
+    opts::reserved(opts.reserved)?;
+    // SAFETY: the caller's promise.
+    let (parent, diff_id) = unsafe { (text::optional(opts.parent), text::optional(opts.diff_id)) };
+    Ok(ApplyOptions {
+        flags: opts::flags(opts.flags)?,
+        parent,
+        kind: match opts.kind {
+            OVL_KIND_DEFAULT => None,
+            OVL_KIND_ROOT => Some(Kind::Root),
+            OVL_KIND_OVERLAY => Some(Kind::Overlay),
+            other => return Err(opts::unknown("kind", other)),
+        },
+        diff_id: diff_id.map(digest).transpose()?,
+        durability: durability(opts.durability)?,
+        limits: Limits {
+            max_size: opts.max_size,
+            max_entries: opts.max_entries,
+            max_meta: opts.max_meta,
+            max_xattrs: opts.max_xattrs,
+            max_path: opts.max_path,
+            zstd_window_log: opts.zstd_window_log,
+        },
+    })
+}
+
+fn digest(text: &[u8]) -> Result<Digest> {
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Error::invalid("diff_id is no digest").at(text))?;
+    Digest::parse(text)
+}

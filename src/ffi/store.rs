@@ -1,0 +1,295 @@
+//! `struct ovl_store`: opening one, and the questions about all of it.
+
+use super::boundary::{self, Handle, Owner, not_null};
+use super::cancel::{Control, ovl_cancel, ovl_progress_fn};
+use super::constants::{OVL_MARKS_AUTO, OVL_MARKS_TRUSTED, OVL_MARKS_USER};
+use super::error::ovl_error;
+use super::iter::{Item, ovl_iter};
+use super::log::{self, ovl_log_fn};
+use super::opts::{self, Plain};
+use super::text;
+use crate::store::{CheckFlags, MarksChoice, OpenOptions, Store};
+use std::ffi::{c_char, c_int, c_void};
+
+/// An open store. Any number of threads may use it at once.
+pub struct ovl_store {
+    owner: Owner,
+    pub(super) store: Store,
+}
+
+const _: fn() = || {
+    fn is_shareable<T: Send + Sync>() {}
+    is_shareable::<ovl_store>();
+};
+
+impl Handle for ovl_store {
+    const NAME: &'static str = "store";
+
+    fn owner(&self) -> Option<&Owner> {
+        Some(&self.owner)
+    }
+}
+
+/// Options of ovl_store_open().
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_store_opts {
+    /// `OVL_STORE_...`
+    pub flags: u64,
+    /// `OVL_MARKS_...`. Another than the store has is -EINVAL.
+    pub marks: u32,
+    /// The most talkative level to tell, `OVL_LOG_...`; 0 is OVL_LOG_WARNING.
+    pub log_level: u32,
+    /// Is told what the store does; NULL for nobody.
+    pub log: ovl_log_fn,
+    /// Handed to `log`.
+    pub log_user: *mut c_void,
+}
+
+// SAFETY: integers, a pointer, and a function pointer in an `Option`.
+unsafe impl Plain for ovl_store_opts {}
+
+/// Options of ovl_list(): none yet.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_list_opts {
+    /// 0.
+    pub flags: u64,
+}
+
+// SAFETY: an integer.
+unsafe impl Plain for ovl_list_opts {}
+
+/// Options of ovl_status(): none yet.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_status_opts {
+    /// 0.
+    pub flags: u64,
+}
+
+// SAFETY: an integer.
+unsafe impl Plain for ovl_status_opts {}
+
+/// Options of ovl_cleanup().
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_cleanup_opts {
+    /// 0.
+    pub flags: u64,
+    /// Stops the call when it is raised, or NULL.
+    pub cancel: *mut ovl_cancel,
+    /// Is told how far the call is, or NULL.
+    pub progress: ovl_progress_fn,
+    /// Handed to `progress`.
+    pub progress_user: *mut c_void,
+}
+
+// SAFETY: an integer, pointers, and a function pointer in an `Option`.
+unsafe impl Plain for ovl_cleanup_opts {}
+
+/// What ovl_cleanup() did.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_cleanup_stats {
+    /// Remains that were removed: of calls that never ended, and of layers removed before.
+    pub removed: u64,
+    /// Remains that somebody is still working on, and that were left alone.
+    pub busy: u64,
+    /// Mounts that a killed process left behind, and that were ended.
+    pub unmounted: u64,
+}
+
+// SAFETY: integers.
+unsafe impl Plain for ovl_cleanup_stats {}
+
+/// Options of ovl_check().
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ovl_check_opts {
+    /// OVL_CHECK_REPAIR or 0.
+    pub flags: u64,
+    /// Stops the call when it is raised, or NULL.
+    pub cancel: *mut ovl_cancel,
+    /// Is told how far the call is, or NULL.
+    pub progress: ovl_progress_fn,
+    /// Handed to `progress`.
+    pub progress_user: *mut c_void,
+}
+
+// SAFETY: an integer, pointers, and a function pointer in an `Option`.
+unsafe impl Plain for ovl_check_opts {}
+
+/// Opens the store in the directory `home`. A directory that is missing or empty is made a store
+/// unless OVL_STORE_MUST_EXIST says otherwise.
+///
+/// Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
+/// and many handles in one process, may have the same store open.
+/// Errors: ENOENT no store there (OVL_STORE_MUST_EXIST), or the directory that `home` would be in
+/// is missing; ENOTDIR; EACCES, EPERM; EINVAL also where the directory has other things in it
+/// (OVL_E_DAMAGED) or `marks` is not what the store has; EOPNOTSUPP a format that this library does
+/// not know (OVL_E_FORMAT), or a kernel older than 5.10; EBUSY it is being repaired; ENOSPC, EROFS
+/// and what else making a directory meets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_store_open(
+    home: *const c_char,
+    opts: *const ovl_store_opts,
+    opts_size: usize,
+    out: *mut *mut ovl_store,
+    err: *mut *mut ovl_error,
+) -> c_int {
+    boundary::call("store_open", err, || {
+        let out = not_null(out, "out")?;
+        // SAFETY: as C promises of its arguments.
+        let (home, opts) = unsafe { (text::bytes(home, "home")?, opts::read(opts, opts_size)?) };
+        let options = OpenOptions {
+            flags: opts::flags(opts.flags)?,
+            marks: match opts.marks {
+                OVL_MARKS_AUTO => MarksChoice::Auto,
+                OVL_MARKS_TRUSTED => MarksChoice::Trusted,
+                OVL_MARKS_USER => MarksChoice::User,
+                other => return Err(opts::unknown("marks", other)),
+            },
+            log: log::new(opts.log, opts.log_user, opts.log_level)?,
+        };
+        let store = ovl_store {
+            store: Store::open(home, options)?,
+            owner: Owner::new(),
+        };
+        // SAFETY: not NULL, and C says it is valid for a write of a pointer.
+        unsafe { boundary::give(out, store) };
+        Ok(0)
+    })
+}
+
+/// Closes a store. Mounts and what was made from it (`ovl_mnt`, `ovl_iter`) stay as they are. No
+/// call on it may still run. NULL does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_store_free(store: *mut ovl_store) {
+    boundary::free(store);
+}
+
+/// Lists the layers of a store, by id in the order of bytes.
+///
+/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+/// `name` is the id. The list is that of one moment.
+/// Errors: EIO and what else reading a directory meets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_list(
+    store: *mut ovl_store,
+    opts: *const ovl_list_opts,
+    opts_size: usize,
+    out: *mut *mut ovl_iter,
+    err: *mut *mut ovl_error,
+) -> c_int {
+    boundary::on("list", store, err, |store| {
+        let out = not_null(out, "out")?;
+        // SAFETY: as C promises of its arguments.
+        let opts = unsafe { opts::read(opts, opts_size) }?;
+        opts::reserved(opts.flags)?;
+        let items = store.store.list()?;
+        let items = items.into_iter().map(|id| Item::new(0, id, "")).collect();
+        // SAFETY: not NULL, and C says it is valid for a write of a pointer.
+        unsafe { boundary::give(out, ovl_iter::new(items)) };
+        Ok(0)
+    })
+}
+
+/// Tells what the store can do here: with this kernel, this file system, these privileges. It finds
+/// out by doing it.
+///
+/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+/// `name` is a capability, `what` 1 or 0 whether it is there, `detail` why.
+/// Errors: EIO, ENOSPC and what else the trial meets that is no answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_status(
+    store: *mut ovl_store,
+    opts: *const ovl_status_opts,
+    opts_size: usize,
+    out: *mut *mut ovl_iter,
+    err: *mut *mut ovl_error,
+) -> c_int {
+    boundary::on("status", store, err, |store| {
+        let out = not_null(out, "out")?;
+        // SAFETY: as C promises of its arguments.
+        let opts = unsafe { opts::read(opts, opts_size) }?;
+        opts::reserved(opts.flags)?;
+        let items = store.store.status()?;
+        let items = items
+            .into_iter()
+            .map(|one| Item::new(u32::from(one.ok), one.name, one.reason))
+            .collect();
+        // SAFETY: not NULL, and C says it is valid for a write of a pointer.
+        unsafe { boundary::give(out, ovl_iter::new(items)) };
+        Ok(0)
+    })
+}
+
+/// Removes what killed processes and power cuts left behind, and ends the mounts of killed
+/// processes. Work in progress is left alone. Nobody must call this: every call copes with
+/// remains; they only take room.
+///
+/// Returns 0 and fills `*stats` (of `stats_size` bytes), unless it is NULL.
+/// Errors: EROFS a store opened read-only; EACCES, EIO and what else removing meets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_cleanup(
+    store: *mut ovl_store,
+    opts: *const ovl_cleanup_opts,
+    opts_size: usize,
+    stats: *mut ovl_cleanup_stats,
+    stats_size: usize,
+    err: *mut *mut ovl_error,
+) -> c_int {
+    boundary::on("cleanup", store, err, |store| {
+        // SAFETY: as C promises of its arguments.
+        let opts = unsafe { opts::read(opts, opts_size) }?;
+        opts::reserved(opts.flags)?;
+        // SAFETY: as above.
+        let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };
+        let done = control.watch(|watch| store.store.cleanup(watch))?;
+        let done = ovl_cleanup_stats {
+            removed: done.removed,
+            busy: done.busy,
+            unmounted: done.unmounted,
+        };
+        // SAFETY: as above.
+        unsafe { opts::write(stats, stats_size, &done) };
+        Ok(0)
+    })
+}
+
+/// Reads the whole store and looks for damage.
+///
+/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
+/// good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
+/// it was repaired, else 0. Damage is no error of this call.
+/// Errors: EROFS a repair of a store opened read-only; EBUSY a repair of a store that is in use;
+/// EIO and what else reading meets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ovl_check(
+    store: *mut ovl_store,
+    opts: *const ovl_check_opts,
+    opts_size: usize,
+    out: *mut *mut ovl_iter,
+    err: *mut *mut ovl_error,
+) -> c_int {
+    boundary::on("check", store, err, |store| {
+        let out = not_null(out, "out")?;
+        // SAFETY: as C promises of its arguments.
+        let opts = unsafe { opts::read(opts, opts_size) }?;
+        let flags: CheckFlags = opts::flags(opts.flags)?;
+        // SAFETY: as above.
+        let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };
+        let items = control.watch(|watch| store.store.check(flags, watch))?;
+        let items = items
+            .into_iter()
+            .map(|one| {
+                let words = format!("{}: {}", one.kind, one.detail);
+                Item::new(u32::from(one.repaired), one.layer, words)
+            })
+            .collect();
+        // SAFETY: not NULL, and C says it is valid for a write of a pointer.
+        unsafe { boundary::give(out, ovl_iter::new(items)) };
+        Ok(0)
+    })
+}

@@ -1,0 +1,215 @@
+//! A caller's descriptor or callback as a source or a sink of bytes.
+//!
+//! A descriptor is the caller's: it is read or written from where it stands, and neither closed nor
+//! changed. It may be non-blocking, then its readiness is waited for. It may be one that blocks for
+//! ever, so where the caller can cancel, no system call is begun that would wait: readiness is
+//! asked for a tenth of a second at a time, with a look at the flag in between.
+
+use crate::archive::{Sink, Source};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use super::boundary;
+use crate::sys::signal::{self, Channel, Readiness};
+use crate::sys::{BorrowedFd, fs};
+use crate::watch::Cancel;
+use std::ffi::{c_int, c_void};
+
+/// Reads up to `len` bytes to `buf`. Returns how many, 0 at the end, or -errno, with which the call
+/// then fails.
+pub type ovl_read_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, buf: *mut c_void, len: usize) -> i64>;
+
+/// Takes up to `len` bytes, at least one, from `buf`. Returns how many, or -errno, with which the
+/// call then fails.
+pub type ovl_write_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, buf: *const c_void, len: usize) -> i64>;
+
+/// How long to wait between two looks at the flag, in milliseconds.
+const LOOK: u32 = 100;
+
+/// What a pipe has room for when it says that it has room (PIPE_BUF).
+const ROOM: usize = 4096;
+
+/// The source that a caller gave: exactly one of both.
+///
+/// # Safety
+/// `fd` stays open for `'a` if it is open at all; `callback` may be called with `user`.
+pub(super) unsafe fn source<'a>(
+    fd: c_int,
+    callback: ovl_read_fn,
+    user: *mut c_void,
+    cancel: Option<&'a Cancel>,
+) -> Result<Box<dyn Source + 'a>> {
+    match (fd, callback) {
+        (-1, Some(callback)) => Ok(Box::new(Reading { callback, user })),
+        (-1, None) => Err(Error::invalid("layer_fd is -1, and there is no read callback")),
+        // SAFETY: the caller's promise.
+        (_, None) => Ok(Box::new(unsafe { Descriptor::new(fd, cancel) }?)),
+        (_, Some(_)) => Err(Error::invalid("a read callback goes with a layer_fd of -1")),
+    }
+}
+
+/// The sink that a caller gave: exactly one of both.
+///
+/// # Safety
+/// As for [`source`].
+pub(super) unsafe fn sink<'a>(
+    fd: c_int,
+    callback: ovl_write_fn,
+    user: *mut c_void,
+    cancel: Option<&'a Cancel>,
+) -> Result<Box<dyn Sink + 'a>> {
+    match (fd, callback) {
+        (-1, Some(callback)) => Ok(Box::new(Writing { callback, user })),
+        (-1, None) => Err(Error::invalid("out_fd is -1, and there is no write callback")),
+        // SAFETY: the caller's promise.
+        (_, None) => Ok(Box::new(unsafe { Descriptor::new(fd, cancel) }?)),
+        (_, Some(_)) => Err(Error::invalid("a write callback goes with an out_fd of -1")),
+    }
+}
+
+/// A descriptor of the caller's; EBADF where it cannot be one.
+///
+/// # Safety
+/// `fd` stays open for `'a`, or is not open.
+pub(super) unsafe fn borrow<'a>(fd: c_int) -> Result<BorrowedFd<'a>> {
+    if fd < 0 {
+        return Err(Error::sys(Errno::BADF, "descriptor"));
+    }
+    // SAFETY: not -1, the one value that cannot be borrowed; the rest is the caller's promise. A
+    // number that is not open is answered by EBADF from whatever uses it.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+struct Descriptor<'a> {
+    fd: BorrowedFd<'a>,
+    channel: Channel,
+    cancel: Option<&'a Cancel>,
+}
+
+impl<'a> Descriptor<'a> {
+    /// # Safety
+    /// As for [`borrow`].
+    unsafe fn new(fd: c_int, cancel: Option<&'a Cancel>) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let fd = unsafe { borrow(fd) }?;
+        let channel = Channel::of(fd).call("fstat")?;
+        Ok(Descriptor {
+            fd,
+            channel,
+            cancel,
+        })
+    }
+
+    /// Whether a system call may wait for ever, and the caller wants to cancel.
+    fn is_watched(&self) -> bool {
+        self.channel != Channel::File && self.cancel.is_some()
+    }
+
+    fn wait(&self, readiness: Readiness) -> Result<()> {
+        loop {
+            if self.cancel.is_some_and(Cancel::is_triggered) {
+                return Err(Error::new(Code::Cancelled, Errno::CANCELED, "cancelled"));
+            }
+            if signal::wait(self.fd, readiness, LOOK).call("poll")? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Source for Descriptor<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        if self.is_watched() {
+            self.wait(Readiness::Readable)?;
+        }
+        loop {
+            match fs::read(self.fd, buf) {
+                Err(Errno::AGAIN) => self.wait(Readiness::Readable)?,
+                other => return other.call("read"),
+            }
+        }
+    }
+}
+
+impl Sink for Descriptor<'_> {
+    fn write_all(&mut self, mut data: &[u8]) -> Result<()> {
+        while !data.is_empty() {
+            let mut most = data.len();
+            if self.is_watched() {
+                self.wait(Readiness::Writable)?;
+                most = most.min(ROOM);
+            }
+            let piece = data.get(..most).unwrap_or(data);
+            match signal::write(self.fd, self.channel, piece) {
+                Ok(0) => return Err(Error::sys(Errno::IO, "write")),
+                Ok(written) => data = data.get(written..).unwrap_or_default(),
+                Err(Errno::AGAIN) => self.wait(Readiness::Writable)?,
+                Err(errno) => return Err(errno).call("write"),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Reading {
+    callback: unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> i64,
+    user: *mut c_void,
+}
+
+impl Source for Reading {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        // SAFETY: the promise of `source`; `buf` is writable for its length.
+        let said = unsafe { (self.callback)(self.user, buf.as_mut_ptr().cast(), buf.len()) };
+        answer("read", said, buf.len())
+    }
+}
+
+struct Writing {
+    callback: unsafe extern "C" fn(*mut c_void, *const c_void, usize) -> i64,
+    user: *mut c_void,
+}
+
+impl Sink for Writing {
+    fn write_all(&mut self, mut data: &[u8]) -> Result<()> {
+        while !data.is_empty() {
+            // SAFETY: the promise of `sink`; `data` is readable for its length.
+            let said = unsafe { (self.callback)(self.user, data.as_ptr().cast(), data.len()) };
+            match answer("write", said, data.len())? {
+                0 => return Err(broken("the write callback took nothing")),
+                taken => data = data.get(taken..).unwrap_or_default(),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes a callback says that it moved, of `most`.
+fn answer(name: &str, said: i64, most: usize) -> Result<usize> {
+    if let Ok(moved) = usize::try_from(said) {
+        if moved > most {
+            return Err(broken(format!(
+                "the {name} callback says {moved} bytes, of {most}"
+            )));
+        }
+        return Ok(moved);
+    }
+    let result = i32::try_from(said).unwrap_or(i32::MIN);
+    let errno = Errno::from_raw_os_error(boundary::checked(result.saturating_neg()));
+    Err(Error::new(
+        Code::Callback,
+        errno,
+        format!(
+            "the {name} callback failed: {}",
+            crate::error::describe(errno)
+        ),
+    )
+    .callback_result(result))
+}
+
+fn broken(message: impl Into<String>) -> Error {
+    Error::new(Code::Callback, Errno::IO, message)
+}
+
+#[cfg(test)]
+#[path = "tests/stream.rs"]
+mod tests;
