@@ -21,8 +21,21 @@ mod header {
 
     /// What the header is made from, in its order.
     const SOURCES: [&str; 15] = [
-        "constants", "version", "error", "cancel", "log", "stream", "iter", "info", "store",
-        "layer", "apply", "diff", "mount", "spec", "copy",
+        "constants",
+        "version",
+        "error",
+        "cancel",
+        "log",
+        "stream",
+        "iter",
+        "info",
+        "store",
+        "layer",
+        "apply",
+        "diff",
+        "mount",
+        "spec",
+        "copy",
     ];
 
     pub fn make() {

@@ -140,7 +140,7 @@ unsafe fn options<'a>(opts: &ovl_apply_opts) -> Result<ApplyOptions<'a>> {
 }
 
 fn digest(text: &[u8]) -> Result<Digest> {
-    let text = std::str::from_utf8(text)
-        .map_err(|_| Error::invalid("diff_id is no digest").at(text))?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| Error::invalid("diff_id is no digest").at(text))?;
     Digest::parse(text)
 }

@@ -256,5 +256,6 @@ fn set_errno(raw: c_int) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "tests/boundary.rs"]
 mod tests;

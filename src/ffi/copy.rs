@@ -113,8 +113,8 @@ pub unsafe extern "C" fn ovl_copy_dir(
         };
         // SAFETY: as above.
         let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };
-        let done = control
-            .watch(|watch| tree::copy_dir(src_dir, src, dst_dir, dst, &options, watch))?;
+        let done =
+            control.watch(|watch| tree::copy_dir(src_dir, src, dst_dir, dst, &options, watch))?;
         let done = ovl_copy_stats {
             entries: done.entries,
             directories: done.directories,

@@ -124,15 +124,20 @@ pub unsafe extern "C" fn ovl_diff(
             return Err(Error::invalid("clamp_nsec is a second or more"));
         }
         if !options.flags.contains(DiffFlags::CLAMP) && options.clamp != Time::default() {
-            return Err(Error::invalid("clamp_sec and clamp_nsec go with OVL_DIFF_CLAMP"));
+            return Err(Error::invalid(
+                "clamp_sec and clamp_nsec go with OVL_DIFF_CLAMP",
+            ));
         }
         // SAFETY: as above.
         let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };
         // SAFETY: as above.
         let mut sink =
             unsafe { stream::sink(out_fd, opts.write, opts.write_user, control.cancel()) }?;
-        let done = control
-            .watch(|watch| store.store.diff(id, against, sink.as_mut(), &options, watch))?;
+        let done = control.watch(|watch| {
+            store
+                .store
+                .diff(id, against, sink.as_mut(), &options, watch)
+        })?;
         // SAFETY: as above.
         unsafe { opts::write(info, info_size, &ovl_layer_info::from(&done)) };
         Ok(0)

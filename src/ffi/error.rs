@@ -67,10 +67,7 @@ pub unsafe extern "C" fn ovl_error_operation(error: *const ovl_error) -> *const 
 /// out of a broken archive may hold any byte; `len`, if not NULL, receives its length without the
 /// NUL at its end.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ovl_error_path(
-    error: *const ovl_error,
-    len: *mut usize,
-) -> *const c_char {
+pub unsafe extern "C" fn ovl_error_path(error: *const ovl_error, len: *mut usize) -> *const c_char {
     boundary::get(
         error,
         |_| {

@@ -1,8 +1,6 @@
 //! `struct ovl_layer_info`: what is known of a layer.
 
-use super::constants::{
-    OVL_KIND_OVERLAY, OVL_KIND_ROOT, OVL_STATE_COMMITTED, OVL_STATE_WRITABLE,
-};
+use super::constants::{OVL_KIND_OVERLAY, OVL_KIND_ROOT, OVL_STATE_COMMITTED, OVL_STATE_WRITABLE};
 use super::opts::Plain;
 use super::text;
 use crate::store::{Kind, LayerInfo, State};

@@ -95,8 +95,7 @@ pub unsafe extern "C" fn ovl_mount(
         let (id, opts) = unsafe { (text::bytes(id, "id")?, opts::read(opts, opts_size)?) };
         let flags: MountFlags = opts::flags(opts.flags)?;
         // SAFETY: as C promises of its options.
-        let (target, label) =
-            unsafe { (text::optional(opts.target), text::optional(opts.label)) };
+        let (target, label) = unsafe { (text::optional(opts.target), text::optional(opts.label)) };
         let options = MountOptions {
             flags,
             target,

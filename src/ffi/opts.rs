@@ -28,7 +28,9 @@ pub(super) unsafe fn read<T: Plain>(from: *const T, size: usize) -> Result<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     if from.is_null() {
         if size != 0 {
-            return Err(Error::invalid("the options are NULL, but their size is not 0"));
+            return Err(Error::invalid(
+                "the options are NULL, but their size is not 0",
+            ));
         }
         // SAFETY: zeroes are a value of a `Plain`.
         return Ok(unsafe { value.assume_init() });
@@ -77,9 +79,8 @@ pub(super) unsafe fn write<T: Plain>(to: *mut T, size: usize, value: &T) {
 
 /// The flags of `bits`; EINVAL for those that are unknown.
 pub(super) fn flags<F: bitflags::Flags<Bits = u64>>(bits: u64) -> Result<F> {
-    F::from_bits(bits).ok_or_else(|| {
-        Error::invalid(format!("unknown flags {:#x}", bits & !F::all().bits()))
-    })
+    F::from_bits(bits)
+        .ok_or_else(|| Error::invalid(format!("unknown flags {:#x}", bits & !F::all().bits())))
 }
 
 /// EINVAL: a member that names one of several choices names none.
@@ -102,5 +103,6 @@ fn too_big(message: String) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "tests/opts.rs"]
 mod tests;

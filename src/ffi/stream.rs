@@ -5,9 +5,9 @@
 //! ever, so where the caller can cancel, no system call is begun that would wait: readiness is
 //! asked for a tenth of a second at a time, with a look at the flag in between.
 
+use super::boundary;
 use crate::archive::{Sink, Source};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use super::boundary;
 use crate::sys::signal::{self, Channel, Readiness};
 use crate::sys::{BorrowedFd, fs};
 use crate::watch::Cancel;
@@ -41,7 +41,9 @@ pub(super) unsafe fn source<'a>(
 ) -> Result<Box<dyn Source + 'a>> {
     match (fd, callback) {
         (-1, Some(callback)) => Ok(Box::new(Reading { callback, user })),
-        (-1, None) => Err(Error::invalid("layer_fd is -1, and there is no read callback")),
+        (-1, None) => Err(Error::invalid(
+            "layer_fd is -1, and there is no read callback",
+        )),
         // SAFETY: the caller's promise.
         (_, None) => Ok(Box::new(unsafe { Descriptor::new(fd, cancel) }?)),
         (_, Some(_)) => Err(Error::invalid("a read callback goes with a layer_fd of -1")),
@@ -60,7 +62,9 @@ pub(super) unsafe fn sink<'a>(
 ) -> Result<Box<dyn Sink + 'a>> {
     match (fd, callback) {
         (-1, Some(callback)) => Ok(Box::new(Writing { callback, user })),
-        (-1, None) => Err(Error::invalid("out_fd is -1, and there is no write callback")),
+        (-1, None) => Err(Error::invalid(
+            "out_fd is -1, and there is no write callback",
+        )),
         // SAFETY: the caller's promise.
         (_, None) => Ok(Box::new(unsafe { Descriptor::new(fd, cancel) }?)),
         (_, Some(_)) => Err(Error::invalid("a write callback goes with an out_fd of -1")),
@@ -211,5 +215,6 @@ fn broken(message: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "tests/stream.rs"]
 mod tests;

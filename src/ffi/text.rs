@@ -54,11 +54,12 @@ pub(super) fn array<const N: usize>(text: &str) -> [c_char; N] {
     let mut array = [0; N];
     let room = N.saturating_sub(1);
     for (to, from) in array.iter_mut().take(room).zip(text.bytes()) {
-        *to = from.cast_signed() as c_char;
+        *to = from as c_char;
     }
     array
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "tests/text.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! The version of the library.
 
 use super::boundary;
-use std::ffi::{c_char, CStr};
+use std::ffi::{CStr, c_char};
 
 const VERSION: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {

@@ -178,6 +178,7 @@ fn last_errno() -> Errno {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use rustix::fd::{FromRawFd, OwnedFd};
@@ -279,7 +280,8 @@ mod tests {
             let held = HeldBack::new().unwrap();
             // SAFETY: SIGPIPE is blocked on this thread.
             unsafe { libc::raise(libc::SIGPIPE) };
-            let ok = write(&pipe, Channel::Stream, b"x") == Err(Errno::PIPE) && is_pending() && mask();
+            let ok =
+                write(&pipe, Channel::Stream, b"x") == Err(Errno::PIPE) && is_pending() && mask();
             held.take();
             ok && !is_pending()
         });

@@ -73,7 +73,10 @@ fn what_a_callback_says() {
     assert_eq!(read_callback(0).unwrap(), 0);
     assert_eq!(read_callback(8).unwrap(), 8);
     assert!(write_callback(8).is_ok());
-    assert!(write_callback(3).is_err(), "three, three, then three of two");
+    assert!(
+        write_callback(3).is_err(),
+        "three, three, then three of two"
+    );
     assert!(write_callback(2).is_ok());
     for said in [9, i64::MAX] {
         assert_eq!(read_callback(said).unwrap_err().errno(), Errno::IO);

@@ -28,5 +28,8 @@ fn a_text_has_its_length_and_a_nul() {
     let text = Text::new("a\0b");
     assert_eq!(text.len(), 3);
     // SAFETY: four bytes are there.
-    assert_eq!(unsafe { std::slice::from_raw_parts(text.as_ptr().cast::<u8>(), 4) }, b"a\0b\0");
+    assert_eq!(
+        unsafe { std::slice::from_raw_parts(text.as_ptr().cast::<u8>(), 4) },
+        b"a\0b\0"
+    );
 }
