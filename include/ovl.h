@@ -243,7 +243,8 @@
 #define OVL_CREATE_LIVE 1
 
 /**
- * ovl_create(): a `root` layer of the merged tree, by hard links, instead of one more level.
+ * ovl_create(): a committed `root` layer of the parent's merged tree, by hard links, instead of one
+ * more level.
  */
 #define OVL_CREATE_FLAT 2
 
@@ -263,7 +264,7 @@
 #define OVL_APPLY_STRICT 2
 
 /**
- * ovl_apply_layer(): leave out device nodes, and count them.
+ * ovl_apply_layer(): leave out device nodes, and count them; with OVL_APPLY_STRICT, fail.
  */
 #define OVL_APPLY_NO_DEVICES 4
 
@@ -293,7 +294,7 @@
 #define OVL_STATE_COMMITTED 2
 
 /**
- * Durability: as the store has it, which is OVL_DURABILITY_FULL.
+ * Durability: what is usual for the call; OVL_DURABILITY_FULL for what becomes committed.
  */
 #define OVL_DURABILITY_DEFAULT 0
 
@@ -308,9 +309,14 @@
 #define OVL_DURABILITY_FULL 2
 
 /**
- * Durability: as full, and the digest of every file is kept, for ovl_check() to hold it against.
+ * Durability: as full, and the content is read back, and its digests are kept.
  */
 #define OVL_DURABILITY_VERIFIED 3
+
+/**
+ * ovl_remove(): leave the files for a later ovl_cleanup().
+ */
+#define OVL_REMOVE_DEFER 1
 
 /**
  * ovl_mount(): refuse writes.
@@ -343,7 +349,7 @@
 #define OVL_SPEC_READ_ONLY 1
 
 /**
- * ovl_mount_spec(): one more item, the mount as an entry of an OCI runtime configuration.
+ * ovl_mount_spec(): one item, the mount as an entry of `mounts` in an OCI runtime configuration.
  */
 #define OVL_SPEC_OCI_JSON 2
 
@@ -694,7 +700,7 @@ struct ovl_commit_opts {
  */
 struct ovl_remove_opts {
     /**
-     * 0.
+     * OVL_REMOVE_DEFER or 0.
      */
     uint64_t flags;
     /**
@@ -1329,8 +1335,8 @@ int ovl_commit(struct ovl_store *store,
                struct ovl_error **err);
 
 /**
- * Removes a layer. It is gone at once; then its files are deleted, which takes time, and which a
- * cancel stops: what is left is deleted by any later ovl_remove() or ovl_cleanup().
+ * Removes a layer. It is gone at once, for good. Then its files are deleted, which takes time; what
+ * a cancel or OVL_REMOVE_DEFER leaves of them, a later ovl_cleanup() deletes.
  *
  * Returns 0.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), other layers
@@ -1528,9 +1534,9 @@ void ovl_mnt_free(struct ovl_mnt *mnt);
  * libovl does not see a mount that others make: the caller sees to it that the layer is neither
  * committed nor removed meanwhile.
  *
- * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `what`
- * is one of `OVL_SPEC_TYPE` and its like, `name` the string. The type is first, then the source,
- * then the options in their order, and last, with OVL_SPEC_OCI_JSON, the same as JSON.
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is a string, `what` which one: OVL_SPEC_TYPE, then OVL_SPEC_SOURCE, then OVL_SPEC_OPTION
+ * for each option in their order; or, with OVL_SPEC_OCI_JSON, OVL_SPEC_JSON alone.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EINVAL also where a path cannot be said in a spec
  * (colon, comma, backslash) or JSON (not UTF-8); E2BIG also where the spec is longer than mount(2)
  * takes; EPERM the caller cannot use the store's marks (OVL_E_MARKS).

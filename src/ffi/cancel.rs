@@ -51,10 +51,13 @@ pub unsafe extern "C" fn ovl_cancel_new() -> *mut ovl_cancel {
 /// NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_cancel_trigger(cancel: *mut ovl_cancel) {
-    // SAFETY: NULL, or made by ovl_cancel_new() and not yet freed.
-    if let Some(cancel) = unsafe { cancel.as_ref() } {
-        boundary::make((), || cancel.0.trigger());
-    }
+    // Not by the way of a handle: an error would be allocated, which a signal handler may not.
+    boundary::make((), || {
+        // SAFETY: NULL, or made by ovl_cancel_new() and not yet freed.
+        if let Some(cancel) = unsafe { cancel.as_ref() } {
+            cancel.0.trigger();
+        }
+    });
 }
 
 /// Frees the flag. No call that was given it may still run. NULL does nothing.
