@@ -1218,16 +1218,16 @@ int ovl_iter_next(struct ovl_iter *iter,
 void ovl_iter_free(struct ovl_iter *iter);
 
 /**
- * Opens the store in the directory `home`. A directory that is missing or empty is made a store
- * unless OVL_STORE_MUST_EXIST says otherwise.
+ * Opens the store in the directory `home`. A directory that is missing or empty becomes a store,
+ * unless OVL_STORE_MUST_EXIST or OVL_STORE_READ_ONLY is given; the directories that lead to it are
+ * made too.
  *
  * Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
  * and many handles in one process, may have the same store open.
- * Errors: ENOENT no store there (OVL_STORE_MUST_EXIST), or the directory that `home` would be in
- * is missing; ENOTDIR; EACCES, EPERM; EINVAL also where the directory has other things in it
- * (OVL_E_DAMAGED) or `marks` is not what the store has; EOPNOTSUPP a format that this library does
- * not know (OVL_E_FORMAT), or a kernel older than 5.10; EBUSY it is being repaired; ENOSPC, EROFS
- * and what else making a directory meets.
+ * Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
+ * it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES, EPERM; EINVAL also where `marks` is not what the store has;
+ * EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
+ * making a directory meets.
  */
 int ovl_store_open(const char *home,
                    const struct ovl_store_opts *opts,
@@ -1289,8 +1289,7 @@ int ovl_cleanup(struct ovl_store *store,
  * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
  * good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
  * it was repaired, else 0. Damage is no error of this call.
- * Errors: EROFS a repair of a store opened read-only; EBUSY a repair of a store that is in use;
- * EIO and what else reading meets.
+ * Errors: EROFS a repair of a store opened read-only; EIO and what else reading meets.
  */
 int ovl_check(struct ovl_store *store,
               const struct ovl_check_opts *opts,
@@ -1309,8 +1308,8 @@ int ovl_check(struct ovl_store *store,
  * Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS); ENOENT the parent is not
  * (OVL_E_NO_LAYER); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
  * with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
- * works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT;
- * EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
+ * works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
+ * (OVL_E_LIMIT); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
  * hold changes (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
  */
 int ovl_create(struct ovl_store *store,
@@ -1321,12 +1320,14 @@ int ovl_create(struct ovl_store *store,
                struct ovl_error **err);
 
 /**
- * Commits a writable layer: it never changes again, and others may be built on it. A committed
- * layer is left as it is. After success it is on the disk, unless `durability` says otherwise.
+ * Commits a writable layer: it never changes again, and others may be built on it. After success it
+ * is on the disk, unless `durability` says otherwise.
  *
  * Returns 0.
- * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), or somebody
- * works on it (OVL_E_LOCKED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
+ * a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
+ * (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); ENOSPC, EDQUOT; EIO,
+ * also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
  */
 int ovl_commit(struct ovl_store *store,
                const char *id,
@@ -1338,7 +1339,7 @@ int ovl_commit(struct ovl_store *store,
  * Removes a layer. It is gone at once, for good. Then its files are deleted, which takes time; what
  * a cancel or OVL_REMOVE_DEFER leaves of them, a later ovl_cleanup() deletes.
  *
- * Returns 0.
+ * Returns 0, also where not all files could be deleted.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), other layers
  * are built on it (OVL_E_HAS_CHILDREN), or somebody works on it (OVL_E_LOCKED); EROFS a store
  * opened read-only; EACCES, EIO.
@@ -1391,7 +1392,8 @@ int ovl_stat(struct ovl_store *store,
  * (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry type or a compression
  * that is not handled; EXDEV a path leaves the layer (OVL_E_ESCAPE); EFBIG a limit (OVL_E_LIMIT);
  * EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER); EROFS the
- * layer is committed (OVL_E_COMMITTED), or a store opened read-only; ENOTEMPTY the layer has
+ * layer is committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and
+ * `parent` says that it was to be made (OVL_E_LAYER_EXISTS); ENOTEMPTY the layer has
  * entries (OVL_E_NOT_EMPTY); EBUSY it is mounted (OVL_E_MOUNTED), the parent is not committed
  * (OVL_E_NOT_COMMITTED), or somebody works on either (OVL_E_LOCKED); EPERM also where the caller
  * cannot use the store's marks (OVL_E_MARKS); what the callback said (OVL_E_CALLBACK); ENOSPC,
@@ -1465,16 +1467,20 @@ int ovl_diff_size(struct ovl_store *store,
                   struct ovl_error **err);
 
 /**
- * Mounts a layer: the merged tree of the layer and all below it. A writable layer is mounted
- * writable, a committed one read-only. A layer that is mounted already in this mount namespace,
- * with the same options, gives the mount there is.
+ * Mounts a layer: the merged tree of the layer and all below it. A committed layer needs
+ * OVL_MOUNT_READ_ONLY. Without a target and without OVL_MOUNT_DETACHED it is mounted at a place in
+ * the store. A layer that is mounted there already, in this mount namespace and with the same
+ * options, gives the mount there is, and its mount at another target is that mount too.
  *
- * Returns 0 and a handle in `*out`. The caller ends it with ovl_unmount(), which also ends the
- * mount, or with ovl_mnt_free().
+ * A mount is held by its handles: it ends with an ovl_unmount() of the last one. A handle that ends
+ * without, by ovl_mnt_free() or with its process, leaves the mount to the next call that meets it,
+ * which ends it if no other handle holds it. OVL_MOUNT_KEEP and OVL_MOUNT_DETACHED say otherwise.
+ *
+ * Returns 0 and a handle in `*out`, which the caller ends with ovl_unmount() or ovl_mnt_free().
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not mount,
  * or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or in
  * another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
- * mount of a store opened read-only; EOPNOTSUPP the kernel or the file system cannot
+ * mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
  * (OVL_E_UNSUPPORTED; the message says what can); ENOTDIR, EACCES of the target; and what the
  * kernel said to the mount, with its own words in the message.
  */
@@ -1486,10 +1492,12 @@ int ovl_mount(struct ovl_store *store,
               struct ovl_error **err);
 
 /**
- * Ends a mount, and frees its handle. The mount itself stays while other handles on it are open.
+ * Gives a mount up, and frees its handle. The last handle of a mount ends it. A kept mount ends with
+ * any handle, if it is the only one; a detached one when its last descriptor is closed.
  *
  * Returns 0. After a failure nothing has changed, and the handle is still the caller's.
- * Errors: EBUSY files on it are open, or it is somebody's directory (see OVL_UNMOUNT_LAZY); EPERM.
+ * Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
+ * or other handles on a kept mount are open (OVL_E_MOUNTED); EPERM the caller may not unmount.
  */
 int ovl_unmount(struct ovl_mnt *mnt,
                 const struct ovl_unmount_opts *opts,
@@ -1497,10 +1505,11 @@ int ovl_unmount(struct ovl_mnt *mnt,
                 struct ovl_error **err);
 
 /**
- * Ends the mount of a layer, or the mount of this store at an absolute path, whoever made it.
+ * Ends the kept mounts of a layer, given by its id, or the one at a path, which has a slash in it,
+ * whoever made them.
  *
  * Returns 0.
- * Errors: EINVAL also where it is not mounted; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
+ * Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
  * handles on it (OVL_E_MOUNTED) or files on it are open (see OVL_UNMOUNT_LAZY); EPERM.
  */
 int ovl_unmount_at(struct ovl_store *store,
@@ -1518,14 +1527,15 @@ const char *ovl_mnt_path(const struct ovl_mnt *mnt);
 
 /**
  * The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
- * `mnt`, is valid until that is freed, and must not be closed; a duplicate may live on, and keeps
- * the mount in use. -errno where there is no answer, as ovl_mnt_path().
+ * `mnt`, is valid until that is freed or given to ovl_unmount(), and must not be closed; a duplicate
+ * may live on, and keeps the mount in use. -errno where there is no answer, as ovl_mnt_path(); also
+ * -EBADF after an ovl_unmount() that failed and found the mount gone.
  */
 int ovl_mnt_fd(const struct ovl_mnt *mnt);
 
 /**
- * Drops a handle and does not unmount by itself: a mount made with OVL_MOUNT_KEEP stays, another
- * ends with the last handle on it. NULL does nothing.
+ * Drops a handle, and unmounts nothing: see ovl_mount() for what becomes of the mount. NULL does
+ * nothing.
  */
 void ovl_mnt_free(struct ovl_mnt *mnt);
 

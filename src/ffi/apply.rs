@@ -74,7 +74,8 @@ unsafe impl Plain for ovl_apply_opts {}
 /// (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry type or a compression
 /// that is not handled; EXDEV a path leaves the layer (OVL_E_ESCAPE); EFBIG a limit (OVL_E_LIMIT);
 /// EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER); EROFS the
-/// layer is committed (OVL_E_COMMITTED), or a store opened read-only; ENOTEMPTY the layer has
+/// layer is committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and
+/// `parent` says that it was to be made (OVL_E_LAYER_EXISTS); ENOTEMPTY the layer has
 /// entries (OVL_E_NOT_EMPTY); EBUSY it is mounted (OVL_E_MOUNTED), the parent is not committed
 /// (OVL_E_NOT_COMMITTED), or somebody works on either (OVL_E_LOCKED); EPERM also where the caller
 /// cannot use the store's marks (OVL_E_MARKS); what the callback said (OVL_E_CALLBACK); ENOSPC,

@@ -90,8 +90,8 @@ unsafe impl Plain for ovl_exists_opts {}
 /// Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS); ENOENT the parent is not
 /// (OVL_E_NO_LAYER); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
 /// with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
-/// works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT;
-/// EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
+/// works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
+/// (OVL_E_LIMIT); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
 /// hold changes (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_create(
@@ -119,12 +119,14 @@ pub unsafe extern "C" fn ovl_create(
     })
 }
 
-/// Commits a writable layer: it never changes again, and others may be built on it. A committed
-/// layer is left as it is. After success it is on the disk, unless `durability` says otherwise.
+/// Commits a writable layer: it never changes again, and others may be built on it. After success it
+/// is on the disk, unless `durability` says otherwise.
 ///
 /// Returns 0.
-/// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), or somebody
-/// works on it (OVL_E_LOCKED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
+/// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
+/// a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
+/// (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); ENOSPC, EDQUOT; EIO,
+/// also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_commit(
     store: *mut ovl_store,
@@ -149,7 +151,7 @@ pub unsafe extern "C" fn ovl_commit(
 /// Removes a layer. It is gone at once, for good. Then its files are deleted, which takes time; what
 /// a cancel or OVL_REMOVE_DEFER leaves of them, a later ovl_cleanup() deletes.
 ///
-/// Returns 0.
+/// Returns 0, also where not all files could be deleted.
 /// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EBUSY it is mounted (OVL_E_MOUNTED), other layers
 /// are built on it (OVL_E_HAS_CHILDREN), or somebody works on it (OVL_E_LOCKED); EROFS a store
 /// opened read-only; EACCES, EIO.

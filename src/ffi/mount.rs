@@ -68,16 +68,20 @@ pub struct ovl_unmount_opts {
 // SAFETY: an integer.
 unsafe impl Plain for ovl_unmount_opts {}
 
-/// Mounts a layer: the merged tree of the layer and all below it. A writable layer is mounted
-/// writable, a committed one read-only. A layer that is mounted already in this mount namespace,
-/// with the same options, gives the mount there is.
+/// Mounts a layer: the merged tree of the layer and all below it. A committed layer needs
+/// OVL_MOUNT_READ_ONLY. Without a target and without OVL_MOUNT_DETACHED it is mounted at a place in
+/// the store. A layer that is mounted there already, in this mount namespace and with the same
+/// options, gives the mount there is, and its mount at another target is that mount too.
 ///
-/// Returns 0 and a handle in `*out`. The caller ends it with ovl_unmount(), which also ends the
-/// mount, or with ovl_mnt_free().
+/// A mount is held by its handles: it ends with an ovl_unmount() of the last one. A handle that ends
+/// without, by ovl_mnt_free() or with its process, leaves the mount to the next call that meets it,
+/// which ends it if no other handle holds it. OVL_MOUNT_KEEP and OVL_MOUNT_DETACHED say otherwise.
+///
+/// Returns 0 and a handle in `*out`, which the caller ends with ovl_unmount() or ovl_mnt_free().
 /// Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not mount,
 /// or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or in
 /// another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
-/// mount of a store opened read-only; EOPNOTSUPP the kernel or the file system cannot
+/// mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
 /// (OVL_E_UNSUPPORTED; the message says what can); ENOTDIR, EACCES of the target; and what the
 /// kernel said to the mount, with its own words in the message.
 #[unsafe(no_mangle)]
@@ -108,10 +112,12 @@ pub unsafe extern "C" fn ovl_mount(
     })
 }
 
-/// Ends a mount, and frees its handle. The mount itself stays while other handles on it are open.
+/// Gives a mount up, and frees its handle. The last handle of a mount ends it. A kept mount ends with
+/// any handle, if it is the only one; a detached one when its last descriptor is closed.
 ///
 /// Returns 0. After a failure nothing has changed, and the handle is still the caller's.
-/// Errors: EBUSY files on it are open, or it is somebody's directory (see OVL_UNMOUNT_LAZY); EPERM.
+/// Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
+/// or other handles on a kept mount are open (OVL_E_MOUNTED); EPERM the caller may not unmount.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_unmount(
     mnt: *mut ovl_mnt,
@@ -134,10 +140,11 @@ pub unsafe extern "C" fn ovl_unmount(
     })
 }
 
-/// Ends the mount of a layer, or the mount of this store at an absolute path, whoever made it.
+/// Ends the kept mounts of a layer, given by its id, or the one at a path, which has a slash in it,
+/// whoever made them.
 ///
 /// Returns 0.
-/// Errors: EINVAL also where it is not mounted; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
+/// Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
 /// handles on it (OVL_E_MOUNTED) or files on it are open (see OVL_UNMOUNT_LAZY); EPERM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_unmount_at(
@@ -170,22 +177,23 @@ pub unsafe extern "C" fn ovl_mnt_path(mnt: *const ovl_mnt) -> *const c_char {
 }
 
 /// The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
-/// `mnt`, is valid until that is freed, and must not be closed; a duplicate may live on, and keeps
-/// the mount in use. -errno where there is no answer, as ovl_mnt_path().
+/// `mnt`, is valid until that is freed or given to ovl_unmount(), and must not be closed; a duplicate
+/// may live on, and keeps the mount in use. -errno where there is no answer, as ovl_mnt_path(); also
+/// -EBADF after an ovl_unmount() that failed and found the mount gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mnt_fd(mnt: *const ovl_mnt) -> c_int {
     boundary::get(
         mnt,
         |errno| -boundary::positive(errno),
-        |mnt| match &*mnt.mount() {
-            Some(mount) => mount.fd().as_raw_fd(),
+        |mnt| match mnt.mount().as_ref().and_then(Mount::fd) {
+            Some(fd) => fd.as_raw_fd(),
             None => -libc::EBADF,
         },
     )
 }
 
-/// Drops a handle and does not unmount by itself: a mount made with OVL_MOUNT_KEEP stays, another
-/// ends with the last handle on it. NULL does nothing.
+/// Drops a handle, and unmounts nothing: see ovl_mount() for what becomes of the mount. NULL does
+/// nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mnt_free(mnt: *mut ovl_mnt) {
     boundary::free(mnt);

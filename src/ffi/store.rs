@@ -120,16 +120,16 @@ pub struct ovl_check_opts {
 // SAFETY: an integer, pointers, and a function pointer in an `Option`.
 unsafe impl Plain for ovl_check_opts {}
 
-/// Opens the store in the directory `home`. A directory that is missing or empty is made a store
-/// unless OVL_STORE_MUST_EXIST says otherwise.
+/// Opens the store in the directory `home`. A directory that is missing or empty becomes a store,
+/// unless OVL_STORE_MUST_EXIST or OVL_STORE_READ_ONLY is given; the directories that lead to it are
+/// made too.
 ///
 /// Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
 /// and many handles in one process, may have the same store open.
-/// Errors: ENOENT no store there (OVL_STORE_MUST_EXIST), or the directory that `home` would be in
-/// is missing; ENOTDIR; EACCES, EPERM; EINVAL also where the directory has other things in it
-/// (OVL_E_DAMAGED) or `marks` is not what the store has; EOPNOTSUPP a format that this library does
-/// not know (OVL_E_FORMAT), or a kernel older than 5.10; EBUSY it is being repaired; ENOSPC, EROFS
-/// and what else making a directory meets.
+/// Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
+/// it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES, EPERM; EINVAL also where `marks` is not what the store has;
+/// EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
+/// making a directory meets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_store_open(
     home: *const c_char,
@@ -263,8 +263,7 @@ pub unsafe extern "C" fn ovl_cleanup(
 /// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
 /// good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
 /// it was repaired, else 0. Damage is no error of this call.
-/// Errors: EROFS a repair of a store opened read-only; EBUSY a repair of a store that is in use;
-/// EIO and what else reading meets.
+/// Errors: EROFS a repair of a store opened read-only; EIO and what else reading meets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_check(
     store: *mut ovl_store,
