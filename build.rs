@@ -16,6 +16,7 @@ fn main() {
 }
 
 #[cfg(feature = "header")]
+#[allow(clippy::expect_used)]
 mod header {
     use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! The shared library as a linker and a loader meet it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[macro_use]
 #[path = "../support/mod.rs"]

@@ -1,6 +1,7 @@
 //! Tests written in C: each `tests/c/*.c` is a program on the shared library as it is shipped. It
 //! gets an empty directory as its argument, says what is wrong on stderr, and exits with 0 when all
 //! is right, with 77 and a line "SKIP thing: reason" when it lacks a thing.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[macro_use]
 #[path = "../support/mod.rs"]
@@ -145,4 +146,6 @@ macro_rules! programs {
     };
 }
 
-programs!(nulls, options, results, forks, streams, watching, guest, mounts);
+programs!(
+    nulls, options, results, forks, streams, watching, guest, mounts
+);

@@ -1,4 +1,5 @@
 //! `include/ovl.h` as a C programmer meets it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[macro_use]
 #[path = "../support/mod.rs"]
