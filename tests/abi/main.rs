@@ -44,7 +44,7 @@ fn every_function_is_one_call_of_the_boundary() {
             let first = code.next().unwrap();
             assert!(first.starts_with("    boundary::"), "{signature}: {first}");
             // All that follows is indented further, up to the end of that call.
-            let last = code.clone().last().unwrap_or(first);
+            let last = code.clone().next_back().unwrap_or(first);
             assert!(
                 last == first || last.starts_with("    }") || last.starts_with("    )"),
                 "{signature}: {last}"

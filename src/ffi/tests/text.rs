@@ -28,8 +28,6 @@ fn a_text_has_its_length_and_a_nul() {
     let text = Text::new("a\0b");
     assert_eq!(text.len(), 3);
     // SAFETY: four bytes are there.
-    assert_eq!(
-        unsafe { std::slice::from_raw_parts(text.as_ptr().cast::<u8>(), 4) },
-        b"a\0b\0"
-    );
+    let whole = unsafe { std::slice::from_raw_parts(text.as_ptr().cast::<u8>(), 4) };
+    assert_eq!(whole, b"a\0b\0");
 }
