@@ -770,13 +770,14 @@ static int clone_mount(const char *path, int recursive)
 /* A detached new mount of `type`; nosuid, nodev and noexec. */
 static int new_mount(const char *type)
 {
-	const unsigned cloexec = 1, create = 6, nosuid_nodev_noexec = 2 | 4 | 8;
+	const unsigned cloexec = 1, set_string = 1, create = 6, nosuid_nodev_noexec = 2 | 4 | 8;
 	int context = (int)syscall(SYS_fsopen, type, cloexec);
 	int mount_fd = -1;
 
 	if (context < 0)
 		return -errno;
-	if (syscall(SYS_fsconfig, context, create, NULL, NULL, 0) == 0)
+	if (syscall(SYS_fsconfig, context, set_string, "source", type, 0) == 0
+	    && syscall(SYS_fsconfig, context, create, NULL, NULL, 0) == 0)
 		mount_fd = (int)syscall(SYS_fsmount, context, cloexec, nosuid_nodev_noexec);
 	mount_fd = result(mount_fd);
 	close(context);
