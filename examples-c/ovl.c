@@ -49,6 +49,7 @@ struct args {
 };
 
 struct tool {
+	const char *command;    /* its name */
 	const char *home;       /* the store's directory */
 	int json;
 	unsigned long problems; /* check: found and not mended */
@@ -89,8 +90,9 @@ static int fail(const char *operation, const char *path, const char *message)
 	return EXIT_FAILURE;
 }
 
-/* A failure of the library, told and freed. `path` stands in where the error names none. */
-static int failed(struct ovl_error *error, const char *path)
+/* A failure of the library, told and freed. `path` stands in where the error names none. The
+ * operation is the command that was typed, not the library's call behind it. */
+static int failed(const struct tool *tool, struct ovl_error *error, const char *path)
 {
 	size_t len = 0;
 	const char *at = ovl_error_path(error, &len);
@@ -99,7 +101,7 @@ static int failed(struct ovl_error *error, const char *path)
 		at = path;
 		len = strlen(path);
 	}
-	complain(ovl_error_operation(error), at, len, ovl_error_message(error));
+	complain(tool->command, at, len, ovl_error_message(error));
 	ovl_error_free(error);
 	return EXIT_FAILURE;
 }
@@ -335,7 +337,7 @@ static int show_layer(struct tool *tool, const char *id)
 	struct ovl_error *error = NULL;
 
 	if (ovl_stat(tool->store, id, &info, sizeof info, &error) < 0)
-		return failed(error, id);
+		return failed(tool, error, id);
 	put_layer(&out, &info);
 	if (tool->json)
 		putchar('\n');
@@ -362,7 +364,7 @@ static int cmd_create(struct tool *tool, const struct args *args)
 	said = ovl_create(tool->store, id, parent, &opts, sizeof opts, &error);
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, id);
+		return failed(tool, error, id);
 	return tool->json ? show_layer(tool, id) : EXIT_SUCCESS;
 }
 
@@ -378,7 +380,7 @@ static int cmd_commit(struct tool *tool, const struct args *args)
 
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, id);
+		return failed(tool, error, id);
 	return tool->json ? show_layer(tool, id) : EXIT_SUCCESS;
 }
 
@@ -392,7 +394,7 @@ static int cmd_rm(struct tool *tool, const struct args *args)
 	int said = ovl_remove(tool->store, args->word[0], &opts, sizeof opts, &error);
 
 	bar_end(&bar);
-	return said < 0 ? failed(error, args->word[0]) : EXIT_SUCCESS;
+	return said < 0 ? failed(tool, error, args->word[0]) : EXIT_SUCCESS;
 }
 
 static int apply_stream(struct tool *tool, const char *id, int input, struct ovl_apply_opts *opts)
@@ -409,7 +411,7 @@ static int apply_stream(struct tool *tool, const char *id, int input, struct ovl
 	said = ovl_apply_layer(tool->store, id, input, opts, sizeof *opts, &info, sizeof info, &error);
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, id);
+		return failed(tool, error, id);
 	warn_layer("apply", &info, id);
 	if (tool->json)
 		put_layer(&out, &info);
@@ -459,7 +461,7 @@ static int cmd_diff(struct tool *tool, const struct args *args)
 			&info, sizeof info, &error);
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, args->word[0]);
+		return failed(tool, error, args->word[0]);
 	warn_layer("diff", &info, args->word[0]);
 	return EXIT_SUCCESS;
 }
@@ -475,7 +477,7 @@ static int cmd_mount(struct tool *tool, const struct args *args)
 	if (args->read_only)
 		opts.flags |= OVL_MOUNT_READ_ONLY;
 	if (ovl_mount(tool->store, args->word[0], &opts, sizeof opts, &mnt, &error) < 0)
-		return failed(error, args->word[0]);
+		return failed(tool, error, args->word[0]);
 	path = ovl_mnt_path(mnt);
 	if (tool->json) {
 		begin_object(&out);
@@ -494,7 +496,7 @@ static int cmd_unmount(struct tool *tool, const struct args *args)
 	struct ovl_error *error = NULL;
 
 	if (ovl_unmount_at(tool->store, args->word[0], NULL, 0, &error) < 0)
-		return failed(error, args->word[0]);
+		return failed(tool, error, args->word[0]);
 	return EXIT_SUCCESS;
 }
 
@@ -523,7 +525,7 @@ static int cmd_copy(struct tool *tool, const struct args *args)
 			    &stats, sizeof stats, &error);
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, args->word[0]);
+		return failed(tool, error, args->word[0]);
 	warn_skipped("copy", to, stats.skipped_devices, "devices left out: not permitted here");
 	warn_skipped("copy", to, stats.skipped_owners, "owners not kept: not permitted here");
 	warn_skipped("copy", to, stats.skipped_xattrs, "extended attributes not kept");
@@ -562,7 +564,7 @@ static int cmd_gc(struct tool *tool, const struct args *args)
 	(void)args;
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, tool->home);
+		return failed(tool, error, tool->home);
 	begin_object(&out);
 	put_number(&out, "removed", stats.removed);
 	put_number(&out, "busy", stats.busy);
@@ -590,7 +592,7 @@ static int show_items(struct tool *tool, struct ovl_iter *items, show_fn *show)
 		status = show(tool, &out, &item);
 	end_list(&out);
 	ovl_iter_free(items);
-	return more < 0 ? failed(error, tool->home) : status;
+	return more < 0 ? failed(tool, error, tool->home) : status;
 }
 
 /* In text the id alone, which scripts read; in JSON what is known of the layer. */
@@ -610,7 +612,7 @@ static int show_id(struct tool *tool, struct out *out, const struct ovl_item *it
 		return EXIT_SUCCESS;
 	}
 	if (said < 0)
-		return failed(error, item->name);
+		return failed(tool, error, item->name);
 	put_layer(out, &info);
 	return EXIT_SUCCESS;
 }
@@ -622,7 +624,7 @@ static int cmd_list(struct tool *tool, const struct args *args)
 
 	(void)args;
 	if (ovl_list(tool->store, NULL, 0, &items, &error) < 0)
-		return failed(error, tool->home);
+		return failed(tool, error, tool->home);
 	return show_items(tool, items, show_id);
 }
 
@@ -669,7 +671,7 @@ static int cmd_changes(struct tool *tool, const struct args *args)
 	said = ovl_changes(tool->store, args->word[0], args->word[1], &opts, sizeof opts, &items, &error);
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, args->word[0]);
+		return failed(tool, error, args->word[0]);
 	return show_items(tool, items, args->nul ? show_change_raw : show_change);
 }
 
@@ -701,7 +703,7 @@ static int cmd_status(struct tool *tool, const struct args *args)
 
 	(void)args;
 	if (ovl_status(tool->store, NULL, 0, &items, &error) < 0)
-		return failed(error, tool->home);
+		return failed(tool, error, tool->home);
 	return show_items(tool, items, show_capability);
 }
 
@@ -733,7 +735,7 @@ static int cmd_check(struct tool *tool, const struct args *args)
 	(void)args;
 	bar_end(&bar);
 	if (said < 0)
-		return failed(error, tool->home);
+		return failed(tool, error, tool->home);
 	said = show_items(tool, items, show_problem);
 	if (said != EXIT_SUCCESS || tool->problems == 0)
 		return said;
@@ -1062,7 +1064,7 @@ static int run_mount(struct tool *tool, const char *id, struct ovl_mnt **mnt)
 	int said;
 
 	if (ovl_stat(tool->store, id, &info, sizeof info, &error) < 0)
-		return failed(error, id);
+		return failed(tool, error, id);
 	if (info.state == OVL_STATE_COMMITTED)
 		opts.flags |= OVL_MOUNT_READ_ONLY;
 	said = ovl_mount(tool->store, id, &opts, sizeof opts, mnt, &error);
@@ -1072,7 +1074,7 @@ static int run_mount(struct tool *tool, const char *id, struct ovl_mnt **mnt)
 		opts.flags &= ~(uint64_t)OVL_MOUNT_DETACHED;
 		said = ovl_mount(tool->store, id, &opts, sizeof opts, mnt, &error);
 	}
-	return said < 0 ? failed(error, id) : 0;
+	return said < 0 ? failed(tool, error, id) : 0;
 }
 
 static int cmd_run(struct tool *tool, const struct args *args)
@@ -1090,7 +1092,7 @@ static int cmd_run(struct tool *tool, const struct args *args)
 		place.path = NULL;
 	status = run_in(&place, args->rest);
 	if (ovl_unmount(mnt, NULL, 0, &error) < 0) {
-		failed(error, place.id);
+		failed(tool, error, place.id);
 		ovl_mnt_free(mnt);
 		return EXIT_OVL;
 	}
@@ -1248,6 +1250,7 @@ static int run_command(struct tool *tool, const struct command *command, char **
 	int failure = command->takes & RUN ? EXIT_OVL : EXIT_FAILURE;
 	int status;
 
+	tool->command = command->name;
 	if (*argv && strcmp(*argv, "--help") == 0) {
 		printf("usage: ovl [--store DIR] [--json] %s %s\n%s.\n", command->name, command->usage,
 		       command->help);
@@ -1261,7 +1264,7 @@ static int run_command(struct tool *tool, const struct command *command, char **
 			return failure;
 		}
 		if (ovl_store_open(tool->home, &opts, sizeof opts, &tool->store, &error) < 0) {
-			failed(error, tool->home);
+			failed(tool, error, tool->home);
 			return failure;
 		}
 	}
