@@ -1,0 +1,92 @@
+#!/bin/sh
+# Black-box tests of the tool: run.sh [TEST...]
+#
+# Each test_* function of the *.sh files here runs in a shell of its own with `set -eu`, an empty
+# directory $T as its working directory, and OVL_STORE=$T/store. All run in one mount namespace that
+# ends with this script, on a tmpfs. A test that leaves a mount or a process behind has failed.
+#
+# A test that lacks something says `skip WHAT`; if OVL_TEST_HAVE declares WHAT, it has failed.
+set -u
+
+HERE=$(cd "$(dirname "$0")" && pwd)
+TOP=$(cd "$HERE/../.." && pwd)
+OVL=${OVL:-$TOP/build/ovl}
+export HERE TOP OVL LC_ALL=C
+umask 022
+
+[ -x "$OVL" ] || {
+	echo "cli: $OVL is not there: run make first" >&2
+	exit 1
+}
+
+if [ -z "${OVL_CLI_INSIDE:-}" ]; then
+	if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
+		set -- unshare --mount --propagation private sh "$0" "$@"
+	elif unshare --user --map-root-user --mount true 2>/dev/null; then
+		set -- unshare --user --map-root-user --mount --propagation private sh "$0" "$@"
+	else
+		case ,${OVL_TEST_HAVE:-}, in *,root,* | *,userns,*) exit 1 ;; esac
+		echo "SKIP cli: lacks root (and user namespaces)"
+		echo "cli: 0 passed, 0 failed"
+		exit 0
+	fi
+	BASE=$(mktemp -d "${TMPDIR:-/tmp}/ovl-cli.XXXXXX")
+	trap 'rm -rf "$BASE"' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	OVL_CLI_INSIDE=$BASE "$@" && status=0 || status=$?
+	exit $status
+fi
+
+BASE=$OVL_CLI_INSIDE
+mount -t tmpfs -o mode=755 tmpfs "$BASE" || exit 1
+export BASE
+. "$HERE/lib.sh"
+for file in "$HERE"/*.sh; do
+	case $file in */run.sh | */lib.sh) ;; *) . "$file" ;; esac
+done
+
+# The fixtures that tests share, and must not write to.
+sh "$TOP/scripts/rootfs.sh" "$BASE/rootfs" || exit 1
+: >"$BASE/rootfs/etc/resolv.conf"
+tar -C "$BASE/rootfs" --owner=0 --group=0 --numeric-owner -cf "$BASE/rootfs.tar" . || exit 1
+
+state() {
+	cut -d ' ' -f 5- /proc/self/mountinfo
+	for process in /proc/[0-9]*; do
+		tr '\0' '\n' <"$process/environ" 2>/dev/null | grep -qx "OVL_STORE=$T/store" && echo "$process"
+	done
+}
+
+passed=0 failed=0
+tests=${*:-$(sed -n 's/^\(test_[a-z0-9_]*\)() {$/\1/p' "$HERE"/*.sh)}
+for test in $tests; do
+	T=$BASE/$test
+	mkdir "$T"
+	state >"$BASE/before"
+	(
+		set -eu
+		cd "$T"
+		export T OVL_STORE="$T/store"
+		"$test"
+	) >"$BASE/log" 2>&1 </dev/null
+	status=$?
+	state >"$BASE/after"
+	if [ $status = 0 ] && ! cmp -s "$BASE/before" "$BASE/after"; then
+		diff "$BASE/before" "$BASE/after" >>"$BASE/log"
+		echo "it left this behind" >>"$BASE/log"
+		status=1
+	fi
+	grep '^SKIP ' "$BASE/log"
+	if [ $status = 0 ]; then
+		passed=$((passed + 1))
+		[ -z "${VERBOSE:-}" ] || echo "ok $test"
+	else
+		failed=$((failed + 1))
+		echo "FAILED $test (status $status)"
+		sed 's/^/    /' "$BASE/log"
+	fi
+	rm -rf "$T"
+done
+echo "cli: $passed passed, $failed failed"
+[ $failed = 0 ]
