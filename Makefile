@@ -19,26 +19,27 @@ WARNINGS = -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock $(wildcard build.rs abi/* .cargo/config.toml)
+RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml)
 EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(filter-out examples-c/ovl.c,$(wildcard examples-c/*.c)))
 LINK = -Iinclude -Lbuild -lovl -Wl,-rpath,'$$ORIGIN$(1)'
 
 all: build/ovl build/libovl.so build/libovl.a build/ovl.pc $(EXAMPLES)
 
-build/libovl.so.0: $(RUST)
+build/libovl.a: $(RUST)
 	$(CARGO) build --release --lib --locked
 	@mkdir -p build
-	cp -f $(TARGET_DIR)/release/libovl.a build/libovl.a
-	cp -f $(TARGET_DIR)/release/libovl.so $@
+	cp -f $(TARGET_DIR)/release/libovl.a $@
 
-build/libovl.a: build/libovl.so.0
+build/libovl.so.0: build/libovl.a $(wildcard abi/*) pkgconfig/ovl.pc.in
+	sh abi/link.sh '$(CC)' $< $@
 
 build/libovl.so: build/libovl.so.0
 	ln -sf libovl.so.0 $@
 
 build/ovl.pc: pkgconfig/ovl.pc.in Makefile Cargo.toml
 	@mkdir -p build
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@exec_prefix@|$${prefix}|' -e 's|@libdir@|$(LIBDIR)|' \
+		-e 's|@includedir@|$${prefix}/include|' -e 's|@version@|$(VERSION)|' $< >$@
 
 build/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
 	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ $(call LINK) $(LDFLAGS)
@@ -63,6 +64,7 @@ header:
 	$(CARGO) build --lib --locked --features header
 
 install: all
+	@rm -f build/ovl.pc && $(MAKE) -s build/ovl.pc
 	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 build/libovl.so.0 build/libovl.a '$(DESTDIR)$(LIBDIR)'
 	ln -sf libovl.so.0 '$(DESTDIR)$(LIBDIR)/libovl.so'

@@ -1231,15 +1231,18 @@ static void on_signal(int number)
 	ovl_cancel_trigger(interrupt);
 }
 
-/* The first signal cancels the call, which then undoes its work; the second kills as usual. */
+/* The first signal cancels the call, which then undoes its work; the second kills as usual. One
+ * that is ignored, as under nohup, stays ignored. */
 static void cancel_on_signals(struct tool *tool)
 {
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	const struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction before;
 
 	tool->cancel = interrupt = ovl_cancel_new();
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			sigaction(signals[i], &action, NULL);
 }
 
 static int run_command(struct tool *tool, const struct command *command, char **argv)

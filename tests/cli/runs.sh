@@ -129,18 +129,9 @@ test_run_in_a_mounted_layer() {
 	ovl unmount c
 }
 
-wait_for() {
-	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		[ ! -e "$1" ] || return 0
-		sleep 0.1
-	done
-	wrong "$1 does not come"
-}
-
 test_run_hands_signals_on() {
 	container
-	mkfifo ready
-	for signal in TERM HUP USR1 INT; do
+	for signal in TERM HUP USR1; do
 		"$OVL" run c -- /bin/sh -c "trap 'echo got; exit 9' $signal; echo up; while :; do sleep 0.05; done" >said &
 		process=$!
 		for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
