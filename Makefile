@@ -21,6 +21,8 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml)
 EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(filter-out examples-c/ovl.c,$(wildcard examples-c/*.c)))
+WRITE_PC = sed -e 's|@prefix@|$(PREFIX)|' -e 's|@exec_prefix@|$${prefix}|' -e 's|@libdir@|$(LIBDIR)|' \
+	-e 's|@includedir@|$${prefix}/include|' -e 's|@version@|$(VERSION)|' pkgconfig/ovl.pc.in
 LINK = -Iinclude -Lbuild -lovl -Wl,-rpath,'$$ORIGIN$(1)'
 
 all: build/ovl build/libovl.so build/libovl.a build/ovl.pc $(EXAMPLES)
@@ -38,8 +40,7 @@ build/libovl.so: build/libovl.so.0
 
 build/ovl.pc: pkgconfig/ovl.pc.in Makefile Cargo.toml
 	@mkdir -p build
-	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@exec_prefix@|$${prefix}|' -e 's|@libdir@|$(LIBDIR)|' \
-		-e 's|@includedir@|$${prefix}/include|' -e 's|@version@|$(VERSION)|' $< >$@
+	$(WRITE_PC) >$@
 
 build/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
 	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ $(call LINK) $(LDFLAGS)
@@ -64,11 +65,10 @@ header:
 	$(CARGO) build --lib --locked --features header
 
 install: all
-	@rm -f build/ovl.pc && $(MAKE) -s build/ovl.pc
 	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 build/libovl.so.0 build/libovl.a '$(DESTDIR)$(LIBDIR)'
 	ln -sf libovl.so.0 '$(DESTDIR)$(LIBDIR)/libovl.so'
-	install -m 644 build/ovl.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	$(WRITE_PC) >'$(DESTDIR)$(LIBDIR)/pkgconfig/ovl.pc'
 	install -m 644 include/ovl.h '$(DESTDIR)$(PREFIX)/include'
 	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) examples-c/ovl.c -o '$(DESTDIR)$(PREFIX)/bin/ovl' \
 		-Iinclude -Lbuild -lovl $(LDFLAGS)
