@@ -53,9 +53,7 @@ tar -C "$BASE/rootfs" --owner=0 --group=0 --numeric-owner -cf "$BASE/rootfs.tar"
 
 state() {
 	cut -d ' ' -f 5- /proc/self/mountinfo
-	for process in /proc/[0-9]*; do
-		tr '\0' '\n' <"$process/environ" 2>/dev/null | grep -qx "OVL_STORE=$T/store" && echo "$process"
-	done
+	grep -lzxF "OVL_STORE=$T/store" /proc/[0-9]*/environ 2>/dev/null
 }
 
 passed=0 failed=0
