@@ -329,6 +329,18 @@ static void bar_end(const struct bar *bar)
 
 /* ---- The commands that are a call or two ---- */
 
+static int open_store(struct tool *tool, uint64_t flags)
+{
+	struct ovl_store_opts opts = { .flags = flags };
+	struct ovl_error *error = NULL;
+
+	if (!tool->home || !*tool->home)
+		return fail(tool->command, "store", "none given: use --store DIR or set OVL_STORE");
+	if (ovl_store_open(tool->home, &opts, sizeof opts, &tool->store, &error) < 0)
+		return failed(tool, error, tool->home);
+	return EXIT_SUCCESS;
+}
+
 /* The layer as it is now; in text the commands that change a layer are silent. */
 static int show_layer(struct tool *tool, const char *id)
 {
@@ -421,11 +433,12 @@ static int apply_stream(struct tool *tool, const char *id, int input, struct ovl
 	return EXIT_SUCCESS;
 }
 
+/* The input first: a name that was mistyped must not leave a new, empty store. */
 static int cmd_apply(struct tool *tool, const struct args *args)
 {
 	const char *path = args->word[1];
 	struct ovl_apply_opts opts = { .parent = args->parent, .diff_id = args->diff_id };
-	int input, status;
+	int input = STDIN_FILENO, status;
 
 	if (opts.parent && !*opts.parent)
 		opts.parent = NULL;
@@ -435,13 +448,15 @@ static int cmd_apply(struct tool *tool, const struct args *args)
 		opts.kind = OVL_KIND_OVERLAY;
 	else if (args->kind)
 		return fail("apply", "--kind", "must be root or overlay");
-	if (strcmp(path, "-") == 0)
-		return apply_stream(tool, args->word[0], STDIN_FILENO, &opts);
-	input = open(path, O_RDONLY | O_CLOEXEC);
+	if (strcmp(path, "-") != 0)
+		input = open(path, O_RDONLY | O_CLOEXEC);
 	if (input < 0)
 		return fail("apply", path, strerror(errno));
-	status = apply_stream(tool, args->word[0], input, &opts);
-	close(input);
+	status = open_store(tool, 0);
+	if (status == EXIT_SUCCESS)
+		status = apply_stream(tool, args->word[0], input, &opts);
+	if (input != STDIN_FILENO)
+		close(input);
 	return status;
 }
 
@@ -832,11 +847,19 @@ static void host_prepare(struct host *host)
 	host->resolv = clone_mount("/etc/resolv.conf", 0);
 }
 
-static int is_kind(const char *path, mode_t kind)
+/* A link to a directory is none: it may lead to "/" itself. */
+static int is_directory(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int is_file(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* What a restricted place does not permit is left out, and said. */
@@ -913,16 +936,16 @@ static void make_mounts(const struct host *host)
 {
 	mode_t mask = umask(0);
 
-	if (is_kind("/proc", S_IFDIR)) {
+	if (is_directory("/proc")) {
 		int said = attach(host->proc, "/proc");
 		if (said < 0)
 			left_out("/proc", -said);
 	}
-	if (is_kind("/sys", S_IFDIR))
+	if (is_directory("/sys"))
 		attach_read_only(host->sys, "/sys");
-	if (is_kind("/dev", S_IFDIR))
+	if (is_directory("/dev"))
 		make_dev(host);
-	if (host->resolv >= 0 && is_kind("/etc/resolv.conf", S_IFREG))
+	if (host->resolv >= 0 && is_file("/etc/resolv.conf"))
 		attach_read_only(host->resolv, "/etc/resolv.conf");
 	umask(mask);
 }
@@ -1104,7 +1127,7 @@ static int cmd_run(struct tool *tool, const struct args *args)
 enum {                          /* which options a command takes, and what it needs */
 	PARENT = 1 << 0, KIND = 1 << 1, DIFF_ID = 1 << 2, READ_ONLY = 1 << 3, NUL = 1 << 4,
 	HARD_LINK = 1 << 5, REFLINK = 1 << 6,
-	NO_STORE = 1 << 8,      /* works without one */
+	NO_STORE = 1 << 8,      /* needs none, or opens it itself */
 	NEW_STORE = 1 << 9,     /* makes one where there is none */
 	RUN = 1 << 10           /* all after the first word is a command of its own */
 };
@@ -1119,7 +1142,7 @@ static const struct command {
 	  1, 2, NEW_STORE, cmd_create },
 	{ "apply", "ID [--parent PARENT] [--kind root|overlay] [--diff-id sha256:HEX] FILE|-",
 	  "a layer from a layer tar (plain, gzip or zstd); prints its diff ID",
-	  2, 2, NEW_STORE | PARENT | KIND | DIFF_ID, cmd_apply },
+	  2, 2, NO_STORE | PARENT | KIND | DIFF_ID, cmd_apply },
 	{ "commit", "ID", "the layer never changes again", 1, 1, 0, cmd_commit },
 	{ "rm", "ID", "remove the layer", 1, 1, 0, cmd_rm },
 	{ "list", "", "the layers' ids", 0, 0, 0, cmd_list },
@@ -1247,8 +1270,6 @@ static void cancel_on_signals(struct tool *tool)
 
 static int run_command(struct tool *tool, const struct command *command, char **argv)
 {
-	struct ovl_store_opts opts = { .flags = command->takes & NEW_STORE ? 0 : OVL_STORE_MUST_EXIST };
-	struct ovl_error *error = NULL;
 	struct args args = { .words = 0 };
 	int failure = command->takes & RUN ? EXIT_OVL : EXIT_FAILURE;
 	int status;
@@ -1261,16 +1282,9 @@ static int run_command(struct tool *tool, const struct command *command, char **
 	}
 	if (read_args(command, argv, &args) < 0)
 		return failure;
-	if (!(command->takes & NO_STORE)) {
-		if (!tool->home || !*tool->home) {
-			fail(command->name, "store", "none given: use --store DIR or set OVL_STORE");
-			return failure;
-		}
-		if (ovl_store_open(tool->home, &opts, sizeof opts, &tool->store, &error) < 0) {
-			failed(tool, error, tool->home);
-			return failure;
-		}
-	}
+	if (!(command->takes & NO_STORE)
+	    && open_store(tool, command->takes & NEW_STORE ? 0 : OVL_STORE_MUST_EXIST) != EXIT_SUCCESS)
+		return failure;
 	if (!(command->takes & RUN))
 		cancel_on_signals(tool);
 	status = command->function(tool, &args);

@@ -29,7 +29,7 @@ test_mount_at_a_directory() {
 	mkdir "relative dir"
 	ovl mount c "relative dir" >out
 	[ -e "relative dir/new" ]
-	ovl unmount "relative dir"
+	ovl unmount "./relative dir"
 	same "$(mounts_of)" 0
 }
 
