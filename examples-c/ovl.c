@@ -1018,7 +1018,9 @@ static int execute(char **command)
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	execvp(argv[0], argv);
 	if (errno == ENOENT) {
-		fail("run", argv[0], "not found in the layer");
+		int there = strchr(argv[0], '/') && access(argv[0], F_OK) == 0;
+		fail("run", argv[0], there ? "its loader or interpreter is not in the layer"
+		     : "not found in the layer");
 		return EXIT_NOT_FOUND;
 	}
 	fail("run", argv[0], strerror(errno));

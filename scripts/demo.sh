@@ -91,6 +91,7 @@ make_image() {
 	if [ -n "$IMAGE" ]; then
 		cp "$IMAGE" "$1/1.tar"
 		GONE=$(deletable "$1/1.tar")
+		[ -n "$GONE" ] || stop "IMAGE=$IMAGE has no file in /etc: is it a tar of a root file system?"
 	else
 		sh "$HERE/rootfs.sh" "$1/base"
 		echo "only in the first layer" >"$1/base/etc/old.conf"
@@ -99,10 +100,8 @@ make_image() {
 	fi
 	mkdir -p "$1/top/srv"
 	echo "hello from the second layer" >"$1/top/srv/greeting"
-	if [ -n "$GONE" ]; then
-		mkdir -p "$1/top/$(dirname "$GONE")"
-		: >"$1/top/$(dirname "$GONE")/.wh.$(basename "$GONE")"
-	fi
+	mkdir -p "$1/top/$(dirname "$GONE")"
+	: >"$1/top/$(dirname "$GONE")/.wh.$(basename "$GONE")"
 	make_tar "$1/top" "$1/2.tar"
 }
 
@@ -144,7 +143,7 @@ inside() {
 	before=$(wc -l </proc/self/mountinfo)
 	make_image "$DIR"
 
-	say "An image of two layers. The second adds /srv/greeting${GONE:+ and deletes /$GONE}."
+	say "An image of two layers. The second adds /srv/greeting and deletes /$GONE."
 	ovl apply base 1.tar
 	ovl apply app --parent base 2.tar
 
@@ -153,7 +152,7 @@ inside() {
 
 	say "A command in the container. It adds /data/note and deletes /srv/greeting."
 	ovl run web -- /bin/sh -c \
-		"uname -n; cat /srv/greeting; ls /etc; mkdir /data; echo note >/data/note; rm /srv/greeting"
+		"set -e; cat /srv/greeting; [ -e /$GONE ] || echo /$GONE is gone; mkdir -p /data; echo note >/data/note; rm /srv/greeting"
 
 	say "What it changed:"
 	ovl changes web
