@@ -51,6 +51,7 @@ case $what in
 quick | all)
 	part cargo "$CARGO" test --locked --no-fail-fast
 	part tool sh tests/cli/run.sh
+	part tool-sanitized env SANITIZE=1 sh tests/cli/run.sh
 	;;
 slow) ;;
 *)

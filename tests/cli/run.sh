@@ -5,6 +5,9 @@
 # directory $T as its working directory, and OVL_STORE=$T/store. All run in one mount namespace that
 # ends with this script, on a tmpfs. A test that leaves a mount or a process behind has failed.
 #
+# With SANITIZE=1 the tool is compiled anew with the address and undefined-behaviour sanitizers, and a
+# leak fails the test too.
+#
 # A test that lacks something says `skip WHAT`; if OVL_TEST_HAVE declares WHAT, it has failed.
 set -u
 
@@ -50,6 +53,19 @@ done
 sh "$TOP/scripts/rootfs.sh" "$BASE/rootfs" || exit 1
 : >"$BASE/rootfs/etc/resolv.conf"
 tar -C "$BASE/rootfs" --owner=0 --group=0 --numeric-owner -cf "$BASE/rootfs.tar" . || exit 1
+
+# The leak check starts a thread, which a process that has made a pid namespace cannot.
+if [ -n "${SANITIZE:-}" ]; then
+	${CC:-cc} -fsanitize=address,undefined -fno-sanitize-recover -g -std=c99 -I"$TOP/include" \
+		"$TOP/examples-c/ovl.c" -o "$BASE/sanitized" -L"$TOP/build" -lovl -Wl,-rpath,"$TOP/build" || exit 1
+	cat >"$BASE/ovl" <<-END
+		#!/bin/sh
+		case " \$* " in *" run "*) export ASAN_OPTIONS=detect_leaks=0 ;; esac
+		exec $BASE/sanitized "\$@"
+	END
+	chmod 755 "$BASE/ovl"
+	OVL=$BASE/ovl
+fi
 
 state() {
 	cut -d ' ' -f 5- /proc/self/mountinfo
