@@ -60,7 +60,8 @@ if [ -n "${SANITIZE:-}" ]; then
 		"$TOP/examples-c/ovl.c" -o "$BASE/sanitized" -L"$TOP/build" -lovl -Wl,-rpath,"$TOP/build" || exit 1
 	cat >"$BASE/ovl" <<-END
 		#!/bin/sh
-		case " \$* " in *" run "*) export ASAN_OPTIONS=detect_leaks=0 ;; esac
+		case " \$* " in *" run "*) leaks=0 ;; *) leaks=1 ;; esac
+		export ASAN_OPTIONS=detect_leaks=\$leaks:log_path=$BASE/report UBSAN_OPTIONS=log_path=$BASE/report
 		exec $BASE/sanitized "\$@"
 	END
 	chmod 755 "$BASE/ovl"
@@ -91,6 +92,12 @@ for test in $tests; do
 		echo "it left this behind" >>"$BASE/log"
 		status=1
 	fi
+	for report in "$BASE"/report.*; do
+		[ -e "$report" ] || continue
+		cat "$report" >>"$BASE/log"
+		rm "$report"
+		status=1
+	done
 	grep '^SKIP ' "$BASE/log"
 	if [ $status = 0 ]; then
 		passed=$((passed + 1))
