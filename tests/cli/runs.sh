@@ -129,6 +129,16 @@ test_run_in_a_mounted_layer() {
 	ovl unmount c
 }
 
+test_run_twice_at_once_is_busy() {
+	container
+	"$OVL" run c -- /bin/sh -c 'echo up; sleep 1' >said &
+	while [ ! -s said ]; do sleep 0.05; done
+	exits 125 "$OVL" run c -- /bin/sh -c true
+	one_line 'run: c: '
+	wait
+	exits 0 "$OVL" run c -- /bin/sh -c true
+}
+
 test_run_hands_signals_on() {
 	container
 	for signal in TERM HUP USR1; do
