@@ -1,0 +1,82 @@
+# libovl: `make run` shows it at work, `make test` tests it.
+#
+#   make            build/ovl, build/libovl.so, build/libovl.a, build/ovl.pc, build/examples/*
+#   make run        a container from two image layers, and what the library says of it
+#   make run IMAGE=rootfs.tar.gz                      the same with a root file system of yours
+#   make test       what a change must pass; installs what the tests need (apt, when root)
+#   make test-all   what needs minutes, too
+#   make bench      the measurements          make header     write include/ovl.h anew
+#   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
+#   make clean
+#
+# A build that is up to date is left alone: someone who may only read this tree can use it.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+CARGO ?= cargo
+CFLAGS ?= -O2 -g
+WARNINGS = -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml)
+EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(filter-out examples-c/ovl.c,$(wildcard examples-c/*.c)))
+WRITE_PC = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	pkgconfig/ovl.pc.in
+LINK = -Iinclude -Lbuild -lovl -Wl,-rpath,'$$ORIGIN$(1)'
+
+all: build/ovl build/libovl.so build/libovl.a build/ovl.pc $(EXAMPLES)
+
+build/libovl.a: $(RUST)
+	$(CARGO) build --release --lib --locked
+	@mkdir -p build
+	cp -f $(TARGET_DIR)/release/libovl.a $@
+
+build/libovl.so.0: build/libovl.a $(wildcard abi/*) pkgconfig/ovl.pc.in
+	sh abi/link.sh '$(CC)' $< $@
+
+build/libovl.so: build/libovl.so.0
+	ln -sf libovl.so.0 $@
+
+build/ovl.pc: pkgconfig/ovl.pc.in Makefile Cargo.toml
+	@mkdir -p build
+	$(WRITE_PC) >$@
+
+build/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
+	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ $(call LINK) $(LDFLAGS)
+
+build/examples/%: examples-c/%.c include/ovl.h | build/libovl.so
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ $(call LINK,/..) $(LDFLAGS)
+
+run: build/ovl
+	@OVL=build/ovl IMAGE='$(IMAGE)' sh scripts/demo.sh
+
+test: all
+	@sh scripts/test.sh
+
+test-all: all
+	@sh scripts/test.sh all
+
+bench: all
+	$(CARGO) bench --locked
+
+header:
+	$(CARGO) build --lib --locked --features header
+
+install: all
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(PREFIX)/bin'
+	install -m 644 build/libovl.so.0 build/libovl.a '$(DESTDIR)$(LIBDIR)'
+	ln -sf libovl.so.0 '$(DESTDIR)$(LIBDIR)/libovl.so'
+	$(WRITE_PC) >'$(DESTDIR)$(LIBDIR)/pkgconfig/ovl.pc'
+	install -m 644 include/ovl.h '$(DESTDIR)$(PREFIX)/include'
+	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) examples-c/ovl.c -o '$(DESTDIR)$(PREFIX)/bin/ovl' \
+		-Iinclude -Lbuild -lovl $(LDFLAGS)
+	test -n '$(DESTDIR)' || ldconfig
+
+clean:
+	rm -rf build
+	$(CARGO) clean
+
+.PHONY: all run test test-all bench header install clean
+.DELETE_ON_ERROR:

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs what the tests use, by apt when root on a Debian or Ubuntu machine, and only what is
+# missing. Without it the tests still run: each says by name what it lacks and is counted as skipped.
+set -u
+
+# program:package
+wanted="
+mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs setfacl:acl setfattr:attr
+bsdtar:libarchive-tools strace:strace busybox:busybox-static clang:clang gcc:gcc g++:g++
+python3:python3 zstd:zstd pigz:pigz jq:jq unshare:util-linux losetup:mount newuidmap:uidmap setcap:libcap2-bin
+valgrind:valgrind ld.lld:lld pkg-config:pkg-config abidiff:abigail-tools script:bsdutils
+"
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+for one in $wanted; do
+	command -v "${one%%:*}" >/dev/null 2>&1 || missing="$missing ${one#*:}"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "tests: not installed here, and so some tests will be skipped:$missing"
+	exit 0
+fi
+echo "tests: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+if ! { apt-get install -qq -y --no-install-recommends $missing ||
+	{ apt-get update -qq && apt-get install -qq -y --no-install-recommends $missing; }; } >/dev/null 2>&1; then
+	# One package that this release does not have must not cost the others.
+	for one in $missing; do
+		apt-get install -qq -y --no-install-recommends "$one" >/dev/null 2>&1 ||
+			echo "tests: $one could not be installed; some tests will be skipped"
+	done
+fi

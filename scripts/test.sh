@@ -1,0 +1,79 @@
+#!/bin/sh
+# test.sh [all|slow]: the tests of `make test`; `all` adds those that need minutes, `slow` is only them.
+#
+# OVL_TEST_HAVE says what this machine has; a test that finds one of these missing fails, instead of
+# being skipped. Set it to say otherwise; what is set here is what a machine of this kind should have.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+what=${1:-quick}
+sh scripts/setup-tests.sh
+
+# A kernel has a file system that it lists, or that it has a module for.
+kernel_has() {
+	grep -qw "$1" /proc/filesystems || PATH=$PATH:/sbin:/usr/sbin modprobe -qn "$1" 2>/dev/null
+}
+
+default_have() {
+	have=
+	if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
+		have=root,tmpfs
+		for kind in overlay ext4 xfs btrfs; do
+			! kernel_has $kind || have=$have,$kind
+		done
+	fi
+	if [ "$(cat /proc/sys/user/max_user_namespaces 2>/dev/null || echo 0)" != 0 ] &&
+		unshare --user --map-root-user true 2>/dev/null; then
+		have=${have:+$have,}userns
+	fi
+	echo "$have"
+}
+export OVL_TEST_HAVE="${OVL_TEST_HAVE-$(default_have)}"
+echo "tests: this machine has: ${OVL_TEST_HAVE:-nothing special}"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+failed=
+
+# Runs "$@", shows and keeps what it says; a failure is remembered under the name $1.
+part() {
+	name=$1
+	shift
+	{ "$@" 2>&1; echo "$?" >"$log.status"; } | tee -a "$log"
+	[ "$(cat "$log.status")" = 0 ] || failed="$failed $name"
+	rm -f "$log.status"
+}
+
+CARGO=${CARGO:-cargo}
+case $what in
+quick | all)
+	part cargo "$CARGO" test --locked --no-fail-fast
+	part tool sh tests/cli/run.sh
+	part tool-sanitized env SANITIZE=1 sh tests/cli/run.sh
+	;;
+slow) ;;
+*)
+	echo "test.sh: $what: all or slow" >&2
+	exit 2
+	;;
+esac
+case $what in
+all | slow) part slow env OVL_TEST_ALL=1 "$CARGO" test --locked --no-fail-fast -- --ignored ;;
+esac
+
+# The runners' own lines, added up.
+awk -v failed="$failed" '
+	/^test result:/ { passed += $4; broken += $6 }
+	/^cli: [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^SKIP / { skipped++; print_skip[$0] = 1 }
+	/^(test result:|cli: [0-9])/ { lines[++count] = $0 }
+	END {
+		print "\n---- what the runners said ----"
+		for (i = 1; i <= count; i++) print lines[i]
+		for (line in print_skip) print line
+		printf "%d passed, %d failed, %d skipped\n", passed, broken, skipped
+		if (failed) print "failed parts:" failed
+	}' "$log"
+[ -z "$failed" ]
