@@ -1,0 +1,1 @@
+//! One store seen from both sides at once.

@@ -1,0 +1,2 @@
+//! The cases.
+pub mod graph;

@@ -1,0 +1,69 @@
+//! The conformance suite: every case is written once, over [`api::Api`], and runs twice, on the
+//! Rust API and through the C functions of the shared library. A test's name says on which side:
+//! `rust::graph::create_empty`, `c::graph::create_empty`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `api` | what a store can do, in plain words: the trait, its options and its results |
+//! | `rust_api` | the Rust side |
+//! | `c_abi`, `c_call`, `c_api` | the header's declarations by hand; one call and its error; the C side |
+//! | `world`, `tar` | what the cases share |
+//! | `cases/*` | the cases: the peers' (with their rows in `row N`), and the contract's own |
+//! | `both` | one store seen from both sides at once |
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod both;
+mod c_abi;
+mod c_api;
+mod c_call;
+mod cases;
+mod rust_api;
+mod tar;
+mod world;
+
+use api::Api;
+use support::fsys;
+use world::World;
+
+/// Runs a case on one side, in a mount namespace and on a tmpfs of its own.
+fn run<A: Api>(case: impl FnOnce(&World<'_, A>) + Send) {
+    require!("root", "overlay");
+    fsys::with_mounts(|base| case(&World::new(base)));
+}
+
+macro_rules! suite {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod rust {
+            $(mod $module {
+                $(#[test]
+                fn $case() {
+                    crate::run::<crate::rust_api::Rust>(crate::cases::$module::$case);
+                })+
+            })+
+        }
+
+        mod c {
+            $(mod $module {
+                $(#[test]
+                fn $case() {
+                    crate::run::<crate::c_api::C>(crate::cases::$module::$case);
+                })+
+            })+
+        }
+    };
+}
+
+// A case that is not listed here is dead code, and the compiler says so.
+suite! {
+    graph: create_empty create_base create_snap deep_layer_read diff_apply diff_of_a_running_layer
+        init_layer_is_seen size_is_the_containers_own changes_are_exactly_four
+        apply_onto_a_writable_layer root_mode_is_inherited create_from_template echo
+        list_is_what_was_made three_hundred_layers leaves_go_first mounts_are_counted
+        changes_of_each_layer diff_is_its_own_files diff_remove_apply apply_takes_the_place
+        junk_leaves_no_layer;
+}
