@@ -64,9 +64,29 @@ pub fn mount_at(store: &Store, id: &str, flags: MountFlags, target: &Path) -> Re
     store.mount(id.as_bytes(), &options)
 }
 
+/// Other tests start processes: between fork and exec these hold what this one just closed.
+pub fn settled<T>(mut call: impl FnMut() -> Result<T>) -> T {
+    for _ in 0..200 {
+        match call() {
+            Err(error) if error.errno() == Errno::BUSY => {}
+            done => return done.unwrap(),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    call().unwrap()
+}
+
 pub fn unmount(mount: Mount) {
-    let ended = mount.unmount(UnmountFlags::empty());
-    ended.map_err(|(_, error)| error).unwrap();
+    let mut handle = Some(mount);
+    settled(
+        || match handle.take().unwrap().unmount(UnmountFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err((back, error)) => {
+                handle = Some(back);
+                Err(error)
+            }
+        },
+    );
 }
 
 pub fn check(store: &Store) -> Vec<Problem> {

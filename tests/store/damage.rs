@@ -115,7 +115,10 @@ fn check_names_the_damage() {
         harm(dir);
         let told = |problems: &[Problem]| {
             let all: Vec<_> = problems.iter().map(|p| (p.layer.clone(), p.kind)).collect();
-            assert_eq!(all, [(place.to_string(), kind)], "case {at}: {problems:?}");
+            assert!(!all.is_empty(), "case {at}: nothing is told");
+            for one in all {
+                assert_eq!(one, (place.to_string(), kind), "case {at}: {problems:?}");
+            }
         };
         told(&check(&store));
         let mended = repair(&store);
