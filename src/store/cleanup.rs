@@ -80,7 +80,7 @@ impl Store {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
             watch.check()?;
-            let lock = match fs::open_dir(dir, &name) {
+            let lock = match super::open_entry(dir, &name) {
                 Ok(entry) => entry,
                 Err(Errno::NOENT) => continue,
                 Err(Errno::NOTDIR | Errno::LOOP) => {
