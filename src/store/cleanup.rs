@@ -6,7 +6,7 @@ use super::{Capability, CleanupReport, LayerInfo, SpecFlags, Store, id, path_of}
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, spec};
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{AsFd, OwnedFd};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 

@@ -14,6 +14,7 @@ mod damage;
 mod marks;
 mod mount;
 mod open;
+mod place;
 mod races;
 mod remove;
 mod smoke;
