@@ -231,8 +231,13 @@ impl Store {
         if used {
             return elsewhere();
         }
-        // A descriptor that was passed on is no handle, and other programs know no locks: only the
-        // kernel can say.
+        // The kernel makes this with the first overlay: without it there was none, whoever asks.
+        let work = layer.open("work")?;
+        if matches!(fs::stat_at(&work, b"work"), Err(Errno::NOENT)) {
+            return Ok(());
+        }
+        // A descriptor that was passed on is no handle, other programs know no locks, and other
+        // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
         match oracle::upper_in_use(layer.open("upper")?.as_fd(), layer.open("child")?.as_fd()) {
             oracle::InUse::Busy => elsewhere(),
             _ => {
