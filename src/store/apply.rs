@@ -46,7 +46,9 @@ impl Store {
         let id = id::check(id)?;
         let place = self.claim(id, options, watch)?;
         let kind = self.kind(options.kind, place.parent.as_ref())?;
-        if kind == Kind::Overlay {
+        // A root over an overlay is made of what the marks leave of it.
+        let marked = |layer: &Layer| layer.meta.kind == Kind::Overlay;
+        if kind == Kind::Overlay || place.parent.as_ref().is_some_and(marked) {
             self.need_marks()?;
         }
         let stage = Stage::new(self)?;

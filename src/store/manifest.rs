@@ -62,7 +62,7 @@ pub fn write(
     watch: &mut Watch<'_>,
 ) -> Result<Digest> {
     let _ = fs::unlink(layer, FILE.as_bytes());
-    let file = fs::create_file(layer, FILE.as_bytes(), 0o600).call_at("create", FILE)?;
+    let file = super::text::private_file(layer, FILE).call_at("create", FILE)?;
     let mut hash = Sha256::new();
     let mut buf = Vec::with_capacity(BUF);
     let mut put = |buf: &mut Vec<u8>| {
