@@ -155,6 +155,13 @@ impl Model {
             _ => None,
         };
         let dir = self.walk(&parent, true)??;
+        let there_is = self.inodes[dir].names.get(*name).map(|name| name.0);
+        if let (Some((_, from)), Some(old)) = (linked, there_is) {
+            if self.holds(old, from) {
+                return None;
+            }
+        }
+        let linked = linked.map(|(inode, _)| inode);
         let there = self.inodes[dir].names.get(*name).copied();
         let inode = match (linked, there) {
             (Some(inode), _) => inode,
@@ -168,8 +175,8 @@ impl Model {
         Some(())
     }
 
-    /// The inode that a hard link is to.
-    fn target(&mut self, path: &[u8], links: Links) -> Option<usize> {
+    /// The inode that a hard link is to, and the directory it is in.
+    fn target(&mut self, path: &[u8], links: Links) -> Option<(usize, usize)> {
         let at = path.iter().rposition(|&b| b == b'/');
         let (parent, name) = at.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
         let dir = self.walk(parent, false)??;
@@ -178,11 +185,17 @@ impl Model {
             return None;
         }
         if links == Links::Share || self.inodes[inode].born == self.layers {
-            return Some(inode);
+            return Some((inode, dir));
         }
         let copy = self.new_inode(self.inodes[inode].seen.clone());
         self.inodes[dir].names.insert(name.to_vec(), (copy, false));
-        Some(copy)
+        Some((copy, dir))
+    }
+
+    /// Whether a directory is, or has in it, the one that a link's target is in.
+    fn holds(&self, dir: usize, from: usize) -> bool {
+        let mut names = self.inodes[dir].names.values();
+        dir == from || names.any(|&(child, _)| self.holds(child, from))
     }
 
     /// What an entry says of its inode.
