@@ -134,6 +134,13 @@ impl Model {
             .into_iter()
             .filter(|p| !p.is_empty() && *p != b".")
             .collect();
+        // The bookkeeping of aufs.
+        if parts
+            .iter()
+            .any(|p| p.starts_with(b".wh..wh.") && *p != b".wh..wh..opq")
+        {
+            return Some(());
+        }
         let Some((name, parent)) = parts.split_last() else {
             return (entry.what == What::Dir).then(|| self.dress(ROOT, entry));
         };
@@ -151,6 +158,7 @@ impl Model {
             return Some(());
         }
         let linked = match &entry.what {
+            What::Hard(target) if *target == entry.path => return None,
             What::Hard(target) => Some(self.target(target, links)?),
             _ => None,
         };
