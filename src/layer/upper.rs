@@ -269,8 +269,7 @@ impl Upper {
     pub fn node(&mut self, path: &[u8], kind: Kind, rdev: (u32, u32)) -> Result<Option<Made>> {
         let (mut place, name) = self.parent(path)?;
         if fs::stat_at(&self.at(place).fd, name).is_ok() {
-            self.clear(place, name)?;
-            place = self.parent(path)?.0;
+            place = self.clear(place, name)?;
         }
         let dir = self.at(place).fd.clone();
         if !self
@@ -294,12 +293,11 @@ impl Upper {
         what: &str,
         call: impl Fn(&OwnedFd, &[u8]) -> SysCall<T>,
     ) -> Result<(T, Made)> {
+        let (mut place, name) = self.parent(path)?;
         loop {
-            // Anew after something was cleared: directories of the cache may have gone with it.
-            let (place, name) = self.parent(path)?;
             match call(&self.at(place).fd, name) {
                 Ok(made) => return Ok((made, self.made(place, name))),
-                Err(Errno::EXIST) => self.clear(place, name)?,
+                Err(Errno::EXIST) => place = self.clear(place, name)?,
                 Err(errno) => return Err(errno).call(what),
             }
         }
@@ -328,23 +326,26 @@ impl Upper {
         Ok((self.claim(parent, name)?, name))
     }
 
-    /// Takes away what is at `name`, for something that is no directory.
-    fn clear(&mut self, place: usize, name: &[u8]) -> Result<()> {
+    /// Takes away what is at `name`, for something that is no directory. Gives the place anew:
+    /// directories of the cache may have gone too.
+    fn clear(&mut self, place: usize, name: &[u8]) -> Result<usize> {
         let dir = self.at(place).fd.clone();
         let real = self.real(place, name);
         let there = match fs::stat_at(&dir, name) {
             Ok(meta) => meta,
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(place),
             Err(errno) => return Err(errno).call("statx"),
         };
         if there.is_whiteout() {
-            return fs::unlink(&dir, name).call("unlink");
+            fs::unlink(&dir, name).call("unlink")?;
+            return Ok(place);
         }
+        let parent = self.at(place).path.clone();
         self.replaced = true;
         remove_tree(&dir, name, &mut Watch::default())?;
         self.gone(&there);
         self.forget_below(&real);
-        Ok(())
+        self.need(&parent)
     }
 
     /// An inode lost a name: its number may soon be another's.

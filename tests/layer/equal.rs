@@ -139,6 +139,10 @@ fn cases() -> Vec<Case> {
         case("f: and its whiteout", vec![hard("z", "x"), gone("x")]),
         case("f: through a link", vec![hard("z", "lib/so"), gone("usr")]),
         case(
+            "e: an entry takes the place of a link on its own way",
+            vec![symlink("d/b", "."), file("d/b/b", "b")],
+        ),
+        case(
             "f: to a lower symlink, fifo, device",
             vec![hard("1", "lib"), hard("2", "p"), hard("3", "null")],
         ),

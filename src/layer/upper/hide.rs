@@ -44,7 +44,7 @@ impl Upper {
             self.taken(&real)?;
         }
         // The cache may have been emptied.
-        match self.walk(parent, Make::IfBelow)? {
+        match self.walk(crate::archive::path::split(&real).0, Make::IfBelow)? {
             Some(again) if !stays => place = again,
             _ => return Ok(()),
         }

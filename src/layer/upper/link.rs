@@ -90,8 +90,8 @@ impl Upper {
         inode: &Meta,
     ) -> Result<Made> {
         let (_, name) = crate::archive::path::split(target);
+        let (mut place, new) = self.parent(path)?;
         loop {
-            let (place, new) = self.parent(path)?;
             let real = self.real(place, new);
             if real != target && is_below(target, &real) {
                 return Err(Error::sys(Errno::NOENT, "link")
@@ -106,7 +106,7 @@ impl Upper {
                         self.implied.remove(&real);
                         return Ok(self.made(place, new));
                     }
-                    self.clear(place, new)?;
+                    place = self.clear(place, new)?;
                 }
                 Err(errno) => return Err(errno).call("link"),
             }

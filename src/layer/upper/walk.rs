@@ -342,7 +342,8 @@ impl Upper {
         let place = self.need(parent)?;
         let real = self.real(place, name);
         if self.taken(&real)? {
-            return self.need(parent);
+            // By its real path: the way to it may lead through what goes.
+            return self.need(crate::archive::path::split(&real).0);
         }
         Ok(place)
     }
