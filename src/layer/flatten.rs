@@ -5,7 +5,7 @@
 //! tree has left to give is cloned by `tree::copy` without a look at anything else. Inodes are
 //! shared, never touched; one that carries overlayfs's marks is copied without them.
 
-use super::view::{Dir, Stack, is_opaque, join};
+use super::view::{Dir, Found, Stack, is_opaque, join};
 use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
@@ -52,19 +52,20 @@ pub fn fill(
         copies: HashMap::new(),
         fallbacks: 0,
     };
-    let root = Level {
-        fd: root,
-        path: Vec::new(),
-    };
     let below = stack.root()?.and_then(|found| found.dir);
-    let mut todo = vec![(root, below)];
-    while let Some((level, below)) = todo.pop() {
-        let path = level.path.clone();
-        job.directory(level, below, &mut todo, watch)
-            .map_err(|e| e.at(path))?;
+    // Paths, not descriptors: a directory may have thousands of others in it.
+    let mut todo = vec![(Vec::new(), below)];
+    while let Some((path, below)) = todo.pop() {
+        let fd = fs::open_dir_deep(&job.root, &path).call_at("open", &path)?;
+        let level = Level { fd, path };
+        job.directory(&level, below, &mut todo, watch)
+            .map_err(|e| e.at(level.path))?;
     }
     Ok(job.fallbacks)
 }
+
+/// Directories of the destination that are to be filled, and what the stack has of each.
+type Todo = Vec<(Vec<u8>, Option<Dir>)>;
 
 /// A directory of the destination.
 struct Level {
@@ -87,9 +88,9 @@ impl Job<'_> {
     /// Fills one directory that the upper has, and takes its marks away. Its times stay.
     fn directory(
         &mut self,
-        level: Level,
+        level: &Level,
         below: Option<Dir>,
-        todo: &mut Vec<(Level, Option<Dir>)>,
+        todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let before = fs::stat(&level.fd).call("statx")?;
@@ -107,14 +108,12 @@ impl Job<'_> {
                     Some(dir) => self.stack.lookup(dir, name)?.and_then(|found| found.dir),
                     None => None,
                 };
-                let path = join(&level.path, name);
-                let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
                 // What is the upper's alone may still hold marks.
-                todo.push((Level { fd, path }, next));
+                push(todo, join(&level.path, name), next);
             }
         }
         if let Some(dir) = &mut below {
-            self.bring(&level, dir, &mine, watch)?;
+            self.bring(level, dir, &mine, todo, watch)?;
         }
         for name in whiteouts {
             fs::unlink(&level.fd, name).call_at("unlink", join(&level.path, name))?;
@@ -133,6 +132,7 @@ impl Job<'_> {
         level: &Level,
         dir: &mut Dir,
         mine: &[Vec<u8>],
+        todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let mut buf = std::mem::take(&mut self.buf);
@@ -142,11 +142,11 @@ impl Job<'_> {
             if mine.binary_search(&name).is_ok() {
                 continue;
             }
-            let Some(mut found) = self.stack.lookup(dir, &name)? else {
+            let Some(found) = self.stack.lookup(dir, &name)? else {
                 continue;
             };
-            match &mut found.dir {
-                Some(next) => self.clone_directory(level, &name, &found.meta, next, watch)?,
+            match &found.dir {
+                Some(_) => self.clone_directory(level, &name, found, todo, watch)?,
                 None => {
                     let from = self.stack.provider(dir, &found)?;
                     let marked = self.stack.trees()[found.tree].marked;
@@ -161,15 +161,20 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Makes a directory that only the stack has, with all that is in it.
+    /// Makes a directory that only the stack has. When one plain tree provides it, all that is in
+    /// it comes at once; else it is filled in its turn.
     fn clone_directory(
         &mut self,
         level: &Level,
         name: &[u8],
-        meta: &Meta,
-        dir: &mut Dir,
+        found: Found,
+        todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
+        let Some(mut dir) = found.dir else {
+            return Ok(());
+        };
+        let meta = &found.meta;
         let path = join(&level.path, name);
         fs::mkdir(&level.fd, name, 0o700).call_at("mkdir", &path)?;
         let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
@@ -197,18 +202,17 @@ impl Job<'_> {
             self.fallbacks += copier.finish(&fd)?.link_fallbacks;
             return Ok(());
         }
-        let child = Level { fd, path };
-        self.bring(&child, dir, &[], watch)?;
         let from = dir.nearest(self.stack)?;
         let pairs = self.inodes.xattrs(Inode::Open(from))?;
-        let inode = Inode::Open(child.fd.as_fd());
+        let inode = Inode::Open(fd.as_fd());
         self.inodes
             .setter
             .put(inode, &Attributes::from(meta), &pairs, false)?;
-        dir.release();
         inode
             .set_times(meta.atime, meta.mtime)
-            .call_at("utimensat", &child.path)
+            .call_at("utimensat", &path)?;
+        push(todo, path, Some(dir));
+        Ok(())
     }
 
     /// Links one inode of the stack to its name in the destination, or copies it where it carries
@@ -250,4 +254,10 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+/// Puts a directory on the list; its part of the stack is opened again when its turn comes.
+fn push(todo: &mut Todo, path: Vec<u8>, mut below: Option<Dir>) {
+    below.iter_mut().for_each(Dir::release);
+    todo.push((path, below));
 }

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cost;
 mod equal;
 mod lab;
 mod random;
