@@ -113,7 +113,8 @@ struct Frame {
     names: Vec<Vec<u8>>,
 }
 
-/// Deeper than this, directories above are closed while those below are looked at.
+/// Deeper than this, directories above are closed while those below are looked at; those that
+/// more than a few trees have always are.
 const OPEN: usize = 16;
 
 struct Walk<'a, V> {
@@ -287,7 +288,8 @@ impl<V: Visitor> Walk<'_, V> {
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();
-        if self.frames.len() > OPEN {
+        let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
+        if self.frames.len() > OPEN || parts > 4 {
             if let Some(frame) = self.frames.last_mut() {
                 frame
                     .old

@@ -7,7 +7,7 @@
 
 use super::view::{Dir, Found, Stack, is_opaque, join};
 use crate::error::{Errno, Error, Result, SysResult};
-use crate::sys::dir::DirBuf;
+use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
@@ -67,6 +67,14 @@ pub fn fill(
 /// Directories of the destination that are to be filled, and what the stack has of each.
 type Todo = Vec<(Vec<u8>, Option<Dir>)>;
 
+/// What a name of the upper is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mine {
+    Directory,
+    Whiteout,
+    Other,
+}
+
 /// A directory of the destination.
 struct Level {
     fd: OwnedFd,
@@ -95,15 +103,14 @@ impl Job<'_> {
     ) -> Result<()> {
         let before = fs::stat(&level.fd).call("statx")?;
         let opaque = is_opaque(level.fd.as_fd(), self.stack.marks()).call("getxattr")?;
-        let mine = self.buf.sorted_names(&level.fd).call("getdents64")?;
+        let listed = self.listed(level)?;
         let mut below = below.filter(|_| !opaque || level.path.is_empty());
         // The upper's own first: what it hides, and what is merged.
         let mut whiteouts = Vec::new();
-        for name in &mine {
-            let meta = fs::stat_at(&level.fd, name).call_at("statx", join(&level.path, name))?;
-            if meta.is_whiteout() {
+        for (name, mine) in &listed {
+            if *mine == Mine::Whiteout {
                 whiteouts.push(name);
-            } else if meta.kind == Kind::Directory {
+            } else if *mine == Mine::Directory {
                 let next = match &mut below {
                     Some(dir) => self.stack.lookup(dir, name)?.and_then(|found| found.dir),
                     None => None,
@@ -113,7 +120,7 @@ impl Job<'_> {
             }
         }
         if let Some(dir) = &mut below {
-            self.bring(level, dir, &mine, todo, watch)?;
+            self.bring(level, dir, &listed, todo, watch)?;
         }
         for name in whiteouts {
             fs::unlink(&level.fd, name).call_at("unlink", join(&level.path, name))?;
@@ -126,12 +133,35 @@ impl Job<'_> {
         fs::set_times(&level.fd, before.atime, before.mtime).call("utimensat")
     }
 
+    /// What the upper itself has in a directory, sorted; asked for only where listing does not say.
+    fn listed(&mut self, level: &Level) -> Result<Vec<(Vec<u8>, Mine)>> {
+        let mut listed = Vec::new();
+        let read = self.buf.for_each(&level.fd, |name, hint| {
+            let mine = match hint {
+                Hint::Directory => Mine::Directory,
+                Hint::File | Hint::Other { char_device: false } => Mine::Other,
+                Hint::Other { char_device: true } | Hint::Unknown => {
+                    match fs::stat_at(&level.fd, name)? {
+                        meta if meta.is_whiteout() => Mine::Whiteout,
+                        meta if meta.kind == Kind::Directory => Mine::Directory,
+                        _ => Mine::Other,
+                    }
+                }
+            };
+            listed.push((name.to_vec(), mine));
+            Ok::<_, Errno>(())
+        });
+        read.call("getdents64")?;
+        listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(listed)
+    }
+
     /// Brings in what the stack has and the directory has not.
     fn bring(
         &mut self,
         level: &Level,
         dir: &mut Dir,
-        mine: &[Vec<u8>],
+        mine: &[(Vec<u8>, Mine)],
         todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
@@ -139,7 +169,7 @@ impl Job<'_> {
         let names = self.stack.own_names(dir, dir.parts(), &mut buf);
         self.buf = buf;
         for name in names? {
-            if mine.binary_search(&name).is_ok() {
+            if mine.binary_search_by(|(has, _)| has.cmp(&name)).is_ok() {
                 continue;
             }
             let Some(found) = self.stack.lookup(dir, &name)? else {

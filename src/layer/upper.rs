@@ -214,13 +214,26 @@ impl Upper {
         if made && inherits {
             attrs::disinherit(&fd).call("fremovexattr")?;
         }
-        self.put_directory(&fd, attributes, pairs, own && made)?;
-        let meta = fs::stat(&fd).call("statx")?;
+        if made && !inherits {
+            // New, it has nothing that would have to go.
+            let inode = Inode::Open((*fd).as_fd());
+            self.inodes
+                .setter
+                .put(inode, attributes, pairs, own && made)?;
+        } else {
+            self.put_directory(&fd, attributes, pairs, own && made)?;
+        }
+        let own = if own && made && self.inodes.setter.is_group(attributes.gid) {
+            true
+        } else {
+            let meta = fs::stat(&fd).call("statx")?;
+            self.inodes.setter.makes_own(&meta)
+        };
         self.remember(Place {
             key: real.clone(),
             path: real,
             fd,
-            own: self.inodes.setter.makes_own(&meta),
+            own,
             acl: has_default_acl(pairs),
             atime: attributes.atime,
             mtime: attributes.mtime,

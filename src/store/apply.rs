@@ -190,6 +190,8 @@ impl Store {
             Some(parent) => self.stack(parent)?,
             None => Stack::new(Vec::new(), self.marks),
         };
+        // Over nothing no marks are made, and nothing is to be filled in.
+        let fill = kind == Kind::Root && !stack.trees().is_empty();
         let mut decoder = Decoder::new(source, decoding(&options.limits));
         let rules = Rules {
             strict: options.flags.contains(ApplyFlags::STRICT),
@@ -214,7 +216,7 @@ impl Store {
             fs::sync_fs(&content).call("syncfs")?;
             self.verify(stage.dir()?, kind, &content, manifest, watch)?;
         }
-        if kind == Kind::Root {
+        if fill {
             let sharing = if shares {
                 Sharing::Links
             } else {

@@ -15,14 +15,13 @@
 use super::text::damaged;
 use crate::archive::{Digest, Sha256};
 use crate::error::{Errno, Result, SysResult};
-use crate::layer::view::is_opaque;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{Marks, Pairs};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::attrs::Inode;
 use crate::tree::chain::Chain;
-use crate::tree::compare::own_xattrs;
+use crate::tree::compare::own;
 use crate::watch::Watch;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -136,8 +135,13 @@ impl Job {
         Ok(names)
     }
 
-    fn opaque(&self, dir: BorrowedFd<'_>) -> SysCall<bool> {
-        self.marks.map_or(Ok(false), |marks| is_opaque(dir, marks))
+    fn opaque(&self, xattrs: &Pairs) -> bool {
+        self.marks.is_some_and(|marks| {
+            let mark = (marks.opaque(), &b"y"[..]);
+            xattrs
+                .iter()
+                .any(|(name, value)| (&name[..], &value[..]) == mark)
+        })
     }
 
     fn line(
@@ -148,15 +152,23 @@ impl Job {
         meta: &Meta,
         watch: &mut Watch<'_>,
     ) -> Result<String> {
+        if meta.is_whiteout() {
+            return Ok(whiteout(path));
+        }
         let directory = meta.kind == Kind::Directory;
+        let inode = if directory {
+            Inode::Open(dir)
+        } else {
+            Inode::Named(dir, name)
+        };
+        let all = inode.xattrs().call_at("listxattr", path)?;
         let kind = match meta.kind {
             Kind::File => '-',
-            Kind::Directory if self.opaque(dir).call_at("getxattr", path)? => 'o',
+            Kind::Directory if self.opaque(&all) => 'o',
             Kind::Directory => 'd',
             Kind::Symlink => 'l',
             Kind::Fifo => 'p',
             Kind::Socket => 's',
-            Kind::CharDevice if meta.is_whiteout() => return Ok(whiteout(path)),
             Kind::CharDevice => 'c',
             Kind::BlockDevice => 'b',
         };
@@ -176,12 +188,7 @@ impl Job {
                 }
             }
         }
-        let inode = if directory {
-            Inode::Open(dir)
-        } else {
-            Inode::Named(dir, name)
-        };
-        let xattrs = digest_xattrs(&own_xattrs(inode).map_err(|e| e.at(path))?);
+        let xattrs = digest_xattrs(&own(all));
         let content = match meta.kind {
             Kind::Symlink => {
                 let target = fs::read_link(dir, name).call_at("readlink", path)?;
