@@ -10,6 +10,7 @@ mod support;
 
 mod cost;
 mod equal;
+mod hostile;
 mod lab;
 mod random;
 mod reference;
