@@ -18,7 +18,7 @@ use crate::sys::xattr::{self, Marks};
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
 use crate::watch::Watch;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub trait Visitor {
     const LINK_GROUPS: bool;
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
+    /// A name whose inode, with more names than one, is equal to the old one.
+    fn equal(&mut self, _old: &Meta, _new: &Meta) {}
 }
 
 /// Compares `new` with `old` and tells `visitor` what differs.
@@ -81,9 +83,18 @@ pub fn compare<V: Visitor>(
 /// An inode's identity.
 type Identity = (u64, (u32, u32));
 
-/// Collects the inodes of changed names that have more names.
+/// Collects the inodes whose link group changed: one of its names did, or equal names of several
+/// old inodes became one.
 #[derive(Default)]
-struct Linked(HashSet<Identity>);
+struct Linked {
+    changed: HashSet<Identity>,
+    /// What the first equal name of an inode was.
+    old: HashMap<Identity, Identity>,
+}
+
+fn identity(meta: &Meta) -> Identity {
+    (meta.ino, meta.dev)
+}
 
 impl Visitor for Linked {
     const LINK_GROUPS: bool = false;
@@ -92,10 +103,17 @@ impl Visitor for Linked {
         if let Some(new) = &change.new {
             let meta = new.place.meta;
             if meta.kind != Kind::Directory && meta.nlink > 1 {
-                self.0.insert((meta.ino, meta.dev));
+                self.changed.insert(identity(meta));
             }
         }
         watch.check()
+    }
+
+    fn equal(&mut self, old: &Meta, new: &Meta) {
+        let (old, new) = (identity(old), identity(new));
+        if *self.old.entry(new).or_insert(old) != old {
+            self.changed.insert(new);
+        }
     }
 }
 
@@ -225,7 +243,10 @@ impl<V: Visitor> Walk<'_, V> {
                 meta: &new.meta,
             };
             if same_entry(a, b).map_err(|e| e.at(path))? {
-                if V::LINK_GROUPS && new.meta.nlink > 1 && self.got_a_name(&new.meta, watch)? {
+                if new.meta.nlink > 1 {
+                    self.visitor.equal(&old.meta, &new.meta);
+                }
+                if V::LINK_GROUPS && new.meta.nlink > 1 && self.regrouped(&new.meta, watch)? {
                     return self.tell(ChangeKind::Modify, name, Some(new), true, watch);
                 }
                 return Ok(());
@@ -234,17 +255,17 @@ impl<V: Visitor> Walk<'_, V> {
         self.tell(ChangeKind::Modify, name, Some(new), false, watch)
     }
 
-    /// Whether another name of this inode is a change.
-    fn got_a_name(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
+    /// Whether the names of this inode are not those it had.
+    fn regrouped(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
         if self.linked.is_none() {
             let mut linked = Linked::default();
             compare(self.old, self.new, &mut linked, watch)?;
-            self.linked = Some(linked.0);
+            self.linked = Some(linked.changed);
         }
         Ok(self
             .linked
             .as_ref()
-            .is_some_and(|set| set.contains(&(meta.ino, meta.dev))))
+            .is_some_and(|set| set.contains(&identity(meta))))
     }
 
     /// The new stack has a directory: compares it, and goes into it.

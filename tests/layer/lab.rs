@@ -158,6 +158,19 @@ pub fn assert_same_but_splits(what: &str, is: &Tree, should: &Tree, layer: &[cra
     assert_tree(what, &is, &should);
 }
 
+/// Unmounts. A program that another test starts holds our descriptors until its exec.
+pub fn end(mut mount: Mount) {
+    for _ in 0..200 {
+        match mount.unmount(UnmountFlags::empty()) {
+            Ok(()) => return,
+            Err((again, error)) if error.errno().raw_os_error() == libc::EBUSY => mount = again,
+            Err((_, error)) => panic!("{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the mount stays busy");
+}
+
 /// A path made of bytes.
 pub fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
@@ -227,10 +240,7 @@ impl Lab {
     pub fn change<T>(&self, id: &str, work: impl FnOnce(&Path) -> T) -> T {
         let mount = self.mount(id, MountFlags::empty());
         let done = work(&path(mount.path()));
-        mount
-            .unmount(UnmountFlags::empty())
-            .map_err(|e| e.1)
-            .unwrap();
+        end(mount);
         done
     }
 
@@ -242,10 +252,7 @@ impl Lab {
         }
         let mount = self.mount(id, MountFlags::READ_ONLY);
         let tree = look(&path(mount.path()));
-        mount
-            .unmount(UnmountFlags::empty())
-            .map_err(|e| e.1)
-            .unwrap();
+        end(mount);
         tree
     }
 

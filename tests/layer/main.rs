@@ -8,10 +8,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod container;
 mod cost;
 mod equal;
 mod hostile;
 mod lab;
 mod random;
 mod reference;
+mod stream;
 mod tar;

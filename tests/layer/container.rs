@@ -1,0 +1,413 @@
+//! What was really done in a mount, told and applied again.
+
+use crate::lab::{Lab, Tree, assert_tree};
+use crate::support::{fsys, have};
+use crate::tar::{self, *};
+use ovl::store::*;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, chown, lchown, symlink as link_to};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
+
+fn base() -> Vec<Entry> {
+    let mut all = vec![
+        dir(""),
+        dir("etc"),
+        file("etc/passwd", "root:x"),
+        file("etc/same", "aaaa"),
+    ];
+    all.extend([
+        dir("tree"),
+        dir("tree/sub"),
+        file("tree/sub/f", "f"),
+        file("tree/g", "g"),
+    ]);
+    all.extend([
+        file("chmod", ""),
+        file("xattr", ""),
+        file("mv", "moved"),
+        file("long", &"x".repeat(9000)),
+    ]);
+    all.extend([
+        file("linked", "linked"),
+        hard("linked2", "linked"),
+        symlink("ln", "etc"),
+        file("gone", ""),
+    ]);
+    all.extend([
+        dir("own"),
+        file("own/a", "a"),
+        symlink("own/l", "a"),
+        file("untouched", "u"),
+    ]);
+    all
+}
+
+fn sh(at: &Path, script: &str) {
+    have::run(Command::new("sh").args(["-ec", script]).current_dir(at)).unwrap();
+}
+
+/// Changes of every kind.
+fn work(at: &Path) {
+    fs::write(at.join("etc/new"), "new").unwrap();
+    fs::set_permissions(at.join("chmod"), fs::Permissions::from_mode(0o4711)).unwrap();
+    xattr::set(at.join("xattr"), "user.note", b"\0\xff").unwrap();
+    // As large, and as old.
+    let same = fs::OpenOptions::new()
+        .write(true)
+        .open(at.join("etc/same"))
+        .unwrap();
+    same.write_at(b"bbbb", 0).unwrap();
+    same.set_modified(UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789))
+        .unwrap();
+    fs::remove_file(at.join("ln")).unwrap();
+    link_to("own", at.join("ln")).unwrap();
+    fs::remove_dir_all(at.join("tree")).unwrap();
+    fs::create_dir(at.join("tree")).unwrap();
+    fs::write(at.join("tree/only"), "only").unwrap();
+    fs::rename(at.join("mv"), at.join("moved")).unwrap();
+    fs::hard_link(at.join("linked"), at.join("linked3")).unwrap();
+    for name in ["own", "own/a", "own/l"] {
+        lchown(at.join(name), Some(1000), Some(1001)).unwrap();
+    }
+    fs::OpenOptions::new()
+        .write(true)
+        .open(at.join("long"))
+        .unwrap()
+        .set_len(4097)
+        .unwrap();
+    sh(
+        at,
+        "mknod null c 1 3; mknod loop b 7 99; mkfifo pipe; rm gone; mkdir -m 1777 tmp2",
+    );
+    fs::write(at.join("suid"), "suid").unwrap();
+    chown(at.join("suid"), Some(3), Some(4)).unwrap();
+    fs::set_permissions(at.join("suid"), fs::Permissions::from_mode(0o6755)).unwrap();
+    let capability = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    xattr::set(at.join("suid"), "security.capability", capability).unwrap();
+    for name in [&b"bytes \xff\xfe"[..], b"new\nline", b"-rf", b"back\\slash"] {
+        fs::write(at.join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    let old = UNIX_EPOCH + Duration::new(5, 1);
+    fs::File::open(at.join("etc/new"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    if have::or_skip("setfacl") {
+        sh(
+            at,
+            "mkdir acl; setfacl -m u:7:rwx -d -m u:8:r acl; touch acl/f; setfacl -m g:9:r chmod",
+        );
+    }
+}
+
+/// Applies a diff in both kinds: the tree is the container's, and so is the diff again.
+#[track_caller]
+fn comes_again(lab: &Lab, parent: &str, tar: &[u8], tree: &Tree) {
+    for kind in [Kind::Overlay, Kind::Root] {
+        lab.apply("again", parent, kind, tar).unwrap();
+        assert_tree(&format!("{kind:?}"), &lab.look("again"), tree);
+        assert!(
+            lab.diff("again", Against::Parent) == tar,
+            "{kind:?}: other bytes"
+        );
+        lab.remove("again");
+    }
+}
+
+#[test]
+fn what_a_container_did_comes_again() {
+    require!("root", "overlay");
+    fsys::each(&["ext4", "tmpfs", "xfs", "btrfs"], |_, dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", work);
+        let tree = lab.look("c");
+        let diff = lab.diff("c", Against::Parent);
+        let text = diff.escape_ascii().to_string();
+        assert!(
+            !text.contains("overlay."),
+            "overlayfs's own attributes are in the diff"
+        );
+        // A fourth name of the copied-up file is one inode with the third.
+        assert_eq!(tree[&b"linked3"[..]].leader, b"linked");
+        comes_again(&lab, "base", &diff, &tree);
+        let size = lab.size("c");
+        lab.store
+            .commit(
+                b"c",
+                Durability::None,
+                CommitFlags::empty(),
+                &mut Default::default(),
+            )
+            .unwrap();
+        assert_eq!(
+            lab.diff("c", Against::Parent),
+            diff,
+            "commit changed the diff"
+        );
+        assert_eq!(lab.size("c"), size, "commit changed the size");
+        let whole = lab.diff("c", Against::Nothing);
+        lab.apply("whole", "", Kind::Root, &whole).unwrap();
+        assert_tree("against nothing", &lab.look("whole"), &tree);
+        // Between unrelated layers, both ways.
+        for (from, to) in [("base", "whole"), ("whole", "base"), ("whole", "c")] {
+            let diff = lab.diff(to, Against::Layer(from.as_bytes()));
+            lab.apply("turned", from, Kind::Overlay, &diff).unwrap();
+            assert_tree(
+                &format!("{from} to {to}"),
+                &lab.look("turned"),
+                &lab.look(to),
+            );
+            lab.remove("turned");
+        }
+        assert!(lab.changes("whole", Against::Layer(b"c")).is_empty());
+    });
+}
+
+#[test]
+fn changes_are_told_exactly() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        assert!(lab.changes("c", Against::Parent).is_empty());
+        lab.change("c", |at| {
+            fs::write(at.join("etc/new"), "").unwrap();
+            fs::set_permissions(at.join("chmod"), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::remove_dir_all(at.join("tree")).unwrap();
+            fs::create_dir(at.join("tree")).unwrap();
+            fs::write(at.join("tree/g"), "other").unwrap();
+            fs::remove_file(at.join("gone")).unwrap();
+            fs::remove_dir_all(at.join("own")).unwrap();
+            fs::write(at.join("own"), "now a file").unwrap();
+        });
+        let wanted = [
+            "C /chmod",
+            "C /etc",
+            "A /etc/new",
+            "D /gone",
+            "C /own",
+            "C /tree",
+            "C /tree/g",
+            "D /tree/sub",
+        ];
+        assert_eq!(lab.changes("c", Against::Parent), wanted);
+        let back = lab.changes("base", Against::Layer(b"c"));
+        let wanted = [
+            "C /chmod",
+            "C /etc",
+            "D /etc/new",
+            "A /gone",
+            "C /own",
+            "A /own/a",
+            "A /own/l",
+            "C /tree",
+            "C /tree/g",
+            "A /tree/sub",
+            "A /tree/sub/f",
+        ];
+        assert_eq!(back, wanted);
+        assert_eq!(lab.changes("c", Against::Layer(b"c")), [""; 0]);
+        assert_eq!(
+            lab.size("c"),
+            "other".len() as u64 + "now a file".len() as u64
+        );
+        let all = lab.changes("c", Against::Nothing);
+        assert!(
+            all.iter().all(|line| line.starts_with("A ")) && all.contains(&"A /etc/passwd".into())
+        );
+    });
+}
+
+/// A container over its -init layer: two uppers over one parent.
+#[test]
+fn an_init_layer_is_compared_like_any() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c-init", "base");
+        lab.change("c-init", |at| {
+            fs::write(at.join("etc/hosts"), "init").unwrap()
+        });
+        lab.create("c", "c-init");
+        assert!(lab.changes("c", Against::Layer(b"c-init")).is_empty());
+        lab.change("c", |at| {
+            fs::write(at.join("etc/passwd"), "changed").unwrap();
+            fs::remove_file(at.join("etc/hosts")).unwrap();
+        });
+        let wanted = ["C /etc", "D /etc/hosts", "C /etc/passwd"];
+        assert_eq!(lab.changes("c", Against::Layer(b"c-init")), wanted);
+        assert_eq!(
+            lab.changes("c", Against::Layer(b"base")),
+            ["C /etc", "C /etc/passwd"]
+        );
+    });
+}
+
+/// Names that became one inode without any other change are a change all the same.
+#[test]
+fn a_new_link_group_of_equal_files_is_told() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        let layer = [
+            dir_("d").mtime(7, 7),
+            file("d/a", "equal"),
+            file("d/b", "equal"),
+        ];
+        lab.apply("base", "", Kind::Root, &tar::bytes(&layer))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            fs::remove_file(at.join("d/b")).unwrap();
+            fs::hard_link(at.join("d/a"), at.join("d/b")).unwrap();
+            sh(at, "touch -d @7.000000007 d");
+        });
+        let tree = lab.look("c");
+        assert_eq!(tree[&b"d/b"[..]].leader, b"d/a");
+        comes_again(&lab, "base", &lab.diff("c", Against::Parent), &tree);
+    });
+}
+
+fn dir_(path: &str) -> Entry {
+    tar::dir(path)
+}
+
+#[test]
+fn what_a_tar_cannot_say_is_counted_or_refused() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            std::os::unix::net::UnixListener::bind(at.join("socket")).unwrap();
+            fs::write(at.join(".wh.name"), "").unwrap();
+            fs::write(at.join("said"), "said").unwrap();
+        });
+        let (tar, info) = lab
+            .try_diff("c", Against::Parent, DiffFlags::empty())
+            .unwrap();
+        assert_eq!((info.skipped_sockets, info.skipped_names), (1, 1));
+        assert!(
+            lab.try_diff("c", Against::Parent, DiffFlags::STRICT)
+                .is_err()
+        );
+        lab.apply("again", "base", Kind::Overlay, &tar).unwrap();
+        let mut tree = lab.look("c");
+        tree.remove(&b"socket"[..]);
+        tree.remove(&b".wh.name"[..]);
+        assert_tree("the rest", &lab.look("again"), &tree);
+    });
+}
+
+#[test]
+fn holes_are_kept_when_asked_and_times_are_clamped() {
+    require!("root", "overlay", "ext4");
+    fsys::on("ext4", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            let file = fs::File::create(at.join("holes")).unwrap();
+            file.write_at(b"start", 0).unwrap();
+            file.write_at(b"end", 3 << 20).unwrap();
+            file.set_len(5 << 20).unwrap();
+        });
+        let dense = lab.diff("c", Against::Parent);
+        let (sparse, _) = lab
+            .try_diff("c", Against::Parent, DiffFlags::SPARSE)
+            .unwrap();
+        assert!(dense.len() > 5 << 20 && sparse.len() < 1 << 20);
+        lab.apply("dense", "base", Kind::Overlay, &dense).unwrap();
+        lab.apply("sparse", "base", Kind::Overlay, &sparse).unwrap();
+        assert_tree("sparse", &lab.look("sparse"), &lab.look("dense"));
+        let blocks = |id: &str| {
+            let path = lab.home.join("layer").join(id).join("upper/holes");
+            std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap())
+        };
+        assert!(
+            blocks("sparse") < 100 && blocks("dense") > 9000,
+            "{} {}",
+            blocks("sparse"),
+            blocks("dense")
+        );
+        let options = DiffOptions {
+            flags: DiffFlags::CLAMP,
+            clamp: ovl::sys::fs::Time {
+                sec: 1_000,
+                nsec: 0,
+            },
+        };
+        let mut tar = Vec::new();
+        lab.store
+            .diff(
+                b"c",
+                Against::Parent,
+                &mut tar,
+                &options,
+                &mut Default::default(),
+            )
+            .unwrap();
+        lab.apply("clamped", "base", Kind::Root, &tar).unwrap();
+        assert_eq!(lab.look("clamped")[&b"holes"[..]].mtime, (1000, 0));
+    });
+}
+
+/// Uppers made under metacopy or redirect_dir are read right or refused.
+#[test]
+fn uppers_of_other_mount_options_are_never_read_wrong() {
+    require!("root", "overlay", "tmpfs");
+    type Work = fn(&Path);
+    let works: [(&str, Work); 2] = [
+        ("metacopy=on", |at| {
+            fs::set_permissions(at.join("long"), fs::Permissions::from_mode(0o600)).unwrap()
+        }),
+        ("redirect_dir=on", |at| {
+            fs::rename(at.join("tree"), at.join("renamed")).unwrap()
+        }),
+    ];
+    fsys::on("tmpfs", |dir| {
+        for (options, work) in works {
+            let lab = Lab::with(dir, options);
+            lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+                .unwrap();
+            lab.create("c", "base");
+            let at = lab.home.join("layer");
+            let show = |p: &str| at.join(p).display().to_string();
+            let data = format!(
+                "{options},lowerdir={},upperdir={},workdir={}",
+                show("base/root"),
+                show("c/upper"),
+                show("c/work")
+            );
+            let merged = dir.join("merged");
+            fs::create_dir_all(&merged).unwrap();
+            have::run(
+                Command::new("mount")
+                    .args(["-t", "overlay", "x", "-o", &data])
+                    .arg(&merged),
+            )
+            .unwrap();
+            work(&merged);
+            let tree = crate::lab::look(&merged);
+            have::run(Command::new("umount").arg(&merged)).unwrap();
+            match lab.try_diff("c", Against::Parent, DiffFlags::empty()) {
+                Ok((tar, _)) => comes_again(&lab, "base", &tar, &tree),
+                Err(error) => assert_eq!(error.errno().raw_os_error(), libc::EOPNOTSUPP, "{error}"),
+            }
+        }
+    });
+}
