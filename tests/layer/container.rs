@@ -411,3 +411,83 @@ fn uppers_of_other_mount_options_are_never_read_wrong() {
         }
     });
 }
+
+/// All whiteouts of an upper are names of one inode; in a tar each stands for itself, parents
+/// come first, and what an opaque or removed directory hides is not told again.
+#[test]
+fn whiteouts_are_no_hard_links_and_none_is_idle() {
+    require!("root", "overlay", "ext4", "tar");
+    fsys::on("ext4", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            sh(at, "rm gone chmod xattr; rm -r tree/sub; rm -r own; mkdir own; touch own/new; touch x; rm x");
+        });
+        let list = dir.join("diff.tar");
+        fs::write(&list, lab.diff("c", Against::Parent)).unwrap();
+        let out = Command::new("tar").arg("-tf").arg(&list).output().unwrap();
+        let names = String::from_utf8(out.stdout).unwrap();
+        let names: Vec<&str> = names
+            .lines()
+            .map(|n| n.trim_start_matches("./"))
+            .filter(|n| !n.is_empty())
+            .collect();
+        let wanted = [
+            ".wh.chmod",
+            ".wh.gone",
+            "own/",
+            "own/.wh.a",
+            "own/.wh.l",
+            "own/new",
+            "tree/",
+            "tree/.wh.sub",
+            ".wh.xattr",
+        ];
+        assert_eq!(names, wanted);
+        let out = Command::new("tar").arg("-tvf").arg(&list).output().unwrap();
+        assert!(!String::from_utf8(out.stdout).unwrap().contains("link to"));
+        comes_again(&lab, "base", &fs::read(&list).unwrap(), &lab.look("c"));
+    });
+}
+
+/// A copied-up link target does not count; what takes its inode number does.
+#[test]
+fn sizes_count_what_the_tar_brings() {
+    require!("root", "overlay", "ext4");
+    fsys::on("ext4", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        let layers = [
+            (vec![hard("z", "long")], 0),
+            (
+                vec![
+                    hard("z", "long"),
+                    file("long", "12"),
+                    file("z", "345"),
+                    file("n", "6"),
+                ],
+                6,
+            ),
+            (
+                vec![
+                    file("a", "12"),
+                    hard("b", "a"),
+                    symlink("s", "three"),
+                    dir_("d"),
+                ],
+                7,
+            ),
+            (vec![file("a", "12"), file("a", "345"), gone("long")], 3),
+        ];
+        for (layer, size) in layers {
+            for kind in [Kind::Overlay, Kind::Root] {
+                lab.apply("x", "base", kind, &tar::bytes(&layer)).unwrap();
+                assert_eq!(lab.size("x"), size, "{kind:?} {layer:?}");
+                lab.remove("x");
+            }
+        }
+    });
+}
