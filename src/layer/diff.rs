@@ -9,16 +9,19 @@
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
 
+mod linked;
+
+use self::linked::{Identity, Linked, identity};
 use super::view::{Dir, Found, Stack, common, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::BorrowedFd;
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::{Kind, Meta};
+use crate::sys::fs::Meta;
 use crate::sys::xattr::{self, Marks};
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
 use crate::watch::Watch;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,43 +81,6 @@ pub fn compare<V: Visitor>(
         buf: DirBuf::default(),
     }
     .run(watch)
-}
-
-/// An inode's identity.
-type Identity = (u64, (u32, u32));
-
-/// Collects the inodes whose link group changed: one of its names did, or equal names of several
-/// old inodes became one.
-#[derive(Default)]
-struct Linked {
-    changed: HashSet<Identity>,
-    /// What the first equal name of an inode was.
-    old: HashMap<Identity, Identity>,
-}
-
-fn identity(meta: &Meta) -> Identity {
-    (meta.ino, meta.dev)
-}
-
-impl Visitor for Linked {
-    const LINK_GROUPS: bool = false;
-
-    fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
-        if let Some(new) = &change.new {
-            let meta = new.place.meta;
-            if meta.kind != Kind::Directory && meta.nlink > 1 {
-                self.changed.insert(identity(meta));
-            }
-        }
-        watch.check()
-    }
-
-    fn equal(&mut self, old: &Meta, new: &Meta) {
-        let (old, new) = (identity(old), identity(new));
-        if *self.old.entry(new).or_insert(old) != old {
-            self.changed.insert(new);
-        }
-    }
 }
 
 /// A directory that is being compared.

@@ -249,7 +249,7 @@ fn escape(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len() + 1);
     text.push('/');
     for &byte in path {
-        if byte < 33 || byte >= 127 || byte == b'\\' {
+        if !(33..127).contains(&byte) || byte == b'\\' {
             let _ = write!(text, "\\{byte:03o}");
         } else {
             text.push(byte as char);

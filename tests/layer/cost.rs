@@ -24,7 +24,7 @@ pub fn image(entries: usize) -> Vec<Entry> {
             let mut path = String::new();
             for part in top.split('/') {
                 path = format!("{path}/{part}");
-                if !all.iter().any(|e| e.path == path[1..].as_bytes()) {
+                if !all.iter().any(|e| e.path == path.as_bytes()[1..]) {
                     all.push(dir(&path[1..]));
                 }
             }
@@ -247,13 +247,13 @@ fn child_takes_a_bomb() {
         .spawn()
         .unwrap();
     std::io::Write::write_all(&mut gzip.stdin.take().unwrap(), &head).unwrap();
-    let pack = Command::new("gzip")
+    let mut pack = Command::new("gzip")
         .arg("-1")
         .stdin(gzip.stdout.take().unwrap())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let mut bomb = Pipe(pack.stdout.unwrap());
+    let mut bomb = Pipe(pack.stdout.take().unwrap());
     let lab = Lab::new(&home);
     let options = ApplyOptions {
         limits: Limits {
@@ -270,8 +270,10 @@ fn child_takes_a_bomb() {
     );
     assert_eq!(done.unwrap_err().errno().raw_os_error(), libc::EFBIG);
     lab.assert_nothing("bomb");
-    gzip.kill().unwrap();
-    gzip.wait().unwrap();
+    for mut child in [gzip, pack] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
     print!("{}", fs::read_to_string("/proc/self/status").unwrap());
 }
 

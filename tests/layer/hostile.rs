@@ -5,20 +5,18 @@ use crate::lab::Lab;
 use crate::support::fsys;
 use crate::support::tree::Snapshot;
 use crate::tar::{self, *};
-use ovl::archive::Digest;
 use ovl::store::*;
-use ovl::watch::Watch;
-use std::os::unix::fs::{MetadataExt, symlink as link_to};
+use std::os::unix::fs::symlink as link_to;
 use std::path::Path;
 
 /// Something outside that nobody may touch.
-struct Canary<'a> {
+pub struct Canary<'a> {
     dir: &'a Path,
     before: Snapshot,
 }
 
 impl<'a> Canary<'a> {
-    fn new(dir: &'a Path) -> Canary<'a> {
+    pub fn new(dir: &'a Path) -> Canary<'a> {
         let at = dir.join("canary");
         std::fs::create_dir_all(at.join("sub")).unwrap();
         std::fs::write(at.join("victim"), "secret").unwrap();
@@ -27,11 +25,11 @@ impl<'a> Canary<'a> {
         let before = Snapshot::of(&at);
         Canary { dir, before }
     }
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         self.dir.join("canary").to_str().unwrap().to_string()
     }
     #[track_caller]
-    fn assert(&self, what: &str) {
+    pub fn assert(&self, what: &str) {
         let now = Snapshot::of(&self.dir.join("canary"));
         let same = |a: &Snapshot, b: &Snapshot| {
             a.0.iter().all(|(path, node)| {
@@ -50,7 +48,8 @@ impl<'a> Canary<'a> {
     }
 }
 
-fn errno(result: ovl::error::Result<LayerInfo>) -> i32 {
+/// The errno of an error, or 0.
+pub fn errno(result: ovl::error::Result<LayerInfo>) -> i32 {
     result.map_or_else(|e| e.errno().raw_os_error(), |_| 0)
 }
 
@@ -339,12 +338,8 @@ fn run(dir: &Path, lower: &[Entry], rows: impl Fn(&str) -> Vec<(&'static str, Ve
 fn nothing_outside_is_touched() {
     require!("root", "overlay", "tmpfs");
     fsys::on("tmpfs", |dir| {
-        run(dir, &[dir_("d")], rows);
+        run(dir, &[tar::dir("d")], rows);
     });
-}
-
-fn dir_(path: &str) -> Entry {
-    tar::dir(path)
 }
 
 /// What an earlier layer left is as untrusted as the layer itself.
@@ -365,10 +360,14 @@ fn links_of_an_earlier_layer_lead_nowhere_outside() {
                     0,
                 ),
                 ("39 whiteout", vec![gone("s/victim"), gone("f")], 0),
-                ("40 opaque", vec![opaque("s"), dir_("s/sub").mode(0o777)], 0),
+                (
+                    "40 opaque",
+                    vec![opaque("s"), tar::dir("s/sub").mode(0o777)],
+                    0,
+                ),
                 (
                     "13 over",
-                    vec![file("f", "x").mode(0o4777), dir_("s").mode(0o777)],
+                    vec![file("f", "x").mode(0o4777), tar::dir("s").mode(0o777)],
                     0,
                 ),
                 ("37 hidden root", vec![file(".wh...", "")], libc::EINVAL),
@@ -387,7 +386,7 @@ fn overlay_attributes_are_dropped_or_refused() {
             "base",
             "",
             Kind::Root,
-            &tar::bytes(&[dir_("d"), file("d/f", "f")]),
+            &tar::bytes(&[tar::dir("d"), file("d/f", "f")]),
         )
         .unwrap();
         for prefix in ["trusted", "user"] {
@@ -406,7 +405,7 @@ fn overlay_attributes_are_dropped_or_refused() {
             ] {
                 let name = format!("{prefix}.overlay.{name}");
                 let layer = [
-                    dir_("d").xattr(&name, b"y"),
+                    tar::dir("d").xattr(&name, b"y"),
                     file("n", "").xattr(&name, b"y"),
                 ];
                 for kind in [Kind::Root, Kind::Overlay] {
@@ -426,192 +425,5 @@ fn overlay_attributes_are_dropped_or_refused() {
                 }
             }
         }
-    });
-}
-
-/// Every cut of an archive is an error, except right after an entry; no layer comes of it.
-#[test]
-fn a_cut_archive_makes_no_layer() {
-    require!("root", "overlay", "tmpfs");
-    fsys::on("tmpfs", |dir| {
-        let lab = Lab::new(dir);
-        lab.apply("base", "", Kind::Root, &tar::bytes(&[dir_("d")]))
-            .unwrap();
-        let layer = [
-            dir_("d"),
-            file("d/f", &"x".repeat(1300)).xattr("user.k", b"v"),
-            symlink("l", "d"),
-            hard("h", "d/f"),
-        ];
-        let whole = tar::bytes(&layer);
-        let mut ends = vec![0];
-        for n in 1..=layer.len() {
-            ends.push(layer[..n].iter().map(|e| tar::bytes_of(e).len()).sum());
-        }
-        let cuts = (0..whole.len())
-            .step_by(512)
-            .chain((1..whole.len()).step_by(373));
-        for cut in cuts {
-            for (kind, parent) in [(Kind::Root, ""), (Kind::Overlay, "base")] {
-                let got = errno(lab.apply("cut", parent, kind, &whole[..cut]));
-                // The end marker may be short, or missing.
-                let fits = ends.contains(&cut) || cut >= ends[layer.len()] && cut % 512 == 0;
-                assert_eq!(got, if fits { 0 } else { libc::EBADMSG }, "cut at {cut}");
-                if got == 0 {
-                    lab.remove("cut");
-                } else {
-                    lab.assert_nothing("cut");
-                }
-            }
-        }
-    });
-}
-
-#[test]
-fn a_wrong_digest_makes_no_layer() {
-    require!("root", "overlay", "tmpfs");
-    fsys::on("tmpfs", |dir| {
-        let lab = Lab::new(dir);
-        lab.apply("base", "", Kind::Root, &tar::bytes(&[])).unwrap();
-        let right = tar::bytes(&[file("f", "f")]);
-        let options = || ApplyOptions {
-            diff_id: Some(Digest::of(&right)),
-            ..ApplyOptions::default()
-        };
-        let wrong = tar::bytes(&[file("f", "g")]);
-        lab.create("there", "base");
-        for kind in [Kind::Root, Kind::Overlay] {
-            let mut trailing = right.clone();
-            trailing.extend([1; 512]);
-            for bad in [&wrong, &trailing] {
-                assert_eq!(
-                    errno(lab.apply_with("x", "base", kind, bad, options())),
-                    libc::EBADMSG
-                );
-                lab.assert_nothing("x");
-                assert_eq!(
-                    errno(lab.apply_with("there", "base", kind, bad, options())),
-                    libc::EBADMSG
-                );
-                assert_eq!(lab.store.stat(b"there").unwrap().state, State::Writable);
-                assert_eq!(lab.look("there").len(), 1);
-            }
-            assert_eq!(
-                errno(lab.apply_with("x", "base", kind, &right, options())),
-                0
-            );
-            lab.remove("x");
-        }
-    });
-}
-
-#[test]
-fn a_layer_that_is_there_must_be_empty_and_writable() {
-    require!("root", "overlay", "tmpfs");
-    fsys::on("tmpfs", |dir| {
-        let lab = Lab::new(dir);
-        let tar = tar::bytes(&[file("f", "f")]);
-        lab.apply("base", "", Kind::Root, &tar::bytes(&[dir_("d")]))
-            .unwrap();
-        lab.create("c", "base");
-        let into = |id: &str| {
-            let mut source = &tar[..];
-            lab.store.apply(
-                id.as_bytes(),
-                &mut source,
-                &ApplyOptions::default(),
-                &mut Watch::default(),
-            )
-        };
-        let mount = lab.mount("c", MountFlags::empty());
-        assert_eq!(errno(into("c")), libc::EBUSY);
-        crate::lab::end(mount);
-        into("c").unwrap();
-        assert_eq!(lab.look("c")[&b"f"[..]].data, b"f");
-        assert_eq!(errno(into("c")), libc::EROFS);
-        lab.create("full", "base");
-        lab.change("full", |at| {
-            std::fs::write(at.join("d/own"), "own").unwrap()
-        });
-        let before = lab.look("full");
-        assert_eq!(errno(into("full")), libc::ENOTEMPTY);
-        assert_eq!(lab.look("full"), before);
-        assert_eq!(
-            errno(lab.apply("orphan", "none", Kind::Root, &tar)),
-            libc::ENOENT
-        );
-        lab.assert_nothing("orphan");
-    });
-}
-
-/// Somebody who may write into the stage swaps directories and links while the tar is applied.
-#[test]
-fn swaps_in_the_stage_lead_nowhere_outside() {
-    require!("root", "overlay", "tmpfs");
-    fsys::on("tmpfs", |dir| {
-        let canary = Canary::new(dir);
-        let lab = Lab::new(dir);
-        let mut layer = Vec::new();
-        for n in 0..300 {
-            layer.push(dir_("d").mode(0o700 + n % 8));
-            layer.push(dir_("d/sub"));
-            layer.push(file(&format!("d/sub/f{n}"), "x").owner(7, 7));
-            layer.push(file("d/victim", "overwritten").mode(0o666));
-            layer.push(hard("d/sub/h", "d/victim"));
-        }
-        let tar = tar::bytes(&layer);
-        let done = std::sync::atomic::AtomicBool::new(false);
-        let swaps = std::sync::atomic::AtomicU64::new(0);
-        let order = std::sync::atomic::Ordering::Relaxed;
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let stage = dir.join("home/stage");
-                while !done.load(order) {
-                    for work in std::fs::read_dir(&stage).unwrap().flatten() {
-                        let root = work.path().join("root");
-                        let _ = link_to(canary.path(), root.join("swap"));
-                        let exchange = rustix::fs::RenameFlags::EXCHANGE;
-                        let at = rustix::fs::CWD;
-                        for name in ["d", "d/sub"] {
-                            if rustix::fs::renameat_with(
-                                at,
-                                root.join("swap"),
-                                at,
-                                root.join(name),
-                                exchange,
-                            )
-                            .is_ok()
-                            {
-                                swaps.fetch_add(1, order);
-                                std::thread::yield_now();
-                                let _ = rustix::fs::renameat_with(
-                                    at,
-                                    root.join("swap"),
-                                    at,
-                                    root.join(name),
-                                    exchange,
-                                );
-                            }
-                        }
-                    }
-                }
-            });
-            for round in 0..40 {
-                let made = lab.apply("raced", "", Kind::Root, &tar);
-                canary.assert(&format!("round {round}"));
-                if made.is_ok() {
-                    lab.remove("raced");
-                    canary.assert(&format!("round {round}, removed"));
-                }
-            }
-            done.store(true, order);
-        });
-        assert!(swaps.load(order) > 100, "only {} swaps", swaps.load(order));
-        assert_eq!(
-            std::fs::metadata(dir.join("canary/victim"))
-                .unwrap()
-                .nlink(),
-            1
-        );
     });
 }

@@ -158,17 +158,32 @@ pub fn assert_same_but_splits(what: &str, is: &Tree, should: &Tree, layer: &[cra
     assert_tree(what, &is, &should);
 }
 
-/// Unmounts. A program that another test starts holds our descriptors until its exec.
-pub fn end(mut mount: Mount) {
+/// Unmounts.
+pub fn end(mount: Mount) {
+    let mut mount = Some(mount);
+    patiently(
+        || match mount.take().unwrap().unmount(UnmountFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err((again, error)) => {
+                mount = Some(again);
+                Err(error)
+            }
+        },
+    );
+}
+
+/// Calls again while something is busy: a program that another test starts holds our descriptors,
+/// and with them mounts and locks, until its exec.
+fn patiently(mut call: impl FnMut() -> Result<()>) {
     for _ in 0..200 {
-        match mount.unmount(UnmountFlags::empty()) {
+        match call() {
             Ok(()) => return,
-            Err((again, error)) if error.errno().raw_os_error() == libc::EBUSY => mount = again,
-            Err((_, error)) => panic!("{error}"),
+            Err(error) if error.errno().raw_os_error() == libc::EBUSY => {}
+            Err(error) => panic!("{error}"),
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("the mount stays busy");
+    panic!("it stays busy");
 }
 
 /// A path made of bytes.
@@ -303,9 +318,11 @@ impl Lab {
     }
 
     pub fn remove(&self, id: &str) {
-        self.store
-            .remove(id.as_bytes(), RemoveFlags::empty(), &mut Watch::default())
-            .unwrap();
+        let flags = RemoveFlags::empty();
+        patiently(|| {
+            self.store
+                .remove(id.as_bytes(), flags, &mut Watch::default())
+        });
     }
 
     /// Nothing of a failed call is left.

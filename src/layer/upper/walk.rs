@@ -67,7 +67,9 @@ impl Upper {
             self.cache.push(place);
             return Ok(Some(self.cache.len() - 1));
         }
-        let (mut here, mut real, mut through, rest) = self.nearest(path);
+        let (start, rest) = self.nearest(path);
+        let (mut here, mut real) = (start.fd.clone(), start.path.clone());
+        let mut through = start.through.clone();
         let mut todo: VecDeque<Vec<u8>> = rest.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
         let mut links = 0;
         while let Some(name) = todo.pop_front() {
@@ -121,9 +123,8 @@ impl Upper {
         Ok(Some(self.cache.len() - 1))
     }
 
-    /// The longest cached beginning of `path`, where it is, the links on the way, and what is
-    /// left.
-    fn nearest<'p>(&self, path: &'p [u8]) -> (Arc<OwnedFd>, Vec<u8>, Vec<Vec<u8>>, &'p [u8]) {
+    /// The place of the longest cached beginning of `path`, and what is left of the path.
+    fn nearest<'p>(&self, path: &'p [u8]) -> (&Place, &'p [u8]) {
         let mut best: Option<&Place> = None;
         for place in &self.cache {
             let len = place.key.len();
@@ -133,13 +134,8 @@ impl Upper {
             }
         }
         match best {
-            Some(place) => (
-                place.fd.clone(),
-                place.path.clone(),
-                place.through.clone(),
-                &path[place.key.len() + 1..],
-            ),
-            None => (self.root.fd.clone(), Vec::new(), Vec::new(), path),
+            Some(place) => (place, &path[place.key.len() + 1..]),
+            None => (&self.root, path),
         }
     }
 
@@ -183,15 +179,13 @@ impl Upper {
         match (found, &mut below) {
             (Some(found), Some(dir)) if found.meta.kind == Kind::Symlink => {
                 let dir = self.stack.provider(dir, &found)?;
-                return fs::read_link(dir, name).call("readlink").map(Step::Link);
+                fs::read_link(dir, name).call("readlink").map(Step::Link)
             }
-            (None, _) | (_, None) if make == Make::IfBelow => return Ok(Step::Nowhere),
-            (Some(found), _) if found.meta.kind != Kind::Directory => {
-                return match make {
-                    Make::IfBelow => Ok(Step::Nowhere),
-                    Make::Always => Err(Error::sys(Errno::NOTDIR, "open")),
-                };
-            }
+            (None, _) | (_, None) if make == Make::IfBelow => Ok(Step::Nowhere),
+            (Some(found), _) if found.meta.kind != Kind::Directory => match make {
+                Make::IfBelow => Ok(Step::Nowhere),
+                Make::Always => Err(Error::sys(Errno::NOTDIR, "open")),
+            },
             (found, _) => {
                 // Nothing else may know `here`, and keep its times.
                 let before = fs::stat(here).call("statx")?;
