@@ -192,6 +192,8 @@ impl Store {
             Some(parent) => self.stack(parent)?,
             None => Stack::new(Vec::new(), self.marks),
         };
+        // Over nothing no marks are made, and nothing is to be filled in.
+        let fill = kind == Kind::Root && !stack.trees().is_empty();
         let mut decoder = Decoder::new(source, decoding(&options.limits));
         let rules = Rules {
             strict: options.flags.contains(ApplyFlags::STRICT),
@@ -219,8 +221,7 @@ impl Store {
             fs::sync_fs(&content).call("syncfs")?;
             self.verify(stage.dir()?, kind, &content, manifest, watch)?;
         }
-        // Over nothing there is nothing to fill in, and no marks to take away.
-        if kind == Kind::Root && parent.is_some() {
+        if fill {
             let sharing = if shares {
                 Sharing::Links
             } else {
