@@ -95,11 +95,12 @@ fn timed(dir: &Path, line: &str) -> f64 {
 }
 
 fn sh(dir: &Path, line: &str) {
-    let status = Command::new("sh")
+    let mut shell = Command::new("sh");
+    shell
         .arg("-ec")
         .arg(line)
         .current_dir(dir)
         .stdout(Stdio::null());
-    let status = status.status().unwrap();
+    let status = shell.status().unwrap();
     assert!(status.success(), "{line}: {status}");
 }

@@ -9,11 +9,14 @@
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
 
+mod linked;
+
+use self::linked::{Identity, Linked, identity};
 use super::view::{Dir, Found, Stack, common, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::BorrowedFd;
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::{Kind, Meta};
+use crate::sys::fs::Meta;
 use crate::sys::xattr::{self, Marks};
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
@@ -58,6 +61,8 @@ pub trait Visitor {
     const LINK_GROUPS: bool;
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
+    /// A name whose inode, with more names than one, is equal to the old one.
+    fn equal(&mut self, _old: &Meta, _new: &Meta) {}
 }
 
 /// Compares `new` with `old` and tells `visitor` what differs.
@@ -78,27 +83,6 @@ pub fn compare<V: Visitor>(
     .run(watch)
 }
 
-/// An inode's identity.
-type Identity = (u64, (u32, u32));
-
-/// Collects the inodes of changed names that have more names.
-#[derive(Default)]
-struct Linked(HashSet<Identity>);
-
-impl Visitor for Linked {
-    const LINK_GROUPS: bool = false;
-
-    fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
-        if let Some(new) = &change.new {
-            let meta = new.place.meta;
-            if meta.kind != Kind::Directory && meta.nlink > 1 {
-                self.0.insert((meta.ino, meta.dev));
-            }
-        }
-        watch.check()
-    }
-}
-
 /// A directory that is being compared.
 struct Frame {
     name: Vec<u8>,
@@ -113,7 +97,8 @@ struct Frame {
     names: Vec<Vec<u8>>,
 }
 
-/// Deeper than this, directories above are closed while those below are looked at.
+/// Deeper than this, directories above are closed while those below are looked at; those that
+/// more than a few trees have always are.
 const OPEN: usize = 16;
 
 struct Walk<'a, V> {
@@ -224,7 +209,10 @@ impl<V: Visitor> Walk<'_, V> {
                 meta: &new.meta,
             };
             if same_entry(a, b).map_err(|e| e.at(path))? {
-                if V::LINK_GROUPS && new.meta.nlink > 1 && self.got_a_name(&new.meta, watch)? {
+                if new.meta.nlink > 1 {
+                    self.visitor.equal(&old.meta, &new.meta);
+                }
+                if V::LINK_GROUPS && new.meta.nlink > 1 && self.regrouped(&new.meta, watch)? {
                     return self.tell(ChangeKind::Modify, name, Some(new), true, watch);
                 }
                 return Ok(());
@@ -233,17 +221,17 @@ impl<V: Visitor> Walk<'_, V> {
         self.tell(ChangeKind::Modify, name, Some(new), false, watch)
     }
 
-    /// Whether another name of this inode is a change.
-    fn got_a_name(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
+    /// Whether the names of this inode are not those it had.
+    fn regrouped(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
         if self.linked.is_none() {
             let mut linked = Linked::default();
             compare(self.old, self.new, &mut linked, watch)?;
-            self.linked = Some(linked.0);
+            self.linked = Some(linked.changed);
         }
         Ok(self
             .linked
             .as_ref()
-            .is_some_and(|set| set.contains(&(meta.ino, meta.dev))))
+            .is_some_and(|set| set.contains(&identity(meta))))
     }
 
     /// The new stack has a directory: compares it, and goes into it.
@@ -287,7 +275,8 @@ impl<V: Visitor> Walk<'_, V> {
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();
-        if self.frames.len() > OPEN {
+        let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
+        if self.frames.len() > OPEN || parts > 4 {
             if let Some(frame) = self.frames.last_mut() {
                 frame
                     .old

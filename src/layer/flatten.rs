@@ -5,9 +5,9 @@
 //! tree has left to give is cloned by `tree::copy` without a look at anything else. Inodes are
 //! shared, never touched; one that carries overlayfs's marks is copied without them.
 
-use super::view::{Dir, Stack, is_opaque, join};
+use super::view::{Dir, Found, Stack, is_opaque, join};
 use crate::error::{Errno, Error, Result, SysResult};
-use crate::sys::dir::DirBuf;
+use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
@@ -52,18 +52,27 @@ pub fn fill(
         copies: HashMap::new(),
         fallbacks: 0,
     };
-    let root = Level {
-        fd: root,
-        path: Vec::new(),
-    };
     let below = stack.root()?.and_then(|found| found.dir);
-    let mut todo = vec![(root, below)];
-    while let Some((level, below)) = todo.pop() {
-        let path = level.path.clone();
-        job.directory(level, below, &mut todo, watch)
-            .map_err(|e| e.at(path))?;
+    // Paths, not descriptors: a directory may have thousands of others in it.
+    let mut todo = vec![(Vec::new(), below)];
+    while let Some((path, below)) = todo.pop() {
+        let fd = fs::open_dir_deep(&job.root, &path).call_at("open", &path)?;
+        let level = Level { fd, path };
+        job.directory(&level, below, &mut todo, watch)
+            .map_err(|e| e.at(level.path))?;
     }
     Ok(job.fallbacks)
+}
+
+/// Directories of the destination that are to be filled, and what the stack has of each.
+type Todo = Vec<(Vec<u8>, Option<Dir>)>;
+
+/// What a name of the upper is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mine {
+    Directory,
+    Whiteout,
+    Other,
 }
 
 /// A directory of the destination.
@@ -87,34 +96,31 @@ impl Job<'_> {
     /// Fills one directory that the upper has, and takes its marks away. Its times stay.
     fn directory(
         &mut self,
-        level: Level,
+        level: &Level,
         below: Option<Dir>,
-        todo: &mut Vec<(Level, Option<Dir>)>,
+        todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let before = fs::stat(&level.fd).call("statx")?;
         let opaque = is_opaque(level.fd.as_fd(), self.stack.marks()).call("getxattr")?;
-        let mine = self.buf.sorted_names(&level.fd).call("getdents64")?;
+        let listed = self.listed(level)?;
         let mut below = below.filter(|_| !opaque || level.path.is_empty());
         // The upper's own first: what it hides, and what is merged.
         let mut whiteouts = Vec::new();
-        for name in &mine {
-            let meta = fs::stat_at(&level.fd, name).call_at("statx", join(&level.path, name))?;
-            if meta.is_whiteout() {
+        for (name, mine) in &listed {
+            if *mine == Mine::Whiteout {
                 whiteouts.push(name);
-            } else if meta.kind == Kind::Directory {
+            } else if *mine == Mine::Directory {
                 let next = match &mut below {
                     Some(dir) => self.stack.lookup(dir, name)?.and_then(|found| found.dir),
                     None => None,
                 };
-                let path = join(&level.path, name);
-                let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
                 // What is the upper's alone may still hold marks.
-                todo.push((Level { fd, path }, next));
+                push(todo, join(&level.path, name), next);
             }
         }
         if let Some(dir) = &mut below {
-            self.bring(&level, dir, &mine, watch)?;
+            self.bring(level, dir, &listed, todo, watch)?;
         }
         for name in whiteouts {
             fs::unlink(&level.fd, name).call_at("unlink", join(&level.path, name))?;
@@ -127,26 +133,50 @@ impl Job<'_> {
         fs::set_times(&level.fd, before.atime, before.mtime).call("utimensat")
     }
 
+    /// What the upper itself has in a directory, sorted; asked for only where listing does not say.
+    fn listed(&mut self, level: &Level) -> Result<Vec<(Vec<u8>, Mine)>> {
+        let mut listed = Vec::new();
+        let read = self.buf.for_each(&level.fd, |name, hint| {
+            let mine = match hint {
+                Hint::Directory => Mine::Directory,
+                Hint::File | Hint::Other { char_device: false } => Mine::Other,
+                Hint::Other { char_device: true } | Hint::Unknown => {
+                    match fs::stat_at(&level.fd, name)? {
+                        meta if meta.is_whiteout() => Mine::Whiteout,
+                        meta if meta.kind == Kind::Directory => Mine::Directory,
+                        _ => Mine::Other,
+                    }
+                }
+            };
+            listed.push((name.to_vec(), mine));
+            Ok::<_, Errno>(())
+        });
+        read.call("getdents64")?;
+        listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(listed)
+    }
+
     /// Brings in what the stack has and the directory has not.
     fn bring(
         &mut self,
         level: &Level,
         dir: &mut Dir,
-        mine: &[Vec<u8>],
+        mine: &[(Vec<u8>, Mine)],
+        todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let mut buf = std::mem::take(&mut self.buf);
         let names = self.stack.own_names(dir, dir.parts(), &mut buf);
         self.buf = buf;
         for name in names? {
-            if mine.binary_search(&name).is_ok() {
+            if mine.binary_search_by(|(has, _)| has.cmp(&name)).is_ok() {
                 continue;
             }
-            let Some(mut found) = self.stack.lookup(dir, &name)? else {
+            let Some(found) = self.stack.lookup(dir, &name)? else {
                 continue;
             };
-            match &mut found.dir {
-                Some(next) => self.clone_directory(level, &name, &found.meta, next, watch)?,
+            match &found.dir {
+                Some(_) => self.clone_directory(level, &name, found, todo, watch)?,
                 None => {
                     let from = self.stack.provider(dir, &found)?;
                     let marked = self.stack.trees()[found.tree].marked;
@@ -161,15 +191,20 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Makes a directory that only the stack has, with all that is in it.
+    /// Makes a directory that only the stack has. When one plain tree provides it, all that is in
+    /// it comes at once; else it is filled in its turn.
     fn clone_directory(
         &mut self,
         level: &Level,
         name: &[u8],
-        meta: &Meta,
-        dir: &mut Dir,
+        found: Found,
+        todo: &mut Todo,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
+        let Some(mut dir) = found.dir else {
+            return Ok(());
+        };
+        let meta = &found.meta;
         let path = join(&level.path, name);
         fs::mkdir(&level.fd, name, 0o700).call_at("mkdir", &path)?;
         let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
@@ -197,18 +232,17 @@ impl Job<'_> {
             self.fallbacks += copier.finish(&fd)?.link_fallbacks;
             return Ok(());
         }
-        let child = Level { fd, path };
-        self.bring(&child, dir, &[], watch)?;
         let from = dir.nearest(self.stack)?;
         let pairs = self.inodes.xattrs(Inode::Open(from))?;
-        let inode = Inode::Open(child.fd.as_fd());
+        let inode = Inode::Open(fd.as_fd());
         self.inodes
             .setter
             .put(inode, &Attributes::from(meta), &pairs, false)?;
-        dir.release();
         inode
             .set_times(meta.atime, meta.mtime)
-            .call_at("utimensat", &child.path)
+            .call_at("utimensat", &path)?;
+        push(todo, path, Some(dir));
+        Ok(())
     }
 
     /// Links one inode of the stack to its name in the destination, or copies it where it carries
@@ -250,4 +284,10 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+/// Puts a directory on the list; its part of the stack is opened again when its turn comes.
+fn push(todo: &mut Todo, path: Vec<u8>, mut below: Option<Dir>) {
+    below.iter_mut().for_each(Dir::release);
+    todo.push((path, below));
 }

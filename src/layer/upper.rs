@@ -18,7 +18,7 @@ use super::view::{Dir, Stack};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
-use crate::sys::{OwnedFd, fs};
+use crate::sys::{OwnedFd, SysCall, fs};
 use crate::tree::attrs::{self, Attributes, Inode, Setter};
 use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
@@ -57,6 +57,8 @@ pub struct Place {
     acl: bool,
     atime: Time,
     mtime: Time,
+    /// Real paths of the symbolic links that `key` leads through.
+    through: Vec<Vec<u8>>,
     /// What the parent's stack has here, once asked for.
     below: Option<Option<Dir>>,
 }
@@ -101,6 +103,7 @@ impl Upper {
             acl: false,
             atime: Time::default(),
             mtime: Time::default(),
+            through: Vec::new(),
             below: None,
         };
         let mut upper = Upper {
@@ -187,8 +190,7 @@ impl Upper {
             return self.put_root(attributes, pairs);
         }
         let (parent, name) = crate::archive::path::split(path);
-        self.taken(path)?;
-        let place = self.need(parent)?;
+        let place = self.claim(parent, name)?;
         let (dir, real) = (self.at(place).fd.clone(), self.real(place, name));
         let inherits = self.at(place).acl;
         let own = self.at(place).own;
@@ -207,21 +209,35 @@ impl Upper {
         };
         self.implied.remove(&real);
         // A cached descriptor of this directory would put old times back.
-        self.forget(&real)?;
+        self.forget(&real);
         let fd = Arc::new(fs::open_dir(&dir, name).call("open")?);
         if made && inherits {
             attrs::disinherit(&fd).call("fremovexattr")?;
         }
-        self.put_directory(&fd, attributes, pairs, own && made)?;
-        let meta = fs::stat(&fd).call("statx")?;
+        if made && !inherits {
+            // New, it has nothing that would have to go.
+            let inode = Inode::Open((*fd).as_fd());
+            self.inodes
+                .setter
+                .put(inode, attributes, pairs, own && made)?;
+        } else {
+            self.put_directory(&fd, attributes, pairs, own && made)?;
+        }
+        let own = if own && made && self.inodes.setter.is_group(attributes.gid) {
+            true
+        } else {
+            let meta = fs::stat(&fd).call("statx")?;
+            self.inodes.setter.makes_own(&meta)
+        };
         self.remember(Place {
-            key: path.to_vec(),
+            key: real.clone(),
             path: real,
             fd,
-            own: self.inodes.setter.makes_own(&meta),
+            own,
             acl: has_default_acl(pairs),
             atime: attributes.atime,
             mtime: attributes.mtime,
+            through: Vec::new(),
             below: None,
         })
     }
@@ -247,43 +263,28 @@ impl Upper {
 
     /// Makes a new regular file at `path`, and gives it and where it is made.
     pub fn create(&mut self, path: &[u8]) -> Result<(OwnedFd, Made)> {
-        let (place, name) = self.parent(path)?;
-        let dir = self.at(place).fd.clone();
-        loop {
-            match fs::create_file(&dir, name, 0o600) {
-                Ok(file) => {
-                    let made = self.made(place, name);
-                    if made.acl {
-                        xattr::remove(&file, attrs::ACCESS_ACL).call("fremovexattr")?;
-                    }
-                    return Ok((file, made));
-                }
-                Err(Errno::EXIST) => self.clear(place, name)?,
-                Err(errno) => return Err(errno).call("create"),
-            }
+        let (file, made) = self.make(path, "create", |dir, name| {
+            fs::create_file(dir, name, 0o600)
+        })?;
+        if made.acl {
+            xattr::remove(&file, attrs::ACCESS_ACL).call("fremovexattr")?;
         }
+        Ok((file, made))
     }
 
     /// Makes a symbolic link at `path`.
     pub fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<Made> {
-        let (place, name) = self.parent(path)?;
-        let dir = self.at(place).fd.clone();
-        loop {
-            match fs::symlink(target, &dir, name) {
-                Ok(()) => return Ok(self.made(place, name)),
-                Err(Errno::EXIST) => self.clear(place, name)?,
-                Err(errno) => return Err(errno).call("symlink"),
-            }
-        }
+        let link = |dir: &OwnedFd, name: &[u8]| fs::symlink(target, dir, name);
+        self.make(path, "symlink", link).map(|((), made)| made)
     }
 
     /// Makes a device or FIFO at `path`; `None` when the caller may not, which is counted.
     pub fn node(&mut self, path: &[u8], kind: Kind, rdev: (u32, u32)) -> Result<Option<Made>> {
-        let (place, name) = self.parent(path)?;
-        let dir = self.at(place).fd.clone();
-        if fs::stat_at(&dir, name).is_ok() {
-            self.clear(place, name)?;
+        let (mut place, name) = self.parent(path)?;
+        if fs::stat_at(&self.at(place).fd, name).is_ok() {
+            place = self.clear(place, name)?;
         }
+        let dir = self.at(place).fd.clone();
         if !self
             .inodes
             .setter
@@ -296,6 +297,23 @@ impl Upper {
             xattr::remove_at(&dir, name, attrs::ACCESS_ACL).call("lremovexattr")?;
         }
         Ok(Some(made))
+    }
+
+    /// Makes something at `path` by `call`, in the place of what is there.
+    fn make<T>(
+        &mut self,
+        path: &[u8],
+        what: &str,
+        call: impl Fn(&OwnedFd, &[u8]) -> SysCall<T>,
+    ) -> Result<(T, Made)> {
+        let (mut place, name) = self.parent(path)?;
+        loop {
+            match call(&self.at(place).fd, name) {
+                Ok(made) => return Ok((made, self.made(place, name))),
+                Err(Errno::EXIST) => place = self.clear(place, name)?,
+                Err(errno) => return Err(errno).call(what),
+            }
+        }
     }
 
     fn made(&self, place: usize, name: &[u8]) -> Made {
@@ -318,39 +336,44 @@ impl Upper {
             ));
         }
         let (parent, name) = crate::archive::path::split(path);
-        self.taken(path)?;
-        Ok((self.need(parent)?, name))
+        Ok((self.claim(parent, name)?, name))
     }
 
-    /// Takes away what is at `name`, for something that is no directory.
-    fn clear(&mut self, place: usize, name: &[u8]) -> Result<()> {
+    /// Takes away what is at `name`, for something that is no directory. Gives the place anew:
+    /// directories of the cache may have gone too.
+    fn clear(&mut self, place: usize, name: &[u8]) -> Result<usize> {
         let dir = self.at(place).fd.clone();
         let real = self.real(place, name);
         let there = match fs::stat_at(&dir, name) {
             Ok(meta) => meta,
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(place),
             Err(errno) => return Err(errno).call("statx"),
         };
         if there.is_whiteout() {
-            return fs::unlink(&dir, name).call("unlink");
+            fs::unlink(&dir, name).call("unlink")?;
+            return Ok(place);
         }
+        let parent = self.at(place).path.clone();
         self.replaced = true;
-        self.forget_below(&real)?;
-        if there.kind == Kind::Symlink {
-            // Cached paths may lead through it.
-            self.flush()?;
+        remove_tree(&dir, name, &mut Watch::default())?;
+        self.gone(&there);
+        self.forget_below(&real);
+        self.need(&parent)
+    }
+
+    /// An inode lost a name: its number may soon be another's.
+    fn gone(&mut self, inode: &Meta) {
+        if inode.kind != Kind::Directory && inode.nlink == 1 {
+            self.borrowed.remove(&inode.ino);
         }
-        remove_tree(&dir, name, &mut Watch::default())
     }
 
     /// Takes away what is no directory at `name`, and makes one in its place. What it hid below
     /// must not come back: the directory is opaque.
     fn replace_by_directory(&mut self, dir: &OwnedFd, name: &[u8], there: &Meta) -> Result<()> {
-        if there.kind == Kind::Symlink {
-            self.flush()?;
-        }
         if !there.is_whiteout() {
             self.replaced = true;
+            self.gone(there);
         }
         fs::unlink(dir, name).call("unlink")?;
         fs::mkdir(dir, name, 0o700).call("mkdir")?;

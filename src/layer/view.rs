@@ -62,6 +62,9 @@ pub struct Stack {
     marks: Marks,
 }
 
+/// The descriptors of a directory that more trees have are closed after each look.
+const KEPT: usize = 16;
+
 /// One tree's part of a merged directory.
 #[derive(Debug)]
 struct Part {
@@ -131,13 +134,19 @@ impl Stack {
 
     fn look(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
+        let keep = dir.parts.len() <= KEPT;
         for at in 0..dir.parts.len() {
             let tree = dir.parts[at].tree;
             let last = at + 1 == dir.parts.len();
             let fd = dir.open_part(self, at)?;
             let meta = match fs::stat_at(fd, name) {
                 Ok(meta) => meta,
-                Err(Errno::NOENT) => continue,
+                Err(Errno::NOENT) => {
+                    if !keep {
+                        dir.parts[at].fd = None;
+                    }
+                    continue;
+                }
                 Err(errno) => return Err(errno).call_at("statx", name),
             };
             if self.trees[tree].marked && meta.is_whiteout() {
@@ -160,7 +169,11 @@ impl Stack {
                 let opaque = is_opaque(child.as_fd(), self.marks).call_at("getxattr", name)?;
                 (Some(child), opaque)
             };
-            let part = Part { tree, fd: child };
+            if !keep {
+                dir.parts[at].fd = None;
+            }
+            let fd = child.filter(|_| keep);
+            let part = Part { tree, fd };
             match found.as_mut().and_then(|f| f.dir.as_mut()) {
                 Some(dir) => dir.parts.push(part),
                 None => {

@@ -46,7 +46,9 @@ impl Store {
         let id = id::check(id)?;
         let place = self.claim(id, options, watch)?;
         let kind = self.kind(options.kind, place.parent.as_ref())?;
-        if kind == Kind::Overlay {
+        // A root over an overlay is made of what the marks leave of it.
+        let marked = |layer: &Layer| layer.meta.kind == Kind::Overlay;
+        if kind == Kind::Overlay || place.parent.as_ref().is_some_and(marked) {
             self.need_marks()?;
         }
         let stage = Stage::new(self)?;
@@ -190,6 +192,8 @@ impl Store {
             Some(parent) => self.stack(parent)?,
             None => Stack::new(Vec::new(), self.marks),
         };
+        // Over nothing no marks are made, and nothing is to be filled in.
+        let fill = kind == Kind::Root && !stack.trees().is_empty();
         let mut decoder = Decoder::new(source, decoding(&options.limits));
         let rules = Rules {
             strict: options.flags.contains(ApplyFlags::STRICT),
@@ -217,8 +221,7 @@ impl Store {
             fs::sync_fs(&content).call("syncfs")?;
             self.verify(stage.dir()?, kind, &content, manifest, watch)?;
         }
-        // Over nothing there is nothing to fill in, and no marks to take away.
-        if kind == Kind::Root && parent.is_some() {
+        if fill {
             let sharing = if shares {
                 Sharing::Links
             } else {

@@ -1,9 +1,10 @@
 //! Looking for damage, and mending what loses nothing.
 
-use super::lock::{self, Mode};
+use super::layer::{Layer, is_absent};
+use super::lock::{self, Mode, PATIENCE};
 use super::manifest::{self, Contents};
-use super::{CheckFlags, Problem, State, Store, id};
-use crate::error::{Code, Error, Result, SysResult};
+use super::{CheckFlags, Kind, Problem, State, Store, id};
+use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::watch::Watch;
@@ -56,15 +57,17 @@ impl Store {
     }
 
     fn check_layer(&self, id: &str, found: &mut Found, watch: &mut Watch<'_>) -> Result<()> {
-        let layer = match self.layer(id) {
+        // Locked, so that nobody changes it or takes it away meanwhile.
+        let layer = match self.lock_layer(id, Mode::Shared, PATIENCE, watch) {
             Ok(layer) => layer,
-            Err(error) if matches!(error.code(), Code::NoLayer | Code::Damaged) => {
+            Err(error) if is_absent(&error) => {
                 if fs::stat_at(&self.layers, id.as_bytes()).is_ok() {
-                    let mended = found.repair && self.need_free(id).is_ok();
+                    let mended = found.repair && self.discard(id).is_ok();
                     found.tell(id, "not whole", error.message().to_string(), mended);
                 }
                 return Ok(());
             }
+            Err(error) if error.code() == Code::Cancelled => return Err(error),
             Err(error) => {
                 found.tell(id, "unreadable", error.message().to_string(), false);
                 return Ok(());
@@ -74,7 +77,7 @@ impl Store {
             if let Err(error) = layer.open(name) {
                 let mended = found.repair
                     && matches!(name, "child" | "pin" | "work")
-                    && fs::mkdir(&layer.fd, name.as_bytes(), 0o700).is_ok();
+                    && super::make_dir(&layer.fd, name.as_bytes()).is_ok();
                 found.tell(id, "missing", error.to_string(), mended);
                 if !mended {
                     return Ok(());
@@ -93,27 +96,46 @@ impl Store {
                 Err(error) => {
                     let words = format!("its parent {parent}: {}", error.message());
                     found.tell(id, "no parent", words, false);
+                    return Ok(());
                 }
             }
+            if let Err(error) = self.stack(&layer) {
+                found.tell(id, "no parent", error.message().to_string(), false);
+                return Ok(());
+            }
         }
-        if layer.meta.state == State::Committed {
-            if let Some(expected) = &layer.meta.manifest {
-                let content = layer.open(layer.content())?;
-                // A root layer's tree also has what its parent had.
-                let shared = layer.meta.kind == super::Kind::Root && layer.parent.is_some();
-                let problems = manifest::compare(
-                    layer.fd.as_fd(),
-                    &content,
-                    self.marked(layer.meta.kind),
-                    expected,
-                    Contents::Read,
-                    watch,
-                )?;
-                for problem in problems {
-                    if !(shared && problem.ends_with(manifest::STRANGER)) {
-                        found.tell(id, "differs", problem, false);
-                    }
-                }
+        match self.check_content(&layer, found, watch) {
+            // One layer that cannot be read does not keep the others from being looked at.
+            Err(error) if error.code() != Code::Cancelled => {
+                found.tell(id, "unreadable", error.to_string(), false);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Holds a committed layer against its manifest.
+    fn check_content(&self, layer: &Layer, found: &mut Found, watch: &mut Watch<'_>) -> Result<()> {
+        let (State::Committed, Some(expected)) = (layer.meta.state, &layer.meta.manifest) else {
+            return Ok(());
+        };
+        if layer.meta.kind == Kind::Overlay {
+            self.need_marks()?;
+        }
+        let content = layer.open(layer.content())?;
+        // A root layer's tree also has what its parent had.
+        let shared = layer.meta.kind == Kind::Root && layer.parent.is_some();
+        let problems = manifest::compare(
+            layer.fd.as_fd(),
+            &content,
+            self.marked(layer.meta.kind),
+            expected,
+            Contents::Read,
+            watch,
+        )?;
+        for problem in problems {
+            if !(shared && problem.ends_with(manifest::STRANGER)) {
+                found.tell(&layer.id, "differs", problem, false);
             }
         }
         Ok(())
@@ -128,11 +150,17 @@ impl Store {
     ) -> Result<()> {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
-            let Ok(entry) = fs::open_dir(dir, &name) else {
-                continue;
+            let entry = match super::open_entry(dir, &name) {
+                Ok(entry) => Some(entry),
+                Err(Errno::NOENT) => continue,
+                // No directory: nobody can hold it.
+                Err(Errno::NOTDIR | Errno::LOOP) => None,
+                Err(errno) => return Err(errno).call_at("open", what),
             };
-            if !lock::try_lock(&entry, Mode::Exclusive)? {
-                continue;
+            if let Some(entry) = &entry {
+                if !lock::try_lock(entry, Mode::Exclusive)? {
+                    continue;
+                }
             }
             let mended = found.repair && crate::tree::remove_tree(dir, &name, watch).is_ok();
             let place = format!("{what}/{}", name.escape_ascii());

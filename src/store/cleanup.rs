@@ -1,11 +1,12 @@
 //! What is in the store, and what does not belong there.
 
+use super::layer::is_absent;
 use super::lock::{self, Mode};
 use super::{Capability, CleanupReport, LayerInfo, SpecFlags, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, spec};
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{AsFd, OwnedFd};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 
@@ -79,15 +80,16 @@ impl Store {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
             watch.check()?;
-            let lock = match fs::open_dir(dir, &name) {
+            let lock = match super::open_entry(dir, &name) {
                 Ok(entry) => entry,
                 Err(Errno::NOENT) => continue,
-                Err(_) => {
-                    // No directory: nobody can hold it.
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    // Nobody can hold it.
                     remove_tree(dir, &name, watch).map_err(|e| e.below(what))?;
                     report.removed += 1;
                     continue;
                 }
+                Err(errno) => return Err(errno).call_at("open", what),
             };
             if !lock::try_lock(&lock, Mode::Exclusive)? {
                 report.busy += 1;
@@ -95,6 +97,8 @@ impl Store {
             }
             match remove_tree(dir, &name, watch) {
                 Ok(()) => report.removed += 1,
+                // It became a layer, or another cleanup had it.
+                Err(error) if error.errno() == Errno::NOENT => {}
                 Err(error) if error.code() == Code::Cancelled => return Err(error),
                 Err(error) => {
                     report.busy += 1;
@@ -116,11 +120,12 @@ impl Store {
                         Err(_) => report.busy += 1,
                     }
                 }
-                Err(error) if matches!(error.code(), Code::NoLayer | Code::Damaged) => {
-                    if fs::stat_at(&self.layers, id.as_bytes()).is_ok() {
-                        self.need_free(&id)?;
-                    }
-                }
+                Err(error) if is_absent(&error) => match self.discard(&id) {
+                    Ok(_) => {}
+                    // Somebody made it meanwhile.
+                    Err(error) if error.errno() == Errno::EXIST => {}
+                    Err(error) => return Err(error),
+                },
                 Err(_) => report.busy += 1,
             }
         }

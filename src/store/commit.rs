@@ -55,10 +55,11 @@ impl Store {
         let sync = durability != Durability::None;
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
-        layer.meta.size = Some(size::of_tree(
-            layer.open(layer.content())?,
-            &HashSet::new(),
-        )?);
+        layer.meta.size = Some(match layer.meta.kind {
+            // A root over a parent has more than its own.
+            Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
+            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new())?,
+        });
         let contents = if verified {
             Contents::Read
         } else {

@@ -90,6 +90,20 @@ impl Store {
         .map_err(|e: Error| e.at(id).op("diff_size"))
     }
 
+    /// What a locked `root` layer has and its parent has not. The parent cannot go: it has a child.
+    pub(super) fn own_size(&self, layer: &Layer, watch: &mut Watch<'_>) -> Result<u64> {
+        let old = match &layer.parent {
+            Some(parent) => self.stack(&self.layer(parent)?)?,
+            None => Stack::new(Vec::new(), self.marks),
+        };
+        if old.trees().iter().any(|tree| tree.marked) {
+            self.need_marks()?;
+        }
+        let mut sum = Sum::default();
+        diff::compare(&old, &self.stack(layer)?, &mut sum, watch)?;
+        Ok(sum.total)
+    }
+
     /// Locks both layers of a comparison, and reads their stacks.
     fn pair(&self, id: &[u8], against: Against<'_>, watch: &mut Watch<'_>) -> Result<Pair> {
         let id = id::check(id)?;

@@ -56,18 +56,24 @@ impl Store {
             self.need_free(id)?;
             return self.create_empty(id, sync);
         };
-        let parent = self.parent_to_build_on(parent, watch)?;
+        // Before the parent may be committed: what fails changes nothing.
         self.need_free(id)?;
-        if flags.contains(CreateFlags::FLAT) {
+        let flat = flags.contains(CreateFlags::FLAT);
+        if !flat {
+            self.need_marks()?;
+        }
+        let parent = self.parent_to_build_on(parent, watch)?;
+        if flat {
             return self.create_flat(id, &parent, sync, watch);
         }
-        self.need_marks()?;
         if parent.committed() {
             return self.create_over(id, &parent, sync);
         }
-        if !flags.contains(CreateFlags::LIVE) {
-            self.need_unmounted(&parent)?;
-        }
+        // Nobody mounts it while it is copied.
+        let _unmounted = match flags.contains(CreateFlags::LIVE) {
+            true => None,
+            false => Some(self.need_unmounted(&parent)?),
+        };
         self.create_copy(id, &parent, sync, watch)
     }
 
@@ -178,7 +184,7 @@ impl Store {
 
 /// How many trees a layer on `parent` has below; EMLINK when overlayfs takes no more.
 pub(super) fn one_more(parent: &Layer) -> Result<u32> {
-    let lowers = parent.meta.lowers + 1;
+    let lowers = parent.meta.lowers.saturating_add(1);
     if lowers > MAX_LOWERS {
         return Err(Error::new(
             Code::Limit,
@@ -216,7 +222,7 @@ pub(super) fn frame(stage: &Stage<'_>, kind: Kind) -> Result<()> {
         Kind::Overlay => &["child", "pin", "work", "merged"],
     };
     for name in names {
-        fs::mkdir(stage.dir()?, name.as_bytes(), 0o700).call_at("mkdir", *name)?;
+        super::make_dir(stage.dir()?, name.as_bytes()).call_at("mkdir", *name)?;
     }
     Ok(())
 }

@@ -94,15 +94,33 @@ pub fn no_layer(id: &str) -> Error {
     Error::new(Code::NoLayer, Errno::NOENT, "there is no such layer").at(id)
 }
 
+/// Whether an error says that there is no whole layer.
+pub fn is_absent(error: &Error) -> bool {
+    matches!(error.code(), Code::NoLayer | Code::Damaged)
+}
+
 impl Store {
     /// The layer `id` as it is now, unlocked.
     pub(super) fn layer(&self, id: &str) -> Result<Layer> {
-        let fd = match fs::open_dir(&self.layers, id.as_bytes()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(no_layer(id)),
-            Err(errno) => return Err(errno).call_at("open", id),
-        };
-        self.read_layer(id, fd).map_err(|e| e.at(id))
+        loop {
+            let fd = match super::open_entry(&self.layers, id.as_bytes()) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(no_layer(id)),
+                Err(errno) => return Err(errno).call_at("open", id),
+            };
+            let mine = fs::stat(&fd).call_at("statx", id)?;
+            let error = match self.read_layer(id, fd) {
+                Ok(layer) => return Ok(layer),
+                Err(error) => error.at(id),
+            };
+            // One that was removed while it was read looks damaged.
+            match fs::stat_at(&self.layers, id.as_bytes()) {
+                Ok(there) if there.same_inode(&mine) => return Err(error),
+                Ok(_) => {}
+                Err(Errno::NOENT) => return Err(no_layer(id)),
+                Err(errno) => return Err(errno).call_at("statx", id),
+            }
+        }
     }
 
     fn read_layer(&self, id: &str, fd: OwnedFd) -> Result<Layer> {
@@ -162,9 +180,8 @@ impl Store {
     pub(super) fn need_free(&self, id: &str) -> Result<()> {
         match self.layer(id) {
             Ok(_) => Err(super::stage::exists(id)),
-            Err(error) if error.code() == Code::Damaged || error.code() == Code::NoLayer => {
-                if fs::stat_at(&self.layers, id.as_bytes()).is_ok() {
-                    to_trash(self, &self.layers, id.as_bytes())?;
+            Err(error) if is_absent(&error) => {
+                if self.discard(id)? {
                     self.warn(&format!(
                         "layer/{id} was never whole and went to trash: {error}"
                     ));
@@ -175,9 +192,44 @@ impl Store {
         }
     }
 
+    /// Moves what is at `id` and was never whole to trash; false where nothing is there. Every
+    /// layer comes locked by its maker and goes locked by its remover, so what is looked at under
+    /// the lock is what is moved. EEXIST when it turns out to be whole.
+    pub(super) fn discard(&self, id: &str) -> Result<bool> {
+        let fd = match super::open_entry(&self.layers, id.as_bytes()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return match to_trash(self, &self.layers, id.as_bytes()) {
+                    Err(error) if error.errno() == Errno::NOENT => Ok(false),
+                    done => done.map(|_| true),
+                };
+            }
+            Err(errno) => return Err(errno).call_at("open", id),
+        };
+        if !lock::try_lock(&fd, Mode::Exclusive)? {
+            return Err(super::stage::exists(id));
+        }
+        let mine = fs::stat(&fd).call_at("statx", id)?;
+        match fs::stat_at(&self.layers, id.as_bytes()) {
+            Ok(there) if there.same_inode(&mine) => {}
+            Ok(_) => return Err(super::stage::exists(id)),
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(errno).call_at("statx", id),
+        }
+        let held = fs::open_dir_trusted(&fd, b".").call_at("open", id)?;
+        match self.read_layer(id, held) {
+            Err(error) if is_absent(&error) => {
+                to_trash(self, &self.layers, id.as_bytes()).map(|_| true)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Err(super::stage::exists(id)),
+        }
+    }
+
     /// The trees of a layer, its own first.
     pub(super) fn stack(&self, layer: &Layer) -> Result<Stack> {
-        let mut trees = Vec::with_capacity(layer.meta.lowers as usize + 1);
+        let mut trees = Vec::with_capacity(layer.meta.lowers.min(MAX_LOWERS) as usize + 1);
         trees.push(self.tree(&layer.id, layer.meta.kind));
         let mut below = match layer.meta.kind {
             Kind::Overlay => layer.parent.clone(),

@@ -15,14 +15,13 @@
 use super::text::damaged;
 use crate::archive::{Digest, Sha256};
 use crate::error::{Errno, Result, SysResult};
-use crate::layer::view::is_opaque;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{Marks, Pairs};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::attrs::Inode;
 use crate::tree::chain::Chain;
-use crate::tree::compare::own_xattrs;
+use crate::tree::compare::own;
 use crate::watch::Watch;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -62,7 +61,7 @@ pub fn write(
     watch: &mut Watch<'_>,
 ) -> Result<Digest> {
     let _ = fs::unlink(layer, FILE.as_bytes());
-    let file = fs::create_file(layer, FILE.as_bytes(), 0o600).call_at("create", FILE)?;
+    let file = super::text::private_file(layer, FILE).call_at("create", FILE)?;
     let mut hash = Sha256::new();
     let mut buf = Vec::with_capacity(BUF);
     let mut put = |buf: &mut Vec<u8>| {
@@ -146,10 +145,13 @@ impl Job<'_> {
         Ok(names)
     }
 
-    fn opaque(&self, dir: BorrowedFd<'_>) -> SysCall<bool> {
-        self.known
-            .marks
-            .map_or(Ok(false), |marks| is_opaque(dir, marks))
+    fn opaque(&self, xattrs: &Pairs) -> bool {
+        self.known.marks.is_some_and(|marks| {
+            let mark = (marks.opaque(), &b"y"[..]);
+            xattrs
+                .iter()
+                .any(|(name, value)| (&name[..], &value[..]) == mark)
+        })
     }
 
     fn line(
@@ -160,15 +162,31 @@ impl Job<'_> {
         meta: &Meta,
         watch: &mut Watch<'_>,
     ) -> Result<String> {
+        if meta.is_whiteout() {
+            return Ok(whiteout(path));
+        }
         let directory = meta.kind == Kind::Directory;
+        let inode = if directory {
+            Inode::Open(dir)
+        } else {
+            Inode::Named(dir, name)
+        };
+        let asked = match self.known.tagged {
+            // A directory may have a mark.
+            Some(tagged) => directory || tagged.contains(&meta.ino),
+            None => true,
+        };
+        let all = match asked {
+            true => inode.xattrs().call_at("listxattr", path)?,
+            false => Pairs::new(),
+        };
         let kind = match meta.kind {
             Kind::File => '-',
-            Kind::Directory if self.opaque(dir).call_at("getxattr", path)? => 'o',
+            Kind::Directory if self.opaque(&all) => 'o',
             Kind::Directory => 'd',
             Kind::Symlink => 'l',
             Kind::Fifo => 'p',
             Kind::Socket => 's',
-            Kind::CharDevice if meta.is_whiteout() => return Ok(whiteout(path)),
             Kind::CharDevice => 'c',
             Kind::BlockDevice => 'b',
         };
@@ -188,15 +206,7 @@ impl Job<'_> {
                 }
             }
         }
-        let inode = if directory {
-            Inode::Open(dir)
-        } else {
-            Inode::Named(dir, name)
-        };
-        let xattrs = match self.known.tagged {
-            Some(tagged) if !tagged.contains(&meta.ino) => "-".into(),
-            _ => digest_xattrs(&own_xattrs(inode).map_err(|e| e.at(path))?),
-        };
+        let xattrs = digest_xattrs(&own(all));
         let content = match meta.kind {
             Kind::Symlink => {
                 let target = fs::read_link(dir, name).call_at("readlink", path)?;

@@ -198,11 +198,15 @@ fn make_home(home: &[u8]) -> Result<OwnedFd> {
 
 /// Makes a store of an empty directory. Whoever comes second finds it made.
 fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
-    fs::flock(home, FlockOperation::LockExclusive).call("flock")?;
-    match text::read(home, format::FILE) {
-        Ok(data) => return format::parse(&data),
-        Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno).call_at("read", format::FILE),
+    // Whoever made it keeps it locked, shared, as long as he has it open: nobody waits for that.
+    loop {
+        let alone = lock::try_lock(home, lock::Mode::Exclusive)?;
+        match text::read(home, format::FILE) {
+            Ok(data) => return format::parse(&data),
+            Err(Errno::NOENT) if alone => break,
+            Err(Errno::NOENT) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            Err(errno) => return Err(errno).call_at("read", format::FILE),
+        }
     }
     for name in DirBuf::default()
         .sorted_names(again(home)?)
@@ -220,11 +224,10 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
     }
     fs::chmod(home, 0o700).call("chmod")?;
     for name in ["layer", "stage", "trash"] {
-        match fs::mkdir(home, name.as_bytes(), 0o700) {
+        match make_dir(home, name.as_bytes()) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).call_at("mkdir", name),
         }
-        fs::chmod_at(home, name.as_bytes(), 0o700).call_at("chmod", name)?;
     }
     let marks = match choice {
         MarksChoice::Trusted => Marks::Trusted,
@@ -247,6 +250,24 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         marks,
         read_only: false,
     })
+}
+
+/// Opens an entry of `layer/`, `stage/` or `trash/`. The kernel says EXDEV of one that is renamed
+/// away while it is looked up: then it is looked up again.
+fn open_entry(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<OwnedFd> {
+    for _ in 0..16 {
+        match fs::open_dir(&dir, name) {
+            Err(Errno::XDEV) => {}
+            done => return done,
+        }
+    }
+    fs::open_dir(&dir, name)
+}
+
+/// A new directory of the owner's alone, whatever the umask and the place say.
+fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
+    fs::mkdir(&dir, name, 0o700)?;
+    fs::chmod_at(&dir, name, 0o700)
 }
 
 fn again(dir: &OwnedFd) -> Result<OwnedFd> {

@@ -5,7 +5,7 @@
 //! that is the count, and it ends with the process. A layer has one writable overlay at most; who
 //! mounts it again gets the one there is.
 
-use super::layer::Layer;
+use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{self, Pin, Pins, Terms};
 use super::stage::Stage;
@@ -71,6 +71,12 @@ impl Mount {
             }
             return Ok(());
         }
+        // Closed it could not be opened again under what covers it.
+        let there = fs::open_dir_trusted(rustix::fs::CWD, &pin.path);
+        if let Ok(Err(error)) = there.map(|there| covered(&there, pin)) {
+            lock::try_lock(&pin.file, Mode::Shared)?;
+            return Err(error);
+        }
         self.root = None;
         let ended = pin::end(dir.as_fd(), pin, lazy);
         if ended.is_err() {
@@ -100,6 +106,9 @@ impl Store {
     fn mount_layer(&self, id: &[u8], options: &MountOptions<'_>) -> Result<Mount> {
         let id = id::check(id)?;
         let wish = wish(options)?;
+        if wish.terms.writable {
+            self.writable()?;
+        }
         let layer = self.lock_layer(id, Mode::Shared, PATIENCE, &mut Watch::default())?;
         if layer.committed() && wish.terms.writable {
             return Err(Error::new(
@@ -112,10 +121,12 @@ impl Store {
             self.need_marks()?;
         }
         let mut pins = self.pins(&layer)?;
-        let used = !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)?;
+        // One descriptor for both locks: a fork in between shares them, and does not keep one.
         let handle = layer.open(layer.mount_lock())?;
+        let used = !lock::try_lock(&handle, Mode::Exclusive)?;
         pins.end_leftovers()?;
-        lock::lock(&handle, Mode::Shared, PATIENCE, &mut Watch::default())?;
+        let watch = &mut Watch::default();
+        lock::lock(&handle, Mode::Shared, MOMENT, watch).map_err(|e| e.at(id))?;
         if layer.meta.kind == Kind::Root && wish.terms.writable {
             return self.mount_itself(&layer, handle, &pins, &wish);
         }
@@ -176,6 +187,7 @@ impl Store {
             .at(&pin.path));
         }
         let root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).call_at("open", &pin.path)?;
+        covered(&root, &pin)?;
         let read_only = !wish.terms.writable && pin.terms.writable;
         let here = wish.target.is_none() || wish.target.is_some_and(|t| same_place(t, &root));
         if here && !wish.detached && !read_only {
@@ -228,9 +240,13 @@ impl Store {
         if used {
             return elsewhere();
         }
-        if pins.elsewhere.is_empty() && pins.here.is_empty() {
+        // The kernel makes this with the first overlay: without it there was none, whoever asks.
+        let work = layer.open("work")?;
+        if matches!(fs::stat_at(&work, b"work"), Err(Errno::NOENT)) {
             return Ok(());
         }
+        // A descriptor that was passed on is no handle, other programs know no locks, and other
+        // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
         match oracle::upper_in_use(layer.open("upper")?.as_fd(), layer.open("child")?.as_fd()) {
             oracle::InUse::Busy => elsewhere(),
             _ => {
@@ -250,7 +266,10 @@ impl Store {
             return mount::bind(root.as_fd(), true, Some(scratch.as_fd()));
         }
         let stack = self.stack(layer)?;
-        let below = usize::from(!layer.committed());
+        // One lower too many for the kernel, the top tree is the upper of a mount that never
+        // writes.
+        let as_upper = !layer.committed() || stack.trees().len() > MAX_LOWERS as usize;
+        let below = usize::from(as_upper);
         let lowers = &stack.trees()[below..];
         let open = |at: usize| {
             let tree = &lowers[at];
@@ -264,7 +283,7 @@ impl Store {
         plan.label = wish.label.map(<[u8]>::to_vec);
         plan.source = format!("ovl:{}", layer.id).into_bytes();
         plan.scratch = Some(scratch.as_fd());
-        if !layer.committed() {
+        if as_upper {
             refuse_foreign(&upper, self.marks).map_err(|e| e.at(&layer.id))?;
             self.clear_volatile(&work, wish)?;
             plan.upper = Some(Upper {
@@ -402,9 +421,11 @@ impl Store {
 
     /// EBUSY when the layer is mounted or a handle is open. Mounts that killed processes left are
     /// ended.
-    pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<()> {
+    /// While the result is kept, nobody mounts it.
+    pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<OwnedFd> {
         let mut pins = self.pins(layer)?;
-        if !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)? {
+        let alone = layer.open(layer.mount_lock())?;
+        if !lock::try_lock(&alone, Mode::Exclusive)? {
             return Err(Error::new(
                 Code::Mounted,
                 Errno::BUSY,
@@ -431,15 +452,19 @@ impl Store {
                 ));
             }
         }
-        Ok(())
+        Ok(alone)
     }
 
     /// Whether a handle holds the layer, or it is mounted where the caller can see it.
     pub(super) fn is_mounted(&self, layer: &Layer) -> Result<bool> {
-        // The pins' lock first: a look at the mount lock must not meet one who takes it.
+        // With the pins locked: nobody else tries the handles' lock now.
         let pins = self.pins(layer)?;
-        let held = !lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)?;
-        Ok(held || !pins.here.is_empty())
+        let handles = layer.open(layer.mount_lock())?;
+        // Held exclusive it is no handle's, but one's who keeps mounts away.
+        if lock::try_lock(&handles, Mode::Shared)? && !lock::try_lock(&handles, Mode::Exclusive)? {
+            return Ok(true);
+        }
+        Ok(!pins.here.is_empty())
     }
 
     /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
@@ -482,6 +507,9 @@ impl Store {
     }
 }
 
+/// How long a mount waits, with the pins locked, for one who keeps mounts away.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// File systems that cannot hold an upper: overlayfs itself, NFS.
 const NO_UPPER: [i64; 2] = [0x794c_7630, 0x6969];
 
@@ -518,19 +546,14 @@ fn attach(
 ) -> Result<Mount> {
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
-    mount::attach(mount.as_fd(), place.as_fd()).map_err(|e| e.at(target))?;
+    // The pin first: a mount that a kill leaves without one would never be found.
+    let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
+    if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
+        let _ = fs::unlink(&pins.dir, pin.name.as_bytes());
+        return Err(error.at(target));
+    }
     drop(place);
-    let pin = match pins.add(mount.as_fd(), &path, wish.terms.clone()) {
-        Ok(pin) => pin,
-        Err(error) => {
-            let id = mount::identity(mount.as_fd());
-            drop(mount);
-            if let Ok(id) = id {
-                let _ = mount::unmount_path(&path, id, true);
-            }
-            return Err(error);
-        }
-    };
+    drop(mount);
     let root = fs::open_dir_trusted(rustix::fs::CWD, &path).call_at("open", &path)?;
     let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
     Ok(Mount {
@@ -569,6 +592,20 @@ fn refuse_foreign(upper: &OwnedFd, marks: Marks) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// EBUSY when what is found at a mount's path is another mount, over it.
+fn covered(there: &OwnedFd, pin: &Pin) -> Result<()> {
+    let found = mount::identity(there.as_fd())?;
+    if found == pin.id || mount::find(pin.id)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Mounted,
+        Errno::BUSY,
+        "the layer is mounted, and something else is mounted over it",
+    )
+    .at(&pin.path))
 }
 
 fn not_mounted() -> Error {

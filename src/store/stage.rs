@@ -9,6 +9,7 @@ use super::lock::{self, Mode};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use crate::tree::attrs::disinherit;
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 
@@ -27,8 +28,12 @@ impl<'s> Stage<'s> {
         // A cleanup may meet it before it is locked, and take it away.
         for _ in 0..TRIES {
             let name = fs::random_name().call("getrandom")?;
-            fs::mkdir(&store.stage, name.as_bytes(), 0o700).call_at("mkdir", "stage")?;
-            let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
+            match super::make_dir(&store.stage, name.as_bytes()) {
+                Ok(()) => {}
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno).call_at("mkdir", "stage"),
+            }
+            let dir = match super::open_entry(&store.stage, name.as_bytes()) {
                 Ok(dir) => dir,
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno).call_at("open", "stage"),
@@ -36,6 +41,7 @@ impl<'s> Stage<'s> {
             if lock::try_lock(&dir, Mode::Exclusive)?
                 && fs::stat_at(&store.stage, name.as_bytes()).is_ok()
             {
+                disinherit(&dir).call("fremovexattr")?;
                 return Ok(Stage {
                     store,
                     name,
@@ -60,7 +66,7 @@ impl<'s> Stage<'s> {
 
     /// Makes a directory in it, of a mode that no umask takes away.
     pub fn mkdir(&self, name: &str) -> Result<OwnedFd> {
-        fs::mkdir(self.dir()?, name.as_bytes(), 0o700).call_at("mkdir", name)?;
+        super::make_dir(self.dir()?, name.as_bytes()).call_at("mkdir", name)?;
         fs::open_dir(self.dir()?, name.as_bytes()).call_at("open", name)
     }
 

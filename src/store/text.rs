@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags};
-use crate::sys::{AsFd, BorrowedFd, SysCall};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall};
 
 /// No file of the store's is larger.
 const MAX: usize = 1 << 20;
@@ -28,9 +28,16 @@ pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
     Ok(data)
 }
 
+/// A new file of the owner's alone, whatever the umask says.
+pub fn private_file(dir: impl AsFd, name: &str) -> SysCall<OwnedFd> {
+    let file = fs::create_file(dir, name.as_bytes(), 0o600)?;
+    fs::chmod(&file, 0o600)?;
+    Ok(file)
+}
+
 /// Writes the new small file `name`.
 pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = fs::create_file(dir, name.as_bytes(), 0o600)?;
+    let file = private_file(dir, name)?;
     fs::write_all(&file, data)
 }
 
@@ -38,7 +45,7 @@ pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
 pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Result<()> {
     let temp = format!(".{name}.{}", fs::random_name().call("getrandom")?);
     let result = (|| {
-        let file = fs::create_file(dir, temp.as_bytes(), 0o600)?;
+        let file = private_file(dir, &temp)?;
         fs::write_all(&file, data)?;
         if sync {
             fs::sync(&file)?;

@@ -141,7 +141,12 @@ impl Setter {
     /// Whether what is made in the directory with these attributes belongs to the caller's own
     /// user and group (it may be set-gid, or on a file system that inherits groups).
     pub fn makes_own(&self, dir: &Meta) -> bool {
-        dir.gid == self.gid
+        self.is_group(dir.gid)
+    }
+
+    /// Whether this is the group of what the caller makes.
+    pub fn is_group(&self, gid: u32) -> bool {
+        gid == self.gid
     }
 
     /// Puts owner, xattrs and mode on a new `inode`; `own` says that its owner is the caller's.

@@ -24,10 +24,14 @@ const HOST_LABEL: &[u8] = b"security.selinux";
 /// The extended attributes of an inode that a layer carries, sorted by name: neither overlayfs's
 /// own nor the host's label.
 pub fn own_xattrs(inode: Inode<'_>) -> Result<Pairs> {
-    let mut pairs = inode.xattrs().call("listxattr")?;
+    Ok(own(inode.xattrs().call("listxattr")?))
+}
+
+/// See [`own_xattrs`]: these of all that an inode has.
+pub fn own(mut pairs: Pairs) -> Pairs {
     pairs.retain(|(name, _)| !xattr::is_overlay(name) && name != HOST_LABEL);
     pairs.sort();
-    Ok(pairs)
+    pairs
 }
 
 /// Whether kind, owner, mode, time, device number and size agree. A directory's own time counts

@@ -1,5 +1,20 @@
-//! The store through its Rust API.
+//! The store through its Rust API: one file for each subject.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
 #[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
+
+mod child;
+mod common;
+
+mod chain;
+mod create;
+mod damage;
+mod marks;
+mod mount;
+mod open;
+mod place;
+mod races;
+mod remove;
 mod smoke;

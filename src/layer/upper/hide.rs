@@ -11,35 +11,49 @@ use crate::sys::fs::Kind;
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::Attributes;
-use crate::tree::remove_tree;
-use crate::watch::Watch;
 
 impl Upper {
     /// `.wh.NAME` in the directory `parent`: hides what lower layers have at `name`.
     pub fn whiteout(&mut self, parent: &[u8], name: &[u8]) -> Result<()> {
-        let Some(place) = self.walk(parent, Make::IfBelow)? else {
+        let Some(mut place) = self.walk(parent, Make::IfBelow)? else {
             return Ok(());
         };
-        let dir = self.at(place).fd.clone();
         let real = self.real(place, name);
-        match fs::stat_at(&dir, name) {
+        let there = match fs::stat_at(&self.at(place).fd, name) {
             Ok(there) if there.is_whiteout() => return Ok(()),
-            Ok(there) if there.kind == Kind::Directory => {
-                if self.has_entries(&dir, &real, name)? {
-                    return self.hide_below(&dir, &real, name);
-                }
-                self.drop_implied(&dir, &real, name)?;
-            }
-            Ok(_) if self.implied.contains(&real) => self.drop_implied(&dir, &real, name)?,
-            // The tar's own file hides what is below.
-            Ok(_) => return Ok(()),
-            Err(Errno::NOENT) => {}
+            Ok(there) => Some(there),
+            Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno).call("statx"),
-        }
-        // Dropping directories may have emptied the cache.
-        let Some(place) = self.walk(parent, Make::IfBelow)? else {
-            return Ok(());
         };
+        let directory = there.is_some_and(|there| there.kind == Kind::Directory);
+        if there.is_some() && !directory && !self.implied.contains(&real) {
+            // The tar's own file hides what is below.
+            return Ok(());
+        }
+        let mut stays = false;
+        if directory {
+            let below = self.below_of(&real)?.is_some();
+            self.flush()?;
+            self.cut_off(&real)?;
+            stays = !self.drop_if_empty(&real)?;
+            if stays && below {
+                let fd = fs::open_dir_deep(&self.root.fd, &real).call("open")?;
+                xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
+            }
+        } else {
+            self.taken(&real)?;
+        }
+        // The cache may have been emptied.
+        match self.walk(crate::archive::path::split(&real).0, Make::IfBelow)? {
+            Some(again) if !stays => place = again,
+            _ => return Ok(()),
+        }
+        let dir = self.at(place).fd.clone();
+        if let (Some(there), false) = (there, directory) {
+            fs::unlink(&dir, name).call("unlink")?;
+            self.gone(&there);
+            self.implied.remove(&real);
+        }
         if self.lookup_below(place, name)?.is_some() {
             self.mark_whiteout(&dir, name)?;
         }
@@ -61,103 +75,63 @@ impl Upper {
         self.cut_off(&real)
     }
 
-    /// The directory `name` is the tar's own, and hides what is below from now on.
-    fn hide_below(&mut self, dir: &OwnedFd, real: &[u8], name: &[u8]) -> Result<()> {
-        self.flush()?;
-        let fd = fs::open_dir(dir, name).call("open")?;
-        if self.below_of(real)?.is_some() {
-            xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
-        }
-        self.reset_implied(real)?;
-        self.cut_off(real)
-    }
-
-    /// What the directory `real` had from below is gone: directories in it that were implied lose
-    /// the attributes they had there, and whiteouts in it hide nothing any more.
+    /// What the directory `real` had from below is gone: what was made in it only because of that
+    /// goes too, directories that hold entries of the tar lose the attributes they had below, and
+    /// whiteouts hide nothing any more. The cache is empty; directories keep their times.
     fn cut_off(&mut self, real: &[u8]) -> Result<()> {
-        let inside: Vec<Vec<u8>> = self
-            .implied
-            .iter()
-            .filter(|path| {
-                real.is_empty() || (path.starts_with(real) && path.get(real.len()) == Some(&b'/'))
-            })
-            .cloned()
-            .collect();
-        for path in inside {
-            self.reset_implied(&path)?;
-        }
-        self.sweep_whiteouts(real)
-    }
-
-    /// Gives an implied directory the default attributes.
-    fn reset_implied(&mut self, real: &[u8]) -> Result<()> {
-        if !self.implied.contains(real) {
-            return Ok(());
-        }
-        let fd = match fs::open_dir_deep(&self.root.fd, real) {
-            Ok(fd) => fd,
-            // A copied-up file.
-            Err(Errno::NOTDIR | Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(errno).call_at("open", real),
-        };
-        let Attributes { atime, mtime, .. } = implied_attributes();
-        self.put_directory(&fd, &implied_attributes(), &Pairs::new(), false)?;
-        fs::set_times(&fd, atime, mtime).call("utimensat")
-    }
-
-    /// Removes the whiteouts at any depth below `real`, keeping directories' times.
-    fn sweep_whiteouts(&mut self, real: &[u8]) -> Result<()> {
-        let mut todo = vec![real.to_vec()];
+        let mut dirs = vec![real.to_vec()];
         let mut buf = DirBuf::default();
-        while let Some(path) = todo.pop() {
+        let mut at = 0;
+        while let Some(path) = dirs.get(at).cloned() {
+            at += 1;
             let fd = fs::open_dir_deep(&self.root.fd, &path).call_at("open", &path)?;
             let before = fs::stat(&fd).call_at("statx", &path)?;
             let mut removed = false;
             for name in buf.sorted_names(&fd).call_at("getdents64", &path)? {
-                let meta = fs::stat_at(&fd, &name).call_at("statx", join(&path, &name))?;
-                if meta.is_whiteout() {
-                    fs::unlink(&fd, &name).call_at("unlink", join(&path, &name))?;
+                let child = join(&path, &name);
+                let meta = fs::stat_at(&fd, &name).call_at("statx", &child)?;
+                if meta.kind == Kind::Directory {
+                    dirs.push(child);
+                } else if meta.is_whiteout() || self.implied.remove(&child) {
+                    fs::unlink(&fd, &name).call_at("unlink", &child)?;
+                    self.gone(&meta);
                     removed = true;
-                } else if meta.kind == Kind::Directory {
-                    todo.push(join(&path, &name));
                 }
             }
             if removed {
                 fs::set_times(&fd, before.atime, before.mtime).call_at("utimensat", &path)?;
             }
         }
+        // Directories in it, the deepest first.
+        for path in dirs.iter().skip(1).rev() {
+            self.drop_if_empty(path)?;
+        }
         Ok(())
     }
 
-    /// Whether the tar itself has put anything at or below the directory `name`.
-    fn has_entries(&self, dir: &OwnedFd, real: &[u8], name: &[u8]) -> Result<bool> {
+    /// An implied directory that is cut off: it goes when nothing is in it, and gets the default
+    /// attributes otherwise. Whether it is gone.
+    fn drop_if_empty(&mut self, real: &[u8]) -> Result<bool> {
         if !self.implied.contains(real) {
-            return Ok(true);
+            return Ok(false);
         }
-        let mut todo = vec![(fs::open_dir(dir, name).call("open")?, real.to_vec())];
-        let mut buf = DirBuf::default();
-        while let Some((fd, path)) = todo.pop() {
-            for name in buf.sorted_names(&fd).call_at("getdents64", &path)? {
-                let child = join(&path, &name);
-                let meta = fs::stat_at(&fd, &name).call_at("statx", &child)?;
-                if meta.is_whiteout() {
-                    continue;
-                }
-                if !self.implied.contains(&child) {
-                    return Ok(true);
-                }
-                if meta.kind == Kind::Directory {
-                    todo.push((fs::open_dir(&fd, &name).call_at("open", &child)?, child));
-                }
+        let (parent, name) = crate::archive::path::split(real);
+        let parent = fs::open_dir_deep(&self.root.fd, parent).call_at("open", real)?;
+        let before = fs::stat(&parent).call_at("statx", real)?;
+        match fs::rmdir(&parent, name) {
+            Ok(()) => {
+                self.implied.remove(real);
+                fs::set_times(&parent, before.atime, before.mtime).call_at("utimensat", real)?;
+                return Ok(true);
             }
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(errno) => return Err(errno).call_at("rmdir", real),
         }
+        let fd = fs::open_dir(&parent, name).call_at("open", real)?;
+        let Attributes { atime, mtime, .. } = implied_attributes();
+        self.put_directory(&fd, &implied_attributes(), &Pairs::new(), false)?;
+        fs::set_times(&fd, atime, mtime).call_at("utimensat", real)?;
         Ok(false)
-    }
-
-    /// Takes away what was only implied.
-    fn drop_implied(&mut self, dir: &OwnedFd, real: &[u8], name: &[u8]) -> Result<()> {
-        self.forget_below(real)?;
-        remove_tree(dir, name, &mut Watch::default())
     }
 
     fn mark_whiteout(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<()> {

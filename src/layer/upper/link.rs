@@ -1,5 +1,6 @@
 //! Hard links of the tar, also to what only a lower layer has.
 
+use super::walk::is_below;
 use super::{LowerLinks, Made, Make, Upper};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::view::Found;
@@ -41,7 +42,7 @@ impl Upper {
         match fs::stat_at(&from_dir, to_name) {
             Ok(meta) if meta.is_whiteout() => return Err(missing()),
             Ok(meta) if meta.kind == Kind::Directory => return Err(to_directory()),
-            Ok(meta) => return self.link_here(path, &from_dir, to_name, &meta),
+            Ok(meta) => return self.link_here(path, &from_dir, &from_real, &meta),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).call("statx"),
         }
@@ -54,7 +55,7 @@ impl Upper {
         let lower = self.stack.provider(&mut below, &found)?;
         let lower = fs::open_dir_trusted(lower, b".").call("open")?;
         if self.links == LowerLinks::Share && self.may_share(&lower, to_name, &found)? {
-            match self.link_here(path, &lower, to_name, &found.meta) {
+            match self.link_here(path, &lower, &from_real, &found.meta) {
                 Err(error) if matches!(error.errno(), Errno::MLINK | Errno::PERM) => {}
                 other => {
                     self.borrowed.insert(found.meta.ino);
@@ -76,29 +77,36 @@ impl Upper {
         }
         let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
-        self.implied.insert(from_real);
-        self.link_here(path, &from_dir, to_name, &copy)
+        self.implied.insert(from_real.clone());
+        self.link_here(path, &from_dir, &from_real, &copy)
     }
 
-    /// Links `path` to an inode that exists.
+    /// Links `path` to an inode that exists: the one at `target` of the tree, reached in `from`.
     fn link_here(
         &mut self,
         path: &[u8],
         from: &OwnedFd,
-        name: &[u8],
+        target: &[u8],
         inode: &Meta,
     ) -> Result<Made> {
-        let (place, new) = self.parent(path)?;
-        let dir = self.at(place).fd.clone();
+        let (_, name) = crate::archive::path::split(target);
+        let (mut place, new) = self.parent(path)?;
         loop {
+            let real = self.real(place, new);
+            if real != target && is_below(target, &real) {
+                return Err(Error::sys(Errno::NOENT, "link")
+                    .context("a hard link in place of the directory that its target is in"));
+            }
+            let dir = self.at(place).fd.clone();
             match fs::link(from, name, &dir, new) {
                 Ok(()) => return Ok(self.made(place, new)),
                 Err(Errno::EXIST) => {
                     let there = fs::stat_at(&dir, new).call("statx")?;
                     if there.same_inode(inode) {
+                        self.implied.remove(&real);
                         return Ok(self.made(place, new));
                     }
-                    self.clear(place, new)?;
+                    place = self.clear(place, new)?;
                 }
                 Err(errno) => return Err(errno).call("link"),
             }

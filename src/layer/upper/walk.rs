@@ -67,7 +67,9 @@ impl Upper {
             self.cache.push(place);
             return Ok(Some(self.cache.len() - 1));
         }
-        let (mut here, mut real, rest) = self.nearest(path);
+        let (start, rest) = self.nearest(path);
+        let (mut here, mut real) = (start.fd.clone(), start.path.clone());
+        let mut through = start.through.clone();
         let mut todo: VecDeque<Vec<u8>> = rest.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
         let mut links = 0;
         while let Some(name) = todo.pop_front() {
@@ -94,6 +96,7 @@ impl Upper {
                     if links > MAX_LINKS {
                         return Err(Error::sys(Errno::LOOP, "open").at(path));
                     }
+                    through.push(join(&real, &name));
                     if target.starts_with(b"/") {
                         real.clear();
                         here = self.root.fd.clone();
@@ -111,16 +114,17 @@ impl Upper {
             // Known by another name; one descriptor keeps the times.
             let mut place = self.cache.remove(at);
             place.key = path.to_vec();
+            place.through = through;
             self.aliases |= place.key != place.path;
             self.cache.push(place);
             return Ok(Some(self.cache.len() - 1));
         }
-        self.open_place(path.to_vec(), real, here)?;
+        self.open_place(path.to_vec(), real, through, here)?;
         Ok(Some(self.cache.len() - 1))
     }
 
-    /// The longest cached beginning of `path`, where it is, and what is left.
-    fn nearest<'p>(&self, path: &'p [u8]) -> (Arc<OwnedFd>, Vec<u8>, &'p [u8]) {
+    /// The place of the longest cached beginning of `path`, and what is left of the path.
+    fn nearest<'p>(&self, path: &'p [u8]) -> (&Place, &'p [u8]) {
         let mut best: Option<&Place> = None;
         for place in &self.cache {
             let len = place.key.len();
@@ -130,12 +134,8 @@ impl Upper {
             }
         }
         match best {
-            Some(place) => (
-                place.fd.clone(),
-                place.path.clone(),
-                &path[place.key.len() + 1..],
-            ),
-            None => (self.root.fd.clone(), Vec::new(), path),
+            Some(place) => (place, &path[place.key.len() + 1..]),
+            None => (&self.root, path),
         }
     }
 
@@ -157,14 +157,17 @@ impl Upper {
                 if there.kind == Kind::Symlink {
                     return fs::read_link(here, name).call("readlink").map(Step::Link);
                 }
-                if !there.is_whiteout() {
-                    return Err(Error::sys(Errno::NOTDIR, "open"));
-                }
                 if make == Make::IfBelow {
                     return Ok(Step::Nowhere);
                 }
+                if !there.is_whiteout() {
+                    return Err(Error::sys(Errno::NOTDIR, "open"));
+                }
+                let before = fs::stat(here).call("statx")?;
                 self.replace_by_directory(here, name, &there)?;
-                return self.implied(here, real, name, None).map(Step::Into);
+                let made = self.implied(here, real, name, None)?;
+                fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
+                return Ok(Step::Into(made));
             }
             Err(errno) => return Err(errno).call("open"),
         }
@@ -174,21 +177,22 @@ impl Upper {
             None => None,
         };
         match (found, &mut below) {
-            (Some(found), Some(dir)) => match found.meta.kind {
-                Kind::Directory => {
-                    fs::mkdir(here, name, 0o700).call("mkdir")?;
-                    self.implied(here, real, name, Some(found)).map(Step::Into)
-                }
-                Kind::Symlink => {
-                    let dir = self.stack.provider(dir, &found)?;
-                    fs::read_link(dir, name).call("readlink").map(Step::Link)
-                }
-                _ => Err(Error::sys(Errno::NOTDIR, "open")),
+            (Some(found), Some(dir)) if found.meta.kind == Kind::Symlink => {
+                let dir = self.stack.provider(dir, &found)?;
+                fs::read_link(dir, name).call("readlink").map(Step::Link)
+            }
+            (None, _) | (_, None) if make == Make::IfBelow => Ok(Step::Nowhere),
+            (Some(found), _) if found.meta.kind != Kind::Directory => match make {
+                Make::IfBelow => Ok(Step::Nowhere),
+                Make::Always => Err(Error::sys(Errno::NOTDIR, "open")),
             },
-            _ if make == Make::IfBelow => Ok(Step::Nowhere),
-            _ => {
+            (found, _) => {
+                // Nothing else may know `here`, and keep its times.
+                let before = fs::stat(here).call("statx")?;
                 fs::mkdir(here, name, 0o700).call("mkdir")?;
-                self.implied(here, real, name, None).map(Step::Into)
+                let made = self.implied(here, real, name, found)?;
+                fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
+                Ok(Step::Into(made))
             }
         }
     }
@@ -282,7 +286,13 @@ impl Upper {
     }
 
     /// Puts a directory that was there already into the cache.
-    fn open_place(&mut self, key: Vec<u8>, path: Vec<u8>, fd: Arc<OwnedFd>) -> Result<()> {
+    fn open_place(
+        &mut self,
+        key: Vec<u8>,
+        path: Vec<u8>,
+        through: Vec<Vec<u8>>,
+        fd: Arc<OwnedFd>,
+    ) -> Result<()> {
         let meta = fs::stat(&fd).call_at("statx", &path)?;
         let acl = xattr::get(&fd, attrs::DEFAULT_ACL)
             .call_at("fgetxattr", &path)?
@@ -295,6 +305,7 @@ impl Upper {
             acl,
             atime: meta.atime,
             mtime: meta.mtime,
+            through,
             below: None,
         })
     }
@@ -320,39 +331,48 @@ impl Upper {
         Ok(())
     }
 
-    /// Something is made at `path`: what was reached through a link of that name no longer is.
-    pub(super) fn taken(&mut self, path: &[u8]) -> Result<()> {
-        let through = |key: &[u8]| {
-            key == path || (key.starts_with(path) && key.get(path.len()) == Some(&b'/'))
-        };
-        if self.aliases
+    /// The place of the directory `parent`, in which `name` is about to become something else.
+    pub(super) fn claim(&mut self, parent: &[u8], name: &[u8]) -> Result<usize> {
+        let place = self.need(parent)?;
+        let real = self.real(place, name);
+        if self.taken(&real)? {
+            // By its real path: the way to it may lead through what goes.
+            return self.need(crate::archive::path::split(&real).0);
+        }
+        Ok(place)
+    }
+
+    /// What is at the real path `real` changes: cached names that lead through links there are
+    /// forgotten. Whether there were any.
+    pub(super) fn taken(&mut self, real: &[u8]) -> Result<bool> {
+        let stale = self.aliases
             && self
                 .cache
                 .iter()
-                .any(|p| p.key != p.path && through(&p.key))
-        {
+                .flat_map(|place| &place.through)
+                .any(|link| is_below(link, real));
+        if stale {
             self.flush()?;
         }
-        Ok(())
+        Ok(stale)
     }
 
     /// Drops one directory from the cache, without its times.
-    pub(super) fn forget(&mut self, real: &[u8]) -> Result<()> {
+    pub(super) fn forget(&mut self, real: &[u8]) {
         self.cache.retain(|place| place.path != real);
-        Ok(())
     }
 
-    /// Drops a directory that is to go, and all below it, from the cache and the books.
-    pub(super) fn forget_below(&mut self, real: &[u8]) -> Result<()> {
-        let gone = |path: &[u8]| {
-            path == real || (path.starts_with(real) && path.get(real.len()) == Some(&b'/'))
-        };
-        self.cache.retain(|place| !gone(&place.path));
-        self.implied.retain(|path| !gone(path));
-        if self.aliases {
-            // A name that led through a link may have led through what goes.
-            self.flush()?;
-        }
-        Ok(())
+    /// Drops what is no more, and all below it, from the cache and the books.
+    pub(super) fn forget_below(&mut self, real: &[u8]) {
+        self.cache.retain(|place| !is_below(&place.path, real));
+        self.implied.retain(|path| !is_below(path, real));
     }
+}
+
+/// Whether `path` is `dir` or below it.
+pub(super) fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    dir.is_empty()
+        || path
+            .strip_prefix(dir)
+            .is_some_and(|rest| rest.first().is_none_or(|&b| b == b'/'))
 }

@@ -1,0 +1,22 @@
+//! Applying layer tars and telling differences, through the store.
+//!
+//! `reference` says what a tar means without overlayfs; everything else compares with it or with
+//! what was really done in a mount.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod container;
+mod cost;
+mod equal;
+mod hostile;
+mod lab;
+mod race;
+mod random;
+mod reference;
+mod refuse;
+mod stream;
+mod tar;
+mod unsaid;

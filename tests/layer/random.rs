@@ -1,0 +1,251 @@
+//! Random chains of layers: every kind, every order, the reference, and the diffs.
+//!
+//! `OVL_TEST_CHAINS=N` runs N chains; `OVL_TEST_SEED=N` begins with that seed.
+
+use crate::lab::{Lab, assert_same_but_splits, assert_tree, differences};
+use crate::reference::{Links, Model};
+use crate::support::fsys;
+use crate::tar::{self, Entry, What};
+use ovl::store::{Against, Kind};
+use std::path::Path;
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+}
+
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "lib", "x"];
+
+fn path(rng: &mut Rng) -> String {
+    let depth = *rng.pick(&[1, 1, 2, 2, 2, 3, 3, 4]);
+    let parts: Vec<&str> = (0..depth).map(|_| *rng.pick(&NAMES)).collect();
+    parts.join("/")
+}
+
+fn entry(rng: &mut Rng) -> Entry {
+    let at = path(rng);
+    let entry = match rng.below(20) {
+        0..5 => tar::dir(&at),
+        5..9 => tar::file(&at, ["", "one", "longer content"][rng.below(3)]),
+        9..12 => {
+            let up = ["", "/", "../", "./"][rng.below(4)];
+            tar::symlink(&at, &format!("{up}{}", path(rng)))
+        }
+        12..14 => tar::hard(&at, &path(rng)),
+        14 => tar::fifo(&at),
+        15 if rng.below(2) == 0 => Entry::new(&at, What::Block(7, rng.below(3) as u32)),
+        15 => tar::char_device(&at, 1, rng.below(3) as u32 + 1),
+        16..19 => tar::gone(&at),
+        _ if rng.below(6) == 0 => tar::opaque(""),
+        _ => tar::opaque(&at),
+    };
+    if entry
+        .path
+        .rsplit(|&b| b == b'/')
+        .next()
+        .unwrap()
+        .starts_with(b".wh.")
+    {
+        return entry;
+    }
+    let modes = [0o755, 0o700, 0o1777, 0o644, 0o4755, 0o2750];
+    let mut entry = entry
+        .mode(*rng.pick(&modes))
+        .mtime(1_000_000 + rng.below(3) as i64, rng.below(2) as u32 * 5);
+    if rng.below(3) == 0 {
+        entry = entry.owner(rng.below(3) as u32 * 1000, rng.below(2) as u32 * 1000);
+    }
+    let hard = matches!(entry.what, What::Hard(_));
+    if rng.below(5) == 0 && !hard {
+        entry = entry.xattr("trusted.note", &[rng.below(2) as u8]);
+    }
+    entry
+}
+
+type Chain = Vec<Vec<Entry>>;
+
+fn chain(seed: u64) -> Chain {
+    let mut rng = Rng(seed);
+    let layers = 3 + rng.below(3);
+    (0..layers)
+        .map(|_| (0..8 + rng.below(28)).map(|_| entry(&mut rng)).collect())
+        .collect()
+}
+
+type Way = (&'static str, fn(usize) -> Kind);
+
+/// The ways a chain is kept: for each layer above the first whether it is a complete tree.
+const WAYS: [Way; 3] = [
+    ("overlay", |_| Kind::Overlay),
+    ("root", |_| Kind::Root),
+    ("mixed", |at| {
+        if at % 2 == 0 {
+            Kind::Root
+        } else {
+            Kind::Overlay
+        }
+    }),
+];
+
+/// Runs a chain; what went wrong, in words.
+fn run(dir: &Path, chain: &Chain) -> Result<(), String> {
+    let lab = Lab::new(dir);
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&lab, chain)));
+    drop(lab);
+    std::fs::remove_dir_all(dir.join("home")).map_err(|e| format!("left behind: {e}"))?;
+    done.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(text
+            .or(panic.downcast_ref::<&str>().copied())
+            .unwrap_or("panic")
+            .to_string())
+    })
+}
+
+fn check(lab: &Lab, chain: &Chain) -> Result<(), String> {
+    let mut diffs: Vec<Vec<(crate::lab::Tree, crate::lab::Tree, Vec<u8>)>> =
+        vec![Vec::new(); chain.len()];
+    for (way, kind_of) in WAYS {
+        let mut model = Model::empty();
+        let mut parent = String::new();
+        for (at, entries) in chain.iter().enumerate() {
+            let kind = if at == 0 { Kind::Root } else { kind_of(at) };
+            let links = if kind == Kind::Root {
+                Links::Share
+            } else {
+                Links::CopyUp
+            };
+            let id = format!("{way}-{at}");
+            let mut entries = entries.clone();
+            // An entry that cannot be fails the layer in every kind.
+            let next = loop {
+                match model.apply(&entries, links) {
+                    Ok(next) => break next,
+                    Err(bad) => {
+                        if lab
+                            .apply(&id, &parent, kind, &tar::bytes(&entries[..=bad]))
+                            .is_ok()
+                        {
+                            return Err(format!("{id}: {:?} was taken", entries[bad]));
+                        }
+                        entries.remove(bad);
+                    }
+                }
+            };
+            lab.apply(&id, &parent, kind, &tar::bytes(&entries))
+                .map_err(|e| format!("{id}: {e}"))?;
+            let (before, after) = (model.tree(), next.tree());
+            let lines = differences(&lab.look(&id), &after);
+            if !lines.is_empty() {
+                return Err(format!("{id}:\n{}", lines.join("\n")));
+            }
+            let diff = lab.diff(&id, Against::Parent);
+            for other in ["again", "again-root"] {
+                let kind = if other == "again" && at > 0 {
+                    Kind::Overlay
+                } else {
+                    Kind::Root
+                };
+                lab.apply(other, &parent, kind, &diff)
+                    .map_err(|e| format!("{id} {other}: {e}"))?;
+                assert_same_but_splits(
+                    &format!("{id} {kind:?} again"),
+                    &lab.look(other),
+                    &after,
+                    &entries,
+                );
+                if lab.diff(other, Against::Parent) != diff {
+                    return Err(format!("{id}: the diff of its diff differs ({kind:?})"));
+                }
+                lab.remove(other);
+            }
+            for (old, new, bytes) in &diffs[at] {
+                if *old == before && *new == after && *bytes != diff {
+                    return Err(format!("{id}: another way gave other bytes"));
+                }
+            }
+            diffs[at].push((before, after, diff));
+            (model, parent) = (next, id);
+        }
+        let whole = lab.diff(&parent, Against::Nothing);
+        lab.apply("whole", "", Kind::Root, &whole)
+            .map_err(|e| format!("whole: {e}"))?;
+        assert_tree("against nothing", &lab.look("whole"), &model.tree());
+        lab.remove("whole");
+    }
+    Ok(())
+}
+
+/// Drops entries and layers while it still fails.
+fn shrink(dir: &Path, mut chain: Chain) -> Chain {
+    let mut tries = 0;
+    loop {
+        let before: usize = chain.iter().map(Vec::len).sum();
+        for layer in (0..chain.len()).rev() {
+            for at in (0..chain[layer].len()).rev() {
+                let mut less = chain.clone();
+                less[layer].remove(at);
+                tries += 1;
+                if tries < 1500 && run(dir, &less).is_err() {
+                    chain = less;
+                }
+            }
+        }
+        if chain.iter().map(Vec::len).sum::<usize>() == before || tries >= 1500 {
+            chain.retain(|layer| !layer.is_empty());
+            return chain;
+        }
+    }
+}
+
+#[test]
+fn chains_mean_the_same_in_every_kind() {
+    require!("root", "overlay", "tmpfs");
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
+    let seeds = number("OVL_TEST_CHAINS").unwrap_or(100);
+    let first = number("OVL_TEST_SEED").unwrap_or(1);
+    fsys::on("tmpfs", |dir| {
+        for seed in first..first + seeds {
+            let chain = chain(seed);
+            if let Err(first) = run(dir, &chain) {
+                let less = shrink(dir, chain);
+                let why = run(dir, &less).err().unwrap_or(first);
+                let text: Vec<String> = less
+                    .iter()
+                    .map(|layer| layer.iter().map(said).collect::<Vec<_>>().join("\n"))
+                    .collect();
+                panic!(
+                    "seed {seed}: {why}\n--- layers ---\n{}",
+                    text.join("\n--\n")
+                );
+            }
+        }
+    });
+}
+
+fn said(entry: &Entry) -> String {
+    let Entry {
+        path,
+        what,
+        mode,
+        uid,
+        gid,
+        mtime,
+        xattrs,
+    } = entry;
+    let path = path.escape_ascii();
+    format!("{path} {what:?} {mode:o} {uid}:{gid} {mtime:?} {xattrs:?}")
+}

@@ -1,0 +1,141 @@
+//! What a tar can say only in part, or only when asked: sockets, holes, clamped times, uppers
+//! that other mount options made.
+
+use crate::container::{base, comes_again};
+use crate::lab::{Lab, assert_tree};
+use crate::support::{fsys, have};
+use crate::tar;
+use ovl::store::*;
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn what_a_tar_cannot_say_is_counted_or_refused() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            std::os::unix::net::UnixListener::bind(at.join("socket")).unwrap();
+            fs::write(at.join(".wh.name"), "").unwrap();
+            fs::write(at.join("said"), "said").unwrap();
+        });
+        let (tar, info) = lab
+            .try_diff("c", Against::Parent, DiffFlags::empty())
+            .unwrap();
+        assert_eq!((info.skipped_sockets, info.skipped_names), (1, 1));
+        assert!(
+            lab.try_diff("c", Against::Parent, DiffFlags::STRICT)
+                .is_err()
+        );
+        lab.apply("again", "base", Kind::Overlay, &tar).unwrap();
+        let mut tree = lab.look("c");
+        tree.remove(&b"socket"[..]);
+        tree.remove(&b".wh.name"[..]);
+        assert_tree("the rest", &lab.look("again"), &tree);
+    });
+}
+
+#[test]
+fn holes_are_kept_when_asked_and_times_are_clamped() {
+    require!("root", "overlay", "ext4");
+    fsys::on("ext4", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            let file = fs::File::create(at.join("holes")).unwrap();
+            file.write_at(b"start", 0).unwrap();
+            file.write_at(b"end", 3 << 20).unwrap();
+            file.set_len(5 << 20).unwrap();
+        });
+        let dense = lab.diff("c", Against::Parent);
+        let (sparse, _) = lab
+            .try_diff("c", Against::Parent, DiffFlags::SPARSE)
+            .unwrap();
+        assert!(dense.len() > 5 << 20 && sparse.len() < 1 << 20);
+        lab.apply("dense", "base", Kind::Overlay, &dense).unwrap();
+        lab.apply("sparse", "base", Kind::Overlay, &sparse).unwrap();
+        assert_tree("sparse", &lab.look("sparse"), &lab.look("dense"));
+        let blocks = |id: &str| {
+            let path = lab.home.join("layer").join(id).join("upper/holes");
+            std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap())
+        };
+        assert!(
+            blocks("sparse") < 100 && blocks("dense") > 9000,
+            "{} {}",
+            blocks("sparse"),
+            blocks("dense")
+        );
+        let options = DiffOptions {
+            flags: DiffFlags::CLAMP,
+            clamp: ovl::sys::fs::Time {
+                sec: 1_000,
+                nsec: 0,
+            },
+        };
+        let mut tar = Vec::new();
+        lab.store
+            .diff(
+                b"c",
+                Against::Parent,
+                &mut tar,
+                &options,
+                &mut Default::default(),
+            )
+            .unwrap();
+        lab.apply("clamped", "base", Kind::Root, &tar).unwrap();
+        assert_eq!(lab.look("clamped")[&b"holes"[..]].mtime, (1000, 0));
+    });
+}
+
+/// Uppers made under metacopy or redirect_dir are read right or refused.
+#[test]
+fn uppers_of_other_mount_options_are_never_read_wrong() {
+    require!("root", "overlay", "tmpfs");
+    type Work = fn(&Path);
+    let works: [(&str, Work); 2] = [
+        ("metacopy=on", |at| {
+            fs::set_permissions(at.join("long"), fs::Permissions::from_mode(0o600)).unwrap()
+        }),
+        ("redirect_dir=on", |at| {
+            fs::rename(at.join("tree"), at.join("renamed")).unwrap()
+        }),
+    ];
+    fsys::on("tmpfs", |dir| {
+        for (options, work) in works {
+            let lab = Lab::with(dir, options);
+            lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
+                .unwrap();
+            lab.create("c", "base");
+            let at = lab.home.join("layer");
+            let show = |p: &str| at.join(p).display().to_string();
+            let data = format!(
+                "{options},lowerdir={},upperdir={},workdir={}",
+                show("base/root"),
+                show("c/upper"),
+                show("c/work")
+            );
+            let merged = dir.join("merged");
+            fs::create_dir_all(&merged).unwrap();
+            have::run(
+                Command::new("mount")
+                    .args(["-t", "overlay", "x", "-o", &data])
+                    .arg(&merged),
+            )
+            .unwrap();
+            work(&merged);
+            let tree = crate::lab::look(&merged);
+            have::run(Command::new("umount").arg(&merged)).unwrap();
+            match lab.try_diff("c", Against::Parent, DiffFlags::empty()) {
+                Ok((tar, _)) => comes_again(&lab, "base", &tar, &tree),
+                Err(error) => assert_eq!(error.errno().raw_os_error(), libc::EOPNOTSUPP, "{error}"),
+            }
+        }
+    });
+}

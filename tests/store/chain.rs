@@ -1,0 +1,65 @@
+//! Long chains of layers.
+
+use crate::common::*;
+use crate::support::fsys;
+use ovl::error::{Code, Errno};
+use ovl::store::*;
+use std::fs;
+
+/// Makes `l0` (root) and overlay layers up to `l<n>`, each committed.
+fn chain(store: &Store, dir: &std::path::Path, from: usize, to: usize) {
+    for at in from..=to {
+        let parent = at.checked_sub(1).map(|below| format!("l{below}"));
+        create(store, &format!("l{at}"), parent.as_deref()).unwrap();
+        let content = if at == 0 { "root" } else { "upper" };
+        let file = layer(dir, &format!("l{at}/{content}/file{at}"));
+        fs::write(file, at.to_string()).unwrap();
+        commit(store, &format!("l{at}")).unwrap();
+    }
+}
+
+fn bottom_and_top_are_seen(store: &Store, id: &str, flags: MountFlags, top: usize) {
+    let mounted = mount(store, id, flags).unwrap_or_else(|e| panic!("{id} {flags:?}: {e}"));
+    for at in [0, top / 2, top] {
+        let file = path_of(&mounted).join(format!("file{at}"));
+        assert_eq!(fs::read_to_string(file).unwrap(), at.to_string());
+    }
+    assert_eq!(names(&path_of(&mounted)).len(), top + 1);
+    unmount(mounted);
+}
+
+#[test]
+fn up_to_the_limit_and_flat_beyond() {
+    require!("root", "overlay");
+    fsys::with_mounts(|dir| {
+        let store = store(dir);
+        let mut made = 0;
+        for depth in [128, 400, 499] {
+            chain(&store, dir, made, depth);
+            made = depth + 1;
+            bottom_and_top_are_seen(&store, &format!("l{depth}"), RO, depth);
+            create(&store, "box", Some(&format!("l{depth}"))).unwrap();
+            bottom_and_top_are_seen(&store, "box", RW, depth);
+            bottom_and_top_are_seen(&store, "box", RO, depth);
+            remove(&store, "box").unwrap();
+        }
+        // l499 with 499 below it: a writable layer over it has 500 lowers, the kernel's limit.
+        assert_eq!(store.stat(b"l499").unwrap().lowers, 499);
+        create(&store, "last", Some("l499")).unwrap();
+        commit(&store, "last").unwrap();
+        // Committed, it can still be seen.
+        bottom_and_top_are_seen(&store, "last", RO, 499);
+        let error = fails(create(&store, "more", Some("last")), Errno::MLINK);
+        assert_eq!(error.code(), Code::Limit);
+        assert!(error.message().contains("OVL_CREATE_FLAT"), "{error}");
+        let overlay = Some(Kind::Overlay);
+        fails(
+            apply_as(&store, "more", Some("last"), overlay, &tar_of("x", b"")),
+            Errno::MLINK,
+        );
+        create_with(&store, "flat", Some("last"), CreateFlags::FLAT).unwrap();
+        create(&store, "more", Some("flat")).unwrap();
+        assert_eq!(store.stat(b"more").unwrap().lowers, 1);
+        bottom_and_top_are_seen(&store, "more", RW, 499);
+    });
+}
