@@ -39,7 +39,6 @@ pub struct Writer<W> {
     padding: usize,
     /// Name of the current entry, for errors.
     name: Vec<u8>,
-    written: u64,
 }
 
 impl<W: Sink> Writer<W> {
@@ -50,7 +49,6 @@ impl<W: Sink> Writer<W> {
             left: 0,
             padding: 0,
             name: Vec::new(),
-            written: 0,
         }
     }
 
@@ -107,11 +105,6 @@ impl<W: Sink> Writer<W> {
         Ok(self.sink)
     }
 
-    /// How many bytes were written so far.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
     fn open(&mut self, head: &[u8], header: &Header, stored: u64) -> Result<()> {
         self.put(head)?;
         self.name.clone_from(&header.path);
@@ -124,9 +117,7 @@ impl<W: Sink> Writer<W> {
         if data.is_empty() {
             return Ok(());
         }
-        self.sink.write_all(data)?;
-        self.written += data.len() as u64;
-        Ok(())
+        self.sink.write_all(data)
     }
 }
 

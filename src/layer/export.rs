@@ -51,6 +51,7 @@ pub fn export<S: Sink>(
         sink,
         hash: Sha256::new(),
         buf: Vec::with_capacity(BUF),
+        bytes: 0,
     };
     let mut writing = Writing {
         writer: Writer::new(sink),
@@ -63,20 +64,21 @@ pub fn export<S: Sink>(
     let Writing {
         writer, mut done, ..
     } = writing;
-    done.tar_size = writer.written() + 1024;
     let mut hashing = writer.finish()?;
     hashing.flush()?;
+    done.tar_size = hashing.bytes;
     done.diff_id = Some(hashing.hash.digest());
     Ok(done)
 }
 
 const BUF: usize = 128 << 10;
 
-/// Gathers what is written into large pieces, and hashes them on their way.
+/// Gathers what is written into large pieces, and counts and hashes it on its way.
 struct Hashing<S> {
     sink: S,
     hash: Sha256,
     buf: Vec<u8>,
+    bytes: u64,
 }
 
 impl<S: Sink> Hashing<S> {
@@ -90,6 +92,7 @@ impl<S: Sink> Hashing<S> {
 
 impl<S: Sink> Sink for Hashing<S> {
     fn write_all(&mut self, buf: &[u8]) -> Result<()> {
+        self.bytes += buf.len() as u64;
         if self.buf.len() + buf.len() > BUF {
             self.flush()?;
         }
