@@ -244,7 +244,7 @@ fn need_committed(parent: Option<&Layer>) -> Result<()> {
     match parent {
         Some(parent) if !parent.committed() => Err(Error::new(
             Code::NotCommitted,
-            Errno::INVAL,
+            Errno::BUSY,
             "the parent is not committed",
         )
         .at(&parent.id)),

@@ -36,7 +36,7 @@ fn allowed(what: &str, error: &Error) {
     ];
     let fine = all.contains(&errno)
         && match errno {
-            // An uncommitted parent, or nothing mounted.
+            // Another parent than it has, or nothing mounted.
             Errno::INVAL => ["apply", "unmount_at"].contains(&what),
             Errno::ROFS => ["commit", "mount", "apply"].contains(&what),
             Errno::EXIST | Errno::NOTEMPTY => ["create", "apply"].contains(&what),
