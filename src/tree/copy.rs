@@ -90,13 +90,16 @@ pub fn copy_dir(
     options: &CopyOptions,
     watch: &mut Watch<'_>,
 ) -> Result<CopyStats> {
-    let source = fs::open_dir_trusted(src_dir, src).call_at("open", src)?;
-    match fs::open_dir_trusted(dst_dir, dst) {
-        Ok(fd) => fill(source, fd, options, watch).map_err(|e| e.below(dst)),
-        Err(Errno::NOENT) => create(source, dst_dir, dst, options, watch),
-        Err(Errno::NOTDIR) => Err(Error::sys(Errno::EXIST, "open").at(dst)),
-        Err(errno) => Err(errno).call_at("open", dst),
-    }
+    (|| {
+        let source = fs::open_dir_trusted(src_dir, src).call_at("open", src)?;
+        match fs::open_dir_trusted(dst_dir, dst) {
+            Ok(fd) => fill(source, fd, options, watch).map_err(|e| e.below(dst)),
+            Err(Errno::NOENT) => create(source, dst_dir, dst, options, watch),
+            Err(Errno::NOTDIR) => Err(Error::sys(Errno::EXIST, "open").at(dst)),
+            Err(errno) => Err(errno).call_at("open", dst),
+        }
+    })()
+    .map_err(|e| e.op("copy_dir"))
 }
 
 /// Copies into the empty directory `dst`.
