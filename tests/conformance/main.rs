@@ -66,4 +66,12 @@ suite! {
         list_is_what_was_made three_hundred_layers leaves_go_first mounts_are_counted
         changes_of_each_layer diff_is_its_own_files diff_remove_apply apply_takes_the_place
         junk_leaves_no_layer;
+    snapshot: parents_and_states names_are_taken_once removed_names_are_free
+        stat_of_all_that_is_listed same_second_same_size a_new_directory_hides_the_old
+        chown_keeps_the_rest directories_keep_their_modes what_went_stays_away
+        directories_from_below_are_not_renamed a_view_is_not_written roots_are_0755;
+    error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain
+        without_marks beyond wrong_descriptors;
+    watch: streams_are_alike callbacks_may_fail cancelled progress_may_stop
+        cancelled_from_elsewhere;
 }
