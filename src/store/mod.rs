@@ -19,7 +19,9 @@ mod cleanup;
 mod commit;
 mod compare;
 mod create;
+mod facts;
 mod format;
+mod handle;
 pub mod id;
 mod layer;
 mod lock;
@@ -28,11 +30,13 @@ mod meta;
 mod mounts;
 mod options;
 mod pin;
+mod query;
 mod remove;
 mod stage;
 mod text;
+mod unmount;
 
-pub use mounts::Mount;
+pub use handle::Mount;
 pub use options::*;
 
 use crate::error::{Code, Errno, Error, Result, SysResult};

@@ -5,87 +5,17 @@
 //! that is the count, and it ends with the process. A layer has one writable overlay at most; who
 //! mounts it again gets the one there is.
 
+use super::handle::{Mount, covered};
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
-use super::pin::{self, Pin, Pins, Terms};
-use super::stage::Stage;
-use super::{Kind, MountFlags, MountOptions, Store, UnmountFlags, id, path_of};
+use super::pin::{Pin, Pins, Terms};
+use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
 use crate::sys::xattr::Marks;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs, xattr};
+use crate::sys::{AsFd, OwnedFd, fs, xattr};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
-
-/// A handle of a mounted layer. Dropping it drops the handle alone: a held mount that nobody holds
-/// any more is ended by the next call that meets it.
-pub struct Mount {
-    path: Vec<u8>,
-    /// The mount's root; closed while it is unmounted, since it would keep it busy.
-    root: Option<OwnedFd>,
-    /// Where the layer's pins are, and the one of this mount; none for a detached mount.
-    pin: Option<(OwnedFd, Pin)>,
-    /// The layer's mount lock.
-    _lock: OwnedFd,
-}
-
-impl Mount {
-    /// Where it is; empty for a detached mount.
-    pub fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    /// Its root directory.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.root.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Ends this use of the mount; the last use of a held mount unmounts it, and any of a kept
-    /// one, which is EBUSY while other handles use it. After an error the handle is as it was.
-    #[allow(clippy::result_large_err)] // The handle goes back to its owner.
-    pub fn unmount(mut self, flags: UnmountFlags) -> std::result::Result<(), (Mount, Error)> {
-        match self.end(flags.contains(UnmountFlags::LAZY)) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let error = error.at(&self.path).op("unmount");
-                Err((self, error))
-            }
-        }
-    }
-
-    fn end(&mut self, lazy: bool) -> Result<()> {
-        let Some((dir, pin)) = &self.pin else {
-            return Ok(());
-        };
-        let dir = fs::open_dir_trusted(dir, b".").call("open")?;
-        lock::lock(&dir, Mode::Exclusive, PATIENCE, &mut Watch::default())?;
-        if !lock::try_lock(&pin.file, Mode::Exclusive)? {
-            // A failed conversion may have lost the lock that was there.
-            lock::try_lock(&pin.file, Mode::Shared)?;
-            if pin.terms.kept {
-                return Err(Error::new(
-                    Code::Mounted,
-                    Errno::BUSY,
-                    "other handles use the mount",
-                ));
-            }
-            return Ok(());
-        }
-        // Closed it could not be opened again under what covers it.
-        let there = fs::open_dir_trusted(rustix::fs::CWD, &pin.path);
-        if let Ok(Err(error)) = there.map(|there| covered(&there, pin)) {
-            lock::try_lock(&pin.file, Mode::Shared)?;
-            return Err(error);
-        }
-        self.root = None;
-        let ended = pin::end(dir.as_fd(), pin, lazy);
-        if ended.is_err() {
-            lock::try_lock(&pin.file, Mode::Shared)?;
-            self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
-        }
-        ended
-    }
-}
 
 /// What is asked of a mount.
 struct Wish<'a> {
@@ -356,162 +286,10 @@ impl Store {
         let path = [path_of(layer.fd.as_fd())?, b"/merged".to_vec()].concat();
         attach(mount, &path, handle, pins, wish)
     }
-
-    /// Ends the kept mount of a layer, given by its id, or the one at a path (which has a slash).
-    /// EBUSY while handles use it, EINVAL when there is none.
-    pub fn unmount_at(&self, id_or_path: &[u8], flags: UnmountFlags) -> Result<()> {
-        let lazy = flags.contains(UnmountFlags::LAZY);
-        let result = if id_or_path.contains(&b'/') {
-            self.unmount_path(id_or_path, lazy)
-        } else {
-            id::check(id_or_path).and_then(|id| self.unmount_layer(id, None, lazy))
-        };
-        result.map_err(|e| e.at(id_or_path).op("unmount"))
-    }
-
-    fn unmount_layer(&self, id: &str, only: Option<&str>, lazy: bool) -> Result<()> {
-        let layer = self.lock_layer(id, Mode::Shared, PATIENCE, &mut Watch::default())?;
-        let mut pins = self.pins(&layer)?;
-        let leftovers = pins.end_leftovers()?;
-        let mut ended = leftovers;
-        for pin in &pins.here {
-            if only.is_some_and(|name| name != pin.name) {
-                continue;
-            }
-            if !lock::try_lock(&pin.file, Mode::Exclusive)? {
-                return Err(
-                    Error::new(Code::Mounted, Errno::BUSY, "handles use the mount").at(&pin.path),
-                );
-            }
-            pin::end(pins.dir.as_fd(), pin, lazy)?;
-            ended += 1;
-        }
-        if ended == 0 {
-            Err(not_mounted())
-        } else {
-            Ok(())
-        }
-    }
-
-    fn unmount_path(&self, path: &[u8], lazy: bool) -> Result<()> {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let mode = rustix::fs::Mode::empty();
-        let root = rustix::fs::open(path, flags, mode).call_at("open", path)?;
-        if !mount::is_mount_root(root.as_fd())? {
-            return Err(not_mounted());
-        }
-        let name = format!(
-            "{}.{}",
-            mount::identity(root.as_fd())?.id,
-            mount::namespace_id()?
-        );
-        drop(root);
-        for id in self.ids()? {
-            let pin = format!("{id}/pin/{name}");
-            if fs::stat_at(&self.layers, pin.as_bytes()).is_ok() {
-                return self.unmount_layer(&id, Some(&name), lazy);
-            }
-        }
-        Err(Error::new(
-            Code::System,
-            Errno::INVAL,
-            "it is no mount of this store",
-        ))
-    }
-
-    /// EBUSY when the layer is mounted or a handle is open. Mounts that killed processes left are
-    /// ended.
-    /// While the result is kept, nobody mounts it.
-    pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<OwnedFd> {
-        let mut pins = self.pins(layer)?;
-        let alone = layer.open(layer.mount_lock())?;
-        if !lock::try_lock(&alone, Mode::Exclusive)? {
-            return Err(Error::new(
-                Code::Mounted,
-                Errno::BUSY,
-                "a mount handle of it is open",
-            ));
-        }
-        pins.end_leftovers()?;
-        if let Some(pin) = pins.here.first() {
-            let at = pin.path.escape_ascii();
-            return Err(Error::new(
-                Code::Mounted,
-                Errno::BUSY,
-                format!("it is mounted at {at}"),
-            ));
-        }
-        if layer.meta.kind == Kind::Overlay {
-            let upper = layer.open("upper")?;
-            let answer = oracle::upper_in_use(upper.as_fd(), layer.open("child")?.as_fd());
-            if answer == oracle::InUse::Busy {
-                return Err(Error::new(
-                    Code::Mounted,
-                    Errno::BUSY,
-                    "an overlay in another namespace, or a detached one, holds it",
-                ));
-            }
-        }
-        Ok(alone)
-    }
-
-    /// Whether a handle holds the layer, or it is mounted where the caller can see it.
-    pub(super) fn is_mounted(&self, layer: &Layer) -> Result<bool> {
-        // With the pins locked: nobody else tries the handles' lock now.
-        let pins = self.pins(layer)?;
-        let handles = layer.open(layer.mount_lock())?;
-        // Held exclusive it is no handle's, but one's who keeps mounts away.
-        if lock::try_lock(&handles, Mode::Shared)? && !lock::try_lock(&handles, Mode::Exclusive)? {
-            return Ok(true);
-        }
-        Ok(!pins.here.is_empty())
-    }
-
-    /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
-    pub(super) fn holds_upper(&self) -> Result<bool> {
-        self.holds_upper
-            .get_or_try_init(|| self.try_upper())
-            .copied()
-    }
-
-    fn try_upper(&self) -> Result<bool> {
-        let stage = Stage::new(self)?;
-        let (lower, upper, work) = (
-            stage.mkdir("lower")?,
-            stage.mkdir("upper")?,
-            stage.mkdir("work")?,
-        );
-        let open = |_| fs::open_dir_trusted(&lower, b".").call("open");
-        let mut plan = Overlay::new(Lowers::new(1, open), self.marks);
-        plan.volatile = true;
-        plan.upper = Some(Upper {
-            upper: upper.as_fd(),
-            work: work.as_fd(),
-        });
-        match mount::overlay(&plan) {
-            Ok(_) => Ok(true),
-            // Nobody may mount here; whoever may later decides by the file system.
-            Err(error) if error.errno() == Errno::PERM => {
-                let kind = rustix::fs::fstatfs(&upper).call("fstatfs")?.f_type as i64;
-                let marks = xattr::set(&upper, self.marks.opaque(), b"y").is_ok();
-                Ok(marks && !NO_UPPER.contains(&kind))
-            }
-            Err(error) => {
-                self.warn(&format!(
-                    "the store cannot hold an upper: {}",
-                    error.message()
-                ));
-                Ok(false)
-            }
-        }
-    }
 }
 
 /// How long a mount waits, with the pins locked, for one who keeps mounts away.
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);
-
-/// File systems that cannot hold an upper: overlayfs itself, NFS.
-const NO_UPPER: [i64; 2] = [0x794c_7630, 0x6969];
 
 fn wish<'a>(options: &MountOptions<'a>) -> Result<Wish<'a>> {
     let flags = options.flags;
@@ -592,22 +370,4 @@ fn refuse_foreign(upper: &OwnedFd, marks: Marks) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// EBUSY when what is found at a mount's path is another mount, over it.
-fn covered(there: &OwnedFd, pin: &Pin) -> Result<()> {
-    let found = mount::identity(there.as_fd())?;
-    if found == pin.id || mount::find(pin.id)?.is_none() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::Mounted,
-        Errno::BUSY,
-        "the layer is mounted, and something else is mounted over it",
-    )
-    .at(&pin.path))
-}
-
-fn not_mounted() -> Error {
-    Error::new(Code::System, Errno::INVAL, "it is not mounted")
 }

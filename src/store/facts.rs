@@ -1,0 +1,71 @@
+//! What the kernel, the file system and the caller can do together, found by trying it.
+
+use super::stage::Stage;
+use super::{Capability, Store};
+use crate::error::{Errno, Result, SysResult};
+use crate::mount::{self, Lowers, Overlay, Upper};
+use crate::sys::{AsFd, fs, xattr};
+
+impl Store {
+    /// What this kernel, file system and caller can do together, each found by trying it in the
+    /// store.
+    pub fn status(&self) -> Result<Vec<Capability>> {
+        self.try_all().map_err(|e| e.op("status"))
+    }
+
+    fn try_all(&self) -> Result<Vec<Capability>> {
+        let stage = super::stage::Stage::new(self)?;
+        let probe = mount::probe::probe(stage.dir()?)?;
+        Ok(probe
+            .capabilities()
+            .into_iter()
+            .map(|(name, capability)| Capability {
+                name,
+                ok: capability.ok,
+                reason: capability.reason.clone(),
+            })
+            .collect())
+    }
+
+    /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
+    pub(super) fn holds_upper(&self) -> Result<bool> {
+        self.holds_upper
+            .get_or_try_init(|| self.try_upper())
+            .copied()
+    }
+
+    fn try_upper(&self) -> Result<bool> {
+        let stage = Stage::new(self)?;
+        let (lower, upper, work) = (
+            stage.mkdir("lower")?,
+            stage.mkdir("upper")?,
+            stage.mkdir("work")?,
+        );
+        let open = |_| fs::open_dir_trusted(&lower, b".").call("open");
+        let mut plan = Overlay::new(Lowers::new(1, open), self.marks);
+        plan.volatile = true;
+        plan.upper = Some(Upper {
+            upper: upper.as_fd(),
+            work: work.as_fd(),
+        });
+        match mount::overlay(&plan) {
+            Ok(_) => Ok(true),
+            // Nobody may mount here; whoever may later decides by the file system.
+            Err(error) if error.errno() == Errno::PERM => {
+                let kind = rustix::fs::fstatfs(&upper).call("fstatfs")?.f_type as i64;
+                let marks = xattr::set(&upper, self.marks.opaque(), b"y").is_ok();
+                Ok(marks && !NO_UPPER.contains(&kind))
+            }
+            Err(error) => {
+                self.warn(&format!(
+                    "the store cannot hold an upper: {}",
+                    error.message()
+                ));
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// File systems that cannot hold an upper: overlayfs itself, NFS.
+const NO_UPPER: [i64; 2] = [0x794c_7630, 0x6969];

@@ -1,0 +1,93 @@
+//! A handle of a mounted layer, and how its use ends.
+
+use super::UnmountFlags;
+use super::lock::{self, Mode, PATIENCE};
+use super::pin::{self, Pin};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::mount;
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::watch::Watch;
+
+/// A handle of a mounted layer. Dropping it drops the handle alone: a held mount that nobody holds
+/// any more is ended by the next call that meets it.
+pub struct Mount {
+    pub(super) path: Vec<u8>,
+    /// The mount's root; closed while it is unmounted, since it would keep it busy.
+    pub(super) root: Option<OwnedFd>,
+    /// Where the layer's pins are, and the one of this mount; none for a detached mount.
+    pub(super) pin: Option<(OwnedFd, Pin)>,
+    /// The layer's mount lock.
+    pub(super) _lock: OwnedFd,
+}
+
+impl Mount {
+    /// Where it is; empty for a detached mount.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Its root directory.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.root.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Ends this use of the mount; the last use of a held mount unmounts it, and any of a kept
+    /// one, which is EBUSY while other handles use it. After an error the handle is as it was.
+    #[allow(clippy::result_large_err)] // The handle goes back to its owner.
+    pub fn unmount(mut self, flags: UnmountFlags) -> std::result::Result<(), (Mount, Error)> {
+        match self.end(flags.contains(UnmountFlags::LAZY)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = error.at(&self.path).op("unmount");
+                Err((self, error))
+            }
+        }
+    }
+
+    fn end(&mut self, lazy: bool) -> Result<()> {
+        let Some((dir, pin)) = &self.pin else {
+            return Ok(());
+        };
+        let dir = fs::open_dir_trusted(dir, b".").call("open")?;
+        lock::lock(&dir, Mode::Exclusive, PATIENCE, &mut Watch::default())?;
+        if !lock::try_lock(&pin.file, Mode::Exclusive)? {
+            // A failed conversion may have lost the lock that was there.
+            lock::try_lock(&pin.file, Mode::Shared)?;
+            if pin.terms.kept {
+                return Err(Error::new(
+                    Code::Mounted,
+                    Errno::BUSY,
+                    "other handles use the mount",
+                ));
+            }
+            return Ok(());
+        }
+        // Closed it could not be opened again under what covers it.
+        let there = fs::open_dir_trusted(rustix::fs::CWD, &pin.path);
+        if let Ok(Err(error)) = there.map(|there| covered(&there, pin)) {
+            lock::try_lock(&pin.file, Mode::Shared)?;
+            return Err(error);
+        }
+        self.root = None;
+        let ended = pin::end(dir.as_fd(), pin, lazy);
+        if ended.is_err() {
+            lock::try_lock(&pin.file, Mode::Shared)?;
+            self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
+        }
+        ended
+    }
+}
+
+/// EBUSY when what is found at a mount's path is another mount, over it.
+pub(super) fn covered(there: &OwnedFd, pin: &Pin) -> Result<()> {
+    let found = mount::identity(there.as_fd())?;
+    if found == pin.id || mount::find(pin.id)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Mounted,
+        Errno::BUSY,
+        "the layer is mounted, and something else is mounted over it",
+    )
+    .at(&pin.path))
+}

@@ -1,0 +1,125 @@
+//! Ending mounts by layer or path, and whether a layer is mounted at all.
+
+use super::layer::Layer;
+use super::lock::{self, Mode, PATIENCE};
+use super::{Kind, Store, UnmountFlags, id, pin};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::mount::{self, oracle};
+use crate::sys::{AsFd, OwnedFd, fs};
+use crate::watch::Watch;
+
+impl Store {
+    /// Ends the kept mount of a layer, given by its id, or the one at a path (which has a slash).
+    /// EBUSY while handles use it, EINVAL when there is none.
+    pub fn unmount_at(&self, id_or_path: &[u8], flags: UnmountFlags) -> Result<()> {
+        let lazy = flags.contains(UnmountFlags::LAZY);
+        let result = if id_or_path.contains(&b'/') {
+            self.unmount_path(id_or_path, lazy)
+        } else {
+            id::check(id_or_path).and_then(|id| self.unmount_layer(id, None, lazy))
+        };
+        result.map_err(|e| e.at(id_or_path).op("unmount"))
+    }
+
+    fn unmount_layer(&self, id: &str, only: Option<&str>, lazy: bool) -> Result<()> {
+        let layer = self.lock_layer(id, Mode::Shared, PATIENCE, &mut Watch::default())?;
+        let mut pins = self.pins(&layer)?;
+        let leftovers = pins.end_leftovers()?;
+        let mut ended = leftovers;
+        for pin in &pins.here {
+            if only.is_some_and(|name| name != pin.name) {
+                continue;
+            }
+            if !lock::try_lock(&pin.file, Mode::Exclusive)? {
+                return Err(
+                    Error::new(Code::Mounted, Errno::BUSY, "handles use the mount").at(&pin.path),
+                );
+            }
+            pin::end(pins.dir.as_fd(), pin, lazy)?;
+            ended += 1;
+        }
+        if ended == 0 {
+            Err(not_mounted())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn unmount_path(&self, path: &[u8], lazy: bool) -> Result<()> {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let mode = rustix::fs::Mode::empty();
+        let root = rustix::fs::open(path, flags, mode).call_at("open", path)?;
+        if !mount::is_mount_root(root.as_fd())? {
+            return Err(not_mounted());
+        }
+        let name = format!(
+            "{}.{}",
+            mount::identity(root.as_fd())?.id,
+            mount::namespace_id()?
+        );
+        drop(root);
+        for id in self.ids()? {
+            let pin = format!("{id}/pin/{name}");
+            if fs::stat_at(&self.layers, pin.as_bytes()).is_ok() {
+                return self.unmount_layer(&id, Some(&name), lazy);
+            }
+        }
+        Err(Error::new(
+            Code::System,
+            Errno::INVAL,
+            "it is no mount of this store",
+        ))
+    }
+
+    /// EBUSY when the layer is mounted or a handle is open. Mounts that killed processes left are
+    /// ended.
+    /// While the result is kept, nobody mounts it.
+    pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<OwnedFd> {
+        let mut pins = self.pins(layer)?;
+        let alone = layer.open(layer.mount_lock())?;
+        if !lock::try_lock(&alone, Mode::Exclusive)? {
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "a mount handle of it is open",
+            ));
+        }
+        pins.end_leftovers()?;
+        if let Some(pin) = pins.here.first() {
+            let at = pin.path.escape_ascii();
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                format!("it is mounted at {at}"),
+            ));
+        }
+        if layer.meta.kind == Kind::Overlay {
+            let upper = layer.open("upper")?;
+            let answer = oracle::upper_in_use(upper.as_fd(), layer.open("child")?.as_fd());
+            if answer == oracle::InUse::Busy {
+                return Err(Error::new(
+                    Code::Mounted,
+                    Errno::BUSY,
+                    "an overlay in another namespace, or a detached one, holds it",
+                ));
+            }
+        }
+        Ok(alone)
+    }
+
+    /// Whether a handle holds the layer, or it is mounted where the caller can see it.
+    pub(super) fn is_mounted(&self, layer: &Layer) -> Result<bool> {
+        // With the pins locked: nobody else tries the handles' lock now.
+        let pins = self.pins(layer)?;
+        let handles = layer.open(layer.mount_lock())?;
+        // Held exclusive it is no handle's, but one's who keeps mounts away.
+        if lock::try_lock(&handles, Mode::Shared)? && !lock::try_lock(&handles, Mode::Exclusive)? {
+            return Ok(true);
+        }
+        Ok(!pins.here.is_empty())
+    }
+}
+
+fn not_mounted() -> Error {
+    Error::new(Code::System, Errno::INVAL, "it is not mounted")
+}
