@@ -155,7 +155,7 @@ impl<S: Sink> Writing<S> {
     fn unsayable(&mut self, what: &str, count: fn(&mut Exported) -> &mut u64) -> Result<()> {
         if self.style.strict {
             let message = format!("a layer tar cannot hold {what}");
-            return Err(Error::new(Code::Strict, Errno::INVAL, message));
+            return Err(Error::new(Code::Strict, Errno::OPNOTSUPP, message));
         }
         *count(&mut self.done) += 1;
         Ok(())
