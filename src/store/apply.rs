@@ -43,6 +43,7 @@ impl Store {
         watch: &mut Watch<'_>,
     ) -> Result<LayerInfo> {
         self.writable()?;
+        watch.check()?;
         let id = id::check(id)?;
         let place = self.claim(id, options, watch)?;
         let kind = self.kind(options.kind, place.parent.as_ref())?;

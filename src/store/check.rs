@@ -22,8 +22,10 @@ impl Store {
             if found.repair {
                 self.writable()?;
             }
+            watch.check()?;
             self.check_names(&mut found)?;
             for id in self.ids()? {
+                watch.check()?;
                 self.check_layer(&id, &mut found, watch)?;
             }
             self.check_leftovers(&self.stage, "stage", &mut found, watch)?;

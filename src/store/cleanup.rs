@@ -15,6 +15,7 @@ impl Store {
     pub fn cleanup(&self, watch: &mut Watch<'_>) -> Result<CleanupReport> {
         (|| {
             self.writable()?;
+            watch.check()?;
             let mut report = CleanupReport::default();
             self.sweep(&self.stage, "stage", &mut report, watch)?;
             self.sweep_layers(&mut report, watch)?;

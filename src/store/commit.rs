@@ -25,6 +25,7 @@ impl Store {
     ) -> Result<()> {
         (|| {
             self.writable()?;
+            watch.check()?;
             self.commit_layer(id::check(id)?, durability, watch)
         })()
         .map_err(|e| e.at(id).op("commit"))

@@ -71,6 +71,7 @@ impl Store {
     /// parent it was counted when it was made.
     pub fn diff_size(&self, id: &[u8], against: Against<'_>, watch: &mut Watch<'_>) -> Result<u64> {
         (|| {
+            watch.check()?;
             let layer = self.layer(id::check(id)?)?;
             if against == Against::Parent {
                 if let (true, Some(size)) = (layer.committed(), layer.meta.size) {
@@ -106,6 +107,7 @@ impl Store {
 
     /// Locks both layers of a comparison, and reads their stacks.
     fn pair(&self, id: &[u8], against: Against<'_>, watch: &mut Watch<'_>) -> Result<Pair> {
+        watch.check()?;
         let id = id::check(id)?;
         let layer = self.layer(id)?;
         let other = match against {

@@ -46,6 +46,7 @@ impl Store {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         self.writable()?;
+        watch.check()?;
         let id = id::check(id)?;
         let parent = parent.map(id::check).transpose()?;
         if parent == Some(id) {

@@ -22,6 +22,7 @@ impl Store {
 
     fn remove_layer(&self, id: &[u8], flags: RemoveFlags, watch: &mut Watch<'_>) -> Result<()> {
         self.writable()?;
+        watch.check()?;
         let id = id::check(id)?;
         let layer = self.lock_layer(id, Mode::Exclusive, PATIENCE, watch)?;
         let children = self.children(&layer)?;

@@ -91,6 +91,7 @@ pub fn copy_dir(
     watch: &mut Watch<'_>,
 ) -> Result<CopyStats> {
     (|| {
+        watch.check()?;
         let source = fs::open_dir_trusted(src_dir, src).call_at("open", src)?;
         match fs::open_dir_trusted(dst_dir, dst) {
             Ok(fd) => fill(source, fd, options, watch).map_err(|e| e.below(dst)),
