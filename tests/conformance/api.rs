@@ -270,12 +270,7 @@ pub trait Api: Sized + 'static {
         durability: Durability,
         control: Control<'_, Self>,
     ) -> Done<()>;
-    fn remove(
-        store: &Self::Store,
-        id: &str,
-        defer: bool,
-        control: Control<'_, Self>,
-    ) -> Done<()>;
+    fn remove(store: &Self::Store, id: &str, defer: bool, control: Control<'_, Self>) -> Done<()>;
     fn exists(store: &Self::Store, id: &str) -> Done<bool>;
     fn stat(store: &Self::Store, id: &str) -> Done<Info>;
 

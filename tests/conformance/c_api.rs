@@ -171,9 +171,9 @@ impl Api for C {
                 Marks::User => OVL_MARKS_USER,
             },
             log: user.is_some().then_some(log),
-            log_user: user.as_deref().map_or(null_mut(), |log| {
-                std::ptr::from_ref(log).cast_mut().cast()
-            }),
+            log_user: user
+                .as_deref()
+                .map_or(null_mut(), |log| std::ptr::from_ref(log).cast_mut().cast()),
             ..ovl_store_opts::default()
         };
         let home = path(home);
@@ -311,7 +311,16 @@ impl Api for C {
         call(|err| unsafe {
             let (opts_size, out) = (size(&opts), &mut out);
             let apply = library().ovl_apply_layer;
-            apply(store.raw, id.as_ptr(), fd, &opts, opts_size, out, out_size, err)
+            apply(
+                store.raw,
+                id.as_ptr(),
+                fd,
+                &opts,
+                opts_size,
+                out,
+                out_size,
+                err,
+            )
         })?;
         Ok(info(&out))
     }
@@ -397,7 +406,9 @@ impl Api for C {
         call(|err| unsafe {
             let (id, other, opts_size) = (id.as_ptr(), pointer(&other), size(&opts));
             let (diff, out) = (library().ovl_diff, &mut out);
-            diff(store.raw, id, other, fd, &opts, opts_size, out, out_size, err)
+            diff(
+                store.raw, id, other, fd, &opts, opts_size, out, out_size, err,
+            )
         })?;
         Ok(info(&out))
     }
@@ -484,8 +495,7 @@ impl Api for C {
             flags: bits([(lazy, OVL_UNMOUNT_LAZY)]),
         };
         // SAFETY: not yet freed.
-        let done =
-            call(|err| unsafe { (library().ovl_unmount)(mount.0, &opts, size(&opts), err) });
+        let done = call(|err| unsafe { (library().ovl_unmount)(mount.0, &opts, size(&opts), err) });
         match done {
             Ok(_) => {
                 mount.0 = null_mut();
@@ -566,7 +576,9 @@ impl Api for C {
         call(|err| unsafe {
             let (src, dst, copy) = (src.as_ptr(), dst.as_ptr(), library().ovl_copy_dir);
             let (opts_size, stats) = (size(&opts), &mut stats);
-            copy(src_fd, src, dst_fd, dst, &opts, opts_size, stats, stats_size, err)
+            copy(
+                src_fd, src, dst_fd, dst, &opts, opts_size, stats, stats_size, err,
+            )
         })?;
         Ok(Copied {
             entries: stats.entries,

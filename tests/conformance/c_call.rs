@@ -86,7 +86,9 @@ impl Item {
 }
 
 /// The items of the iterator that a call makes.
-pub fn items(work: impl FnOnce(*mut *mut ovl_iter, *mut *mut ovl_error) -> c_int) -> Done<Vec<Item>> {
+pub fn items(
+    work: impl FnOnce(*mut *mut ovl_iter, *mut *mut ovl_error) -> c_int,
+) -> Done<Vec<Item>> {
     let mut iter = null_mut();
     assert_eq!(call(|err| work(&raw mut iter, err))?, 0);
     let c = library();
@@ -117,7 +119,11 @@ pub fn items(work: impl FnOnce(*mut *mut ovl_iter, *mut *mut ovl_error) -> c_int
 
 pub type Tell<'a> = Option<&'a mut dyn FnMut(Progress) -> i32>;
 
-pub unsafe extern "C" fn progress(user: *mut c_void, now: *const ovl_progress, size: usize) -> c_int {
+pub unsafe extern "C" fn progress(
+    user: *mut c_void,
+    now: *const ovl_progress,
+    size: usize,
+) -> c_int {
     assert_eq!(size, size_of::<ovl_progress>());
     // SAFETY: `user` is what the options said, a `Tell` of the caller's; `now` is of that size.
     let (tell, now) = unsafe { (&mut *user.cast::<Tell<'_>>(), &*now) };
@@ -157,4 +163,3 @@ pub unsafe extern "C" fn log(user: *mut c_void, level: u32, message: *const c_ch
     let (log, line) = unsafe { (&*user.cast::<Log>(), text(message)) };
     log.lock().unwrap().push((level, line));
 }
-

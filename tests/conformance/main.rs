@@ -72,6 +72,6 @@ suite! {
         directories_from_below_are_not_renamed a_view_is_not_written roots_are_0755;
     error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain
         without_marks beyond wrong_descriptors;
-    watch: streams_are_alike callbacks_may_fail cancelled progress_may_stop
-        cancelled_from_elsewhere;
+    watch: streams_are_alike callbacks_may_fail cancelled cancelled_before_it_began
+        progress_may_stop cancelled_from_elsewhere;
 }

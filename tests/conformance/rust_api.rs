@@ -205,8 +205,7 @@ impl Api for Rust {
         how: api::Create,
         control: api::Control<'_, Self>,
     ) -> Done<()> {
-        let flags =
-            flags!(CreateFlags: how.live => LIVE, how.flat => FLAT, how.sync => SYNC);
+        let flags = flags!(CreateFlags: how.live => LIVE, how.flat => FLAT, how.sync => SYNC);
         let parent = parent.map(str::as_bytes);
         watched(control, |watch| {
             store.create(id.as_bytes(), parent, flags, watch)

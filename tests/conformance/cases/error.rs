@@ -52,7 +52,13 @@ pub fn invalid<A: Api>(w: &World<'_, A>) {
         ..Open::default()
     };
     let done = A::open(&other, &marks).map(drop);
-    fails(done, libc::EINVAL, 2, A::NAMES.open, &other.to_string_lossy());
+    fails(
+        done,
+        libc::EINVAL,
+        2,
+        A::NAMES.open,
+        &other.to_string_lossy(),
+    );
     let done = A::unmount_at(&w.store, b"base", false);
     fails(done, libc::EINVAL, 1, A::NAMES.unmount_at, "base");
     for name in ["../up", "a/../../up"] {
@@ -85,7 +91,13 @@ pub fn not_there<A: Api>(w: &World<'_, A>) {
     let (missing, empty) = (w.base.join("missing"), w.dir("empty"));
     for (place, code) in [(missing, 1), (empty, 20)] {
         let done = A::open(&place, &how).map(drop);
-        fails(done, libc::ENOENT, code, A::NAMES.open, &place.to_string_lossy());
+        fails(
+            done,
+            libc::ENOENT,
+            code,
+            A::NAMES.open,
+            &place.to_string_lossy(),
+        );
     }
     assert_eq!(names(w.base), ["empty", "home"]);
 }
@@ -100,15 +112,39 @@ pub fn in_the_way<A: Api>(w: &World<'_, A>) {
     let other = w.dir("other");
     put(other.join("file"), "x");
     let done = A::open(&other, &Open::default()).map(drop);
-    fails(done, libc::ENOTEMPTY, 23, A::NAMES.open, &other.to_string_lossy());
+    fails(
+        done,
+        libc::ENOTEMPTY,
+        23,
+        A::NAMES.open,
+        &other.to_string_lossy(),
+    );
     let (to, how) = (w.dir("to"), Copying::default());
     let copy = |dst: &Path| A::copy_dir((None, &other), (None, dst), &how, calm()).map(drop);
     put(to.join("file"), "x");
-    fails(copy(&to), libc::ENOTEMPTY, 23, "copy_dir", &to.to_string_lossy());
+    fails(
+        copy(&to),
+        libc::ENOTEMPTY,
+        23,
+        "copy_dir",
+        &to.to_string_lossy(),
+    );
     let file = to.join("file");
-    fails(copy(&file), libc::EEXIST, 1, "copy_dir", &file.to_string_lossy());
+    fails(
+        copy(&file),
+        libc::EEXIST,
+        1,
+        "copy_dir",
+        &file.to_string_lossy(),
+    );
     let inside = other.join("inside");
-    fails(copy(&inside), libc::EINVAL, 2, "copy_dir", &inside.to_string_lossy());
+    fails(
+        copy(&inside),
+        libc::EINVAL,
+        2,
+        "copy_dir",
+        &inside.to_string_lossy(),
+    );
 }
 
 /// EBUSY: mounted, locked, built on, and a parent that may still change.
@@ -189,7 +225,11 @@ pub fn bad_messages<A: Api>(w: &World<'_, A>) {
     let op = A::NAMES.apply;
     for (bytes, code, path) in [(&broken, 10, "x"), (&half, 11, "file")] {
         let failure = w.apply("x", bytes, Apply::default()).unwrap_err();
-        assert_eq!((failure.errno, failure.code), (libc::EBADMSG, code), "{path}: {failure:?}");
+        assert_eq!(
+            (failure.errno, failure.code),
+            (libc::EBADMSG, code),
+            "{path}: {failure:?}"
+        );
         assert_eq!(failure.operation, op);
     }
     let digest = format!("sha256:{}", "0".repeat(64));
@@ -252,7 +292,9 @@ pub fn too_long_a_chain<A: Api>(w: &World<'_, A>) {
         ..Create::default()
     };
     A::create(&w.store, "flat", Some(&last), how, calm()).unwrap();
-    w.make("more", Some("flat"), |path| assert_eq!(get(path.join("file")), "x"));
+    w.make("more", Some("flat"), |path| {
+        assert_eq!(get(path.join("file")), "x")
+    });
 }
 
 /// EPERM: a caller who may not use the store's marks. Committed roots are read all the same.
@@ -274,14 +316,22 @@ pub fn without_marks<A: Api>(w: &World<'_, A>) {
         ..Apply::default()
     };
     let bytes = Tar::new().bytes();
-    told(w.apply("new", &bytes, overlay).map(drop), A::NAMES.apply, "new");
+    told(
+        w.apply("new", &bytes, overlay).map(drop),
+        A::NAMES.apply,
+        "new",
+    );
     told(w.diff_to("over", Against::Parent).map(drop), "diff", "over");
     let view = Mounting {
         read_only: true,
         ..Mounting::default()
     };
     told(w.mount("over", &view).map(drop), "mount", "over");
-    told(A::spec(&w.store, "over", true).map(drop), "mount_spec", "over");
+    told(
+        A::spec(&w.store, "over", true).map(drop),
+        "mount_spec",
+        "over",
+    );
     assert_eq!(w.diff("base").1.size, 1);
     assert!(w.stat("over").committed);
 }
@@ -305,9 +355,10 @@ pub fn beyond<A: Api>(w: &World<'_, A>) {
         reflink: Reflink::Always,
         ..Copying::default()
     };
-    let failure = copy(&to, &shared).unwrap_err();
+    let near = w.base.join("near");
+    let failure = copy(&near, &shared).unwrap_err();
     assert_eq!(failure.errno, libc::EOPNOTSUPP, "{failure:?}");
-    assert!(!there(&to));
+    assert!(!there(&near));
     // A mount in the source: counted, or refused.
     let strict = Copying {
         strict: true,
@@ -316,7 +367,11 @@ pub fn beyond<A: Api>(w: &World<'_, A>) {
     mkdir(from.join("sub"));
     crate::support::fsys::mount_tmpfs(&from.join("sub"), c"mode=755").unwrap();
     let failure = copy(&to, &strict).unwrap_err();
-    assert_eq!((failure.errno, failure.code), (libc::EXDEV, 14), "{failure:?}");
+    assert_eq!(
+        (failure.errno, failure.code),
+        (libc::EXDEV, 14),
+        "{failure:?}"
+    );
     assert_eq!(copy(&to, &Copying::default()).unwrap().mounts_skipped, 1);
     // A socket cannot be said in a tar: counted, or refused.
     w.make("box", None, |path| {
@@ -338,7 +393,11 @@ pub fn beyond<A: Api>(w: &World<'_, A>) {
     // An entry of a type that nobody knows.
     let odd = Tar::new().entry("odd", b'M', 0o644, "", b"").bytes();
     let failure = w.apply("odd", &odd, Apply::default()).unwrap_err();
-    assert_eq!((failure.errno, failure.code), (libc::EOPNOTSUPP, 10), "{failure:?}");
+    assert_eq!(
+        (failure.errno, failure.code),
+        (libc::EOPNOTSUPP, 10),
+        "{failure:?}"
+    );
 }
 
 /// EBADF and EPIPE: descriptors that cannot be used as they are meant.
@@ -350,7 +409,16 @@ pub fn wrong_descriptors<A: Api>(w: &World<'_, A>) {
     let from = Input::Fd(write_only.as_fd());
     let done = A::apply(&w.store, "new", from, &Apply::default(), calm());
     fails(done, libc::EBADF, 1, A::NAMES.apply, "new");
-    let diff = |to| A::diff(&w.store, "base", Against::Parent, to, &Diff::default(), calm());
+    let diff = |to| {
+        A::diff(
+            &w.store,
+            "base",
+            Against::Parent,
+            to,
+            &Diff::default(),
+            calm(),
+        )
+    };
     let done = diff(Output::Fd(read_only.as_fd()));
     fails(done, libc::EBADF, 1, "diff", "base");
     let (reader, writer) = UnixStream::pair().unwrap();

@@ -155,9 +155,15 @@ pub fn init_layer_is_seen<A: Api>(w: &World<'_, A>) {
 
 /// Row 14, TestMountSize.
 pub fn size_is_the_containers_own<A: Api>(w: &World<'_, A>) {
-    w.layer("base", None, |path| put(path.join("base"), "b".repeat(1000)));
-    w.make("init", Some("base"), |path| put(path.join("init"), "i".repeat(100)));
-    w.make("box", Some("init"), |path| put(path.join("own"), "o".repeat(10)));
+    w.layer("base", None, |path| {
+        put(path.join("base"), "b".repeat(1000))
+    });
+    w.make("init", Some("base"), |path| {
+        put(path.join("init"), "i".repeat(100))
+    });
+    w.make("box", Some("init"), |path| {
+        put(path.join("own"), "o".repeat(10))
+    });
     assert_eq!(w.size("box", Against::Layer("init")), 10);
     assert_eq!(w.size("box", Against::Parent), 110);
     assert_eq!(w.size("box", Against::Nothing), 1110);
@@ -209,8 +215,12 @@ pub fn root_mode_is_inherited<A: Api>(w: &World<'_, A>) {
         chown(path, Some(3), Some(4)).unwrap();
         chmod(path, 0o555);
     });
-    w.layer("one", Some("base"), |path| assert_eq!(who(path), (0o555, 3, 4)));
-    w.make("two", Some("one"), |path| assert_eq!(who(path), (0o555, 3, 4)));
+    w.layer("one", Some("base"), |path| {
+        assert_eq!(who(path), (0o555, 3, 4))
+    });
+    w.make("two", Some("one"), |path| {
+        assert_eq!(who(path), (0o555, 3, 4))
+    });
     assert_eq!(w.changes("two"), [""; 0]);
 }
 
@@ -224,7 +234,13 @@ pub fn create_from_template<A: Api>(w: &World<'_, A>) {
     });
     w.create("copy", Some("template")).unwrap();
     assert_eq!(w.changes_to("copy", Against::Layer("template")), [""; 0]);
-    let wanted = ["C /base0", "D /gone", "C /var", "C /var/lib", "A /var/lib/new"];
+    let wanted = [
+        "C /base0",
+        "D /gone",
+        "C /var",
+        "C /var/lib",
+        "A /var/lib/new",
+    ];
     assert_eq!(w.changes("copy"), wanted);
     assert_eq!(w.changes_to("copy", Against::Layer("base")), wanted);
     assert_eq!(w.diff("copy").0, w.diff("template").0);
@@ -247,7 +263,9 @@ pub fn echo<A: Api>(w: &World<'_, A>) {
         let place = deep(0, depth + 1);
         let (second, third) = (format!("second{depth}"), format!("third{depth}"));
         // The directories on the way have something changed in them.
-        let way: Vec<String> = (1..=depth).map(|at| format!("C /{}", deep(0, at))).collect();
+        let way: Vec<String> = (1..=depth)
+            .map(|at| format!("C /{}", deep(0, at)))
+            .collect();
         w.layer(&second, Some("base"), |path| rm(path.join(&place)));
         let gone = [&way[..], &[format!("D /{place}")]].concat();
         assert_eq!(w.changes(&second), gone);
@@ -372,7 +390,13 @@ pub fn changes_of_each_layer<A: Api>(w: &World<'_, A>) {
     let whole = ["A /dir", "A /dir-before", "A /three"];
     assert_eq!(w.changes_to("top", Against::Nothing), whole);
     // Backwards: what would have to be done to come from the top to the bottom.
-    let back = ["C /dir", "A /dir/one", "A /dir/two", "D /dir-before", "C /three"];
+    let back = [
+        "C /dir",
+        "A /dir/one",
+        "A /dir/two",
+        "D /dir-before",
+        "C /three",
+    ];
     assert_eq!(w.changes_to("low", Against::Layer("top")), back);
 }
 
@@ -429,7 +453,9 @@ pub fn apply_takes_the_place<A: Api>(w: &World<'_, A>) {
     w.create("empty", None).unwrap();
     let info = w.apply("empty", &bytes, Apply::default()).unwrap();
     assert!(info.committed && info.kind == Kind::Root);
-    w.look("empty", |path| assert_eq!(get(path.join("dir/file")), "new"));
+    w.look("empty", |path| {
+        assert_eq!(get(path.join("dir/file")), "new")
+    });
     w.make("full", None, |path| put(path.join("mine"), "mine"));
     let op = A::NAMES.apply;
     let done = w.apply("full", &bytes, Apply::default());
@@ -443,7 +469,11 @@ pub fn junk_leaves_no_layer<A: Api>(w: &World<'_, A>) {
     let wrapped = |magic: &[u8]| [magic, &noise].concat();
     let cases = [
         ("plain", noise.clone(), libc::EBADMSG),
-        ("gzip", wrapped(b"\x1f\x8b\x08\0\0\0\0\0\0\x03"), libc::EBADMSG),
+        (
+            "gzip",
+            wrapped(b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+            libc::EBADMSG,
+        ),
         ("zstd", wrapped(b"\x28\xb5\x2f\xfd\x24"), libc::EBADMSG),
         ("bzip2", wrapped(b"BZh91AY&SY"), libc::EOPNOTSUPP),
         ("xz", wrapped(b"\xfd7zXZ\0"), libc::EOPNOTSUPP),

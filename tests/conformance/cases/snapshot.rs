@@ -62,7 +62,11 @@ pub fn stat_of_all_that_is_listed<A: Api>(w: &World<'_, A>) {
     for at in 0..5 {
         w.create(&format!("box{at}"), Some("base")).unwrap();
     }
-    let children = w.list().iter().filter(|id| w.stat(id).parent == "base").count();
+    let children = w
+        .list()
+        .iter()
+        .filter(|id| w.stat(id).parent == "base")
+        .count();
     assert_eq!(children, 5);
 }
 
@@ -153,7 +157,9 @@ pub fn directories_keep_their_modes<A: Api>(w: &World<'_, A>) {
     let mut last = "base".to_string();
     for (at, name) in dirs.iter().enumerate() {
         let id = format!("l{at}");
-        w.layer(&id, Some(&last), |path| put(path.join(name).join("file"), "x"));
+        w.layer(&id, Some(&last), |path| {
+            put(path.join(name).join("file"), "x")
+        });
         last = id;
     }
     let modes = |path: &std::path::Path| dirs.map(|name| who(path.join(name)));
@@ -225,7 +231,9 @@ pub fn a_view_is_not_written<A: Api>(w: &World<'_, A>) {
 /// Row 73, RootPermission.
 pub fn roots_are_0755<A: Api>(w: &World<'_, A>) {
     w.layer("base", None, |path| assert_eq!(who(path), (0o755, 0, 0)));
-    w.make("box", Some("base"), |path| assert_eq!(who(path), (0o755, 0, 0)));
+    w.make("box", Some("base"), |path| {
+        assert_eq!(who(path), (0o755, 0, 0))
+    });
     // What leads there is the owner's alone.
     for place in ["home", "home/layer", "home/layer/box"] {
         assert_eq!(who(w.base.join(place)).0, 0o700, "{place}");

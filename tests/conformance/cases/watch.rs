@@ -49,7 +49,15 @@ pub fn streams_are_alike<A: Api>(w: &World<'_, A>) {
     let (through_callback, told) = w.diff("socket");
     let out = File::create(w.base.join("out")).unwrap();
     let to = Output::Fd(out.as_fd());
-    let info = A::diff(&w.store, "file", Against::Parent, to, &Diff::default(), calm()).unwrap();
+    let info = A::diff(
+        &w.store,
+        "file",
+        Against::Parent,
+        to,
+        &Diff::default(),
+        calm(),
+    )
+    .unwrap();
     assert_eq!(std::fs::read(w.base.join("out")).unwrap(), through_callback);
     assert_eq!(info.diff_id, told.diff_id);
 }
@@ -76,7 +84,14 @@ pub fn callbacks_may_fail<A: Api>(w: &World<'_, A>) {
     assert!(!A::exists(&w.store, "new").unwrap());
     let mut write = |_: &[u8]| Err(libc::EDQUOT);
     let to = Output::Write(&mut write);
-    let done = A::diff(&w.store, "box", Against::Parent, to, &Diff::default(), calm());
+    let done = A::diff(
+        &w.store,
+        "box",
+        Against::Parent,
+        to,
+        &Diff::default(),
+        calm(),
+    );
     let failure = done.unwrap_err();
     let is = (failure.errno, failure.code, failure.said);
     assert_eq!(is, (libc::EDQUOT, 24, -libc::EDQUOT), "{failure:?}");
@@ -84,7 +99,10 @@ pub fn callbacks_may_fail<A: Api>(w: &World<'_, A>) {
 }
 
 /// Each long call, by name.
-fn long_calls<A: Api>(w: &World<'_, A>, mut watch: impl FnMut(&str, &dyn Fn(Control<'_, A>) -> Done<()>)) {
+fn long_calls<A: Api>(
+    w: &World<'_, A>,
+    mut watch: impl FnMut(&str, &dyn Fn(Control<'_, A>) -> Done<()>),
+) {
     let store = &w.store;
     let from = w.dir("from");
     crowd(&from);
@@ -94,7 +112,9 @@ fn long_calls<A: Api>(w: &World<'_, A>, mut watch: impl FnMut(&str, &dyn Fn(Cont
     }
     let bytes = tar.bytes();
     let how = Create::default();
-    watch("create", &|c| A::create(store, "copy", Some("init"), how, c));
+    watch("create", &|c| {
+        A::create(store, "copy", Some("init"), how, c)
+    });
     watch(A::NAMES.apply, &|c| {
         let mut rest = &bytes[..];
         let mut read = |buf: &mut [u8]| {
@@ -105,14 +125,20 @@ fn long_calls<A: Api>(w: &World<'_, A>, mut watch: impl FnMut(&str, &dyn Fn(Cont
         };
         A::apply(store, "tar", Input::Read(&mut read), &Apply::default(), c).map(drop)
     });
-    watch("commit", &|c| A::commit(store, "init", Durability::Verified, c));
+    watch("commit", &|c| {
+        A::commit(store, "init", Durability::Verified, c)
+    });
     watch("diff", &|c| {
         let mut all = |buf: &[u8]| Ok(buf.len());
         let to = Output::Write(&mut all);
         A::diff(store, "init", Against::Parent, to, &Diff::default(), c).map(drop)
     });
-    watch("changes", &|c| A::changes(store, "init", Against::Parent, c).map(drop));
-    watch("diff_size", &|c| A::diff_size(store, "init", Against::Nothing, c).map(drop));
+    watch("changes", &|c| {
+        A::changes(store, "init", Against::Parent, c).map(drop)
+    });
+    watch("diff_size", &|c| {
+        A::diff_size(store, "init", Against::Nothing, c).map(drop)
+    });
     watch("copy_dir", &|c| {
         let (from, to) = ((None, &*from), (None, &*w.base.join("to")));
         A::copy_dir(from, to, &Copying::default(), c).map(drop)
@@ -140,6 +166,52 @@ pub fn cancelled<A: Api>(w: &World<'_, A>) {
     assert!(!w.stat("init").committed);
     assert!(!there(w.base.join("to")));
     w.assert_clean();
+}
+
+/// ECANCELED too where there is hardly anything to do.
+pub fn cancelled_before_it_began<A: Api>(w: &World<'_, A>) {
+    w.layer("base", None, |_| {});
+    w.create("box", None).unwrap();
+    let cancel = A::cancel();
+    A::trigger(&cancel);
+    let raised = || Control {
+        cancel: Some(&cancel),
+        progress: None,
+    };
+    let told = |done: Done<()>, op, path| fails(done, libc::ECANCELED, 16, op, path);
+    let store = &w.store;
+    let create = |id, parent| A::create(store, id, parent, Create::default(), raised());
+    told(create("new", None), "create", "new");
+    told(create("new", Some("base")), "create", "new");
+    let commit = A::commit(store, "box", Durability::Default, raised());
+    told(commit, "commit", "box");
+    told(A::remove(store, "box", false, raised()), "remove", "box");
+    let mut none = |_: &mut [u8]| Ok(0);
+    let from = Input::Read(&mut none);
+    let apply = A::apply(store, "new", from, &Apply::default(), raised());
+    told(apply.map(drop), A::NAMES.apply, "new");
+    let mut all = |buf: &[u8]| Ok(buf.len());
+    let to = Output::Write(&mut all);
+    let diff = A::diff(
+        store,
+        "base",
+        Against::Parent,
+        to,
+        &Diff::default(),
+        raised(),
+    );
+    told(diff.map(drop), "diff", "base");
+    let changes = A::changes(store, "base", Against::Parent, raised());
+    told(changes.map(drop), "changes", "base");
+    let size = A::diff_size(store, "base", Against::Parent, raised());
+    told(size.map(drop), "diff_size", "base");
+    told(A::cleanup(store, raised()).map(drop), "cleanup", "");
+    told(A::check(store, false, raised()).map(drop), "check", "");
+    let (from, to) = (w.dir("from"), w.base.join("to"));
+    let copy = A::copy_dir((None, &from), (None, &to), &Copying::default(), raised());
+    told(copy.map(drop), "copy_dir", "");
+    assert_eq!(w.list(), ["base", "box"]);
+    assert!(!w.stat("box").committed && !there(&to));
 }
 
 /// ECANCELED by a progress callback, which is told what it said; then each call again, which tells
@@ -172,7 +244,10 @@ pub fn progress_may_stop<A: Api>(w: &World<'_, A>) {
         };
         call(control).expect(op);
         assert!(seen.len() > 1, "{op}");
-        assert!(seen.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1), "{op}: {seen:?}");
+        assert!(
+            seen.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1),
+            "{op}: {seen:?}"
+        );
     });
     assert_eq!(w.list(), ["base", "copy", "init", "tar"]);
     assert!(w.stat("init").committed);
