@@ -5,56 +5,13 @@
 use crate::api::*;
 use crate::c_abi::*;
 use crate::c_call::*;
+use crate::c_handle::{Cancel, Mount, Store};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
 pub struct C;
-
-pub struct Store {
-    raw: *mut ovl_store,
-    /// What the log callback writes to; it outlives the handle.
-    _log: Option<Box<Log>>,
-}
-
-// SAFETY: the header says that any number of threads may use it.
-unsafe impl Send for Store {}
-// SAFETY: as above.
-unsafe impl Sync for Store {}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        // SAFETY: made by ovl_store_open(), and freed here alone.
-        unsafe { (library().ovl_store_free)(self.raw) };
-    }
-}
-
-pub struct Mount(*mut ovl_mnt);
-
-// SAFETY: the header says that it may be handed from thread to thread.
-unsafe impl Send for Mount {}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // SAFETY: made by ovl_mount(); NULL after an ovl_unmount() that freed it.
-        unsafe { (library().ovl_mnt_free)(self.0) };
-    }
-}
-
-pub struct Cancel(*mut ovl_cancel);
-
-// SAFETY: the header says that any thread may use it.
-unsafe impl Send for Cancel {}
-// SAFETY: as above.
-unsafe impl Sync for Cancel {}
-
-impl Drop for Cancel {
-    fn drop(&mut self) {
-        // SAFETY: made by ovl_cancel_new(), and freed here alone.
-        unsafe { (library().ovl_cancel_free)(self.0) };
-    }
-}
 
 /// An option struct with the members by which a call is watched. `$control` must live as long as
 /// the call: the callback's `user` points to it.
@@ -606,4 +563,24 @@ fn mount_spec(store: &Store, id: &str, opts: &ovl_spec_opts) -> Done<Vec<Item>> 
     items(|out, err| unsafe {
         (library().ovl_mount_spec)(store.raw, id.as_ptr(), opts, size(opts), out, err)
     })
+}
+
+/// Creates a layer with options that are eight bytes longer than the library knows.
+pub fn create_with_more(store: &Store, id: &str, more: u64) -> Done<()> {
+    #[repr(C)]
+    struct Longer {
+        opts: ovl_create_opts,
+        more: u64,
+    }
+    let opts = Longer {
+        opts: ovl_create_opts::default(),
+        more,
+    };
+    let id = string(id);
+    // SAFETY: as the header wants them; the size is that of the longer struct.
+    call(|err| unsafe {
+        let known = std::ptr::from_ref(&opts).cast();
+        (library().ovl_create)(store.raw, id.as_ptr(), null(), known, size(&opts), err)
+    })
+    .map(drop)
 }

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | `api` | what a store can do, in plain words: the trait, its options and its results |
 //! | `rust_api` | the Rust side |
-//! | `c_abi`, `c_call`, `c_api` | the header's declarations by hand; one call and its error; the C side |
+//! | `c_abi` | the header's declarations by hand |
+//! | `c_call`, `c_handle` | one call and its error; handles |
+//! | `c_api` | the C side |
 //! | `world`, `tar` | what the cases share |
 //! | `cases/*` | the cases: the peers' (with their rows in `row N`), and the contract's own |
 //! | `both` | one store seen from both sides at once |
@@ -21,6 +23,7 @@ mod both;
 mod c_abi;
 mod c_api;
 mod c_call;
+mod c_handle;
 mod cases;
 mod rust_api;
 mod tar;
@@ -63,15 +66,17 @@ suite! {
     graph: create_empty create_base create_snap deep_layer_read diff_apply diff_of_a_running_layer
         init_layer_is_seen size_is_the_containers_own changes_are_exactly_four
         apply_onto_a_writable_layer root_mode_is_inherited create_from_template echo
-        list_is_what_was_made three_hundred_layers leaves_go_first mounts_are_counted
-        changes_of_each_layer diff_is_its_own_files diff_remove_apply apply_takes_the_place
-        junk_leaves_no_layer;
+        three_hundred_layers;
+    tools: list_is_what_was_made leaves_go_first mounts_are_counted changes_of_each_layer
+        diff_is_its_own_files diff_remove_apply apply_takes_the_place junk_leaves_no_layer;
     snapshot: parents_and_states names_are_taken_once removed_names_are_free
         stat_of_all_that_is_listed same_second_same_size a_new_directory_hides_the_old
         chown_keeps_the_rest directories_keep_their_modes what_went_stays_away
         directories_from_below_are_not_renamed a_view_is_not_written roots_are_0755;
     error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain
         without_marks beyond wrong_descriptors;
+    store: opening user_marks held_mounts kept_mounts detached_mounts volatile_mounts specs
+        damage_is_found leftovers_go the_log_tells status_has_reasons copies info_stays;
     watch: streams_are_alike callbacks_may_fail cancelled cancelled_before_it_began
         progress_may_stop cancelled_from_elsewhere;
 }

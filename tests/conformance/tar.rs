@@ -10,7 +10,18 @@ impl Tar {
         Tar::default()
     }
 
-    pub fn entry(mut self, name: &str, kind: u8, mode: u32, link: &str, data: &[u8]) -> Tar {
+    pub fn entry(self, name: &str, kind: u8, mode: u32, link: &str, data: &[u8]) -> Tar {
+        self.header(name, (kind, mode), link, (0, 0), data)
+    }
+
+    fn header(
+        mut self,
+        name: &str,
+        (kind, mode): (u8, u32),
+        link: &str,
+        (major, minor): (u32, u32),
+        data: &[u8],
+    ) -> Tar {
         let mut header = [0; 512];
         let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
         put(0, name.as_bytes());
@@ -23,8 +34,8 @@ impl Tar {
         put(156, &[kind]);
         put(157, link.as_bytes());
         put(257, b"ustar\x0000");
-        put(329, b"0000000");
-        put(337, b"0000000");
+        put(329, format!("{major:07o}").as_bytes());
+        put(337, format!("{minor:07o}").as_bytes());
         let sum: u32 = header.iter().map(|&b| u32::from(b)).sum();
         header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
         self.0.extend_from_slice(&header);
@@ -51,6 +62,11 @@ impl Tar {
 
     pub fn fifo(self, name: &str) -> Tar {
         self.entry(name, b'6', 0o600, "", b"")
+    }
+
+    /// A character device.
+    pub fn device(self, name: &str, major: u32, minor: u32) -> Tar {
+        self.header(name, (b'3', 0o666), "", (major, minor), b"")
     }
 
     /// The bytes, without the end.
