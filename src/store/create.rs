@@ -54,6 +54,11 @@ impl Store {
         }
         let sync = flags.contains(CreateFlags::SYNC);
         let Some(parent) = parent else {
+            if flags.contains(CreateFlags::FLAT) {
+                return Err(Error::invalid(
+                    "without a parent there is nothing to make flat",
+                ));
+            }
             self.need_free(id)?;
             return self.create_empty(id, sync);
         };

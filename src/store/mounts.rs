@@ -49,6 +49,8 @@ impl Store {
         }
         if layer.meta.kind == Kind::Overlay {
             self.need_marks()?;
+        } else if wish.label.is_some() {
+            return Err(no_label());
         }
         let mut pins = self.pins(&layer)?;
         // One descriptor for both locks: a fork in between shares them, and does not keep one.
@@ -340,6 +342,15 @@ fn attach(
         pin: Some((dir, pin)),
         _lock: handle,
     })
+}
+
+/// A label is an option of an overlay; a `root` layer is mounted without one.
+pub(super) fn no_label() -> Error {
+    Error::new(
+        Code::Unsupported,
+        Errno::OPNOTSUPP,
+        "a label needs an overlay: make a layer over this one",
+    )
 }
 
 /// Whether the caller's path leads to this mount.

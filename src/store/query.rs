@@ -69,6 +69,9 @@ impl Store {
         let read_only = flags.contains(SpecFlags::READ_ONLY) || layer.committed();
         let below = |path: &[u8]| [&layers[..], b"/", path].concat();
         if layer.meta.kind == super::Kind::Root {
+            if label.is_some_and(|label| !label.is_empty()) {
+                return Err(super::mounts::no_label());
+            }
             return spec::bind(&below(format!("{}/root", layer.id).as_bytes()), read_only);
         }
         self.need_marks()?;

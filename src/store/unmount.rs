@@ -38,11 +38,22 @@ impl Store {
             pin::end(pins.dir.as_fd(), pin, lazy)?;
             ended += 1;
         }
-        if ended == 0 {
-            Err(not_mounted())
-        } else {
-            Ok(())
+        if ended > 0 {
+            return Ok(());
         }
+        // A writable `root` is mounted as itself, and there is nothing to end.
+        let itself = layer.meta.kind == Kind::Root && !layer.committed();
+        if !itself {
+            return Err(not_mounted());
+        }
+        if lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Mounted,
+            Errno::BUSY,
+            "handles use the layer",
+        ))
     }
 
     fn unmount_path(&self, path: &[u8], lazy: bool) -> Result<()> {

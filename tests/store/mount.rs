@@ -324,3 +324,37 @@ fn a_writable_root_is_its_own_mount() {
         commit(store, "plain").unwrap();
     });
 }
+
+/// A writable `root` is mounted as itself: ending that is nothing, but not an error either.
+#[test]
+fn a_writable_root_is_unmounted_as_it_is_mounted() {
+    with_box(|_, store| {
+        let watch = &mut Watch::default();
+        store
+            .create(b"plain", None, CreateFlags::empty(), watch)
+            .unwrap();
+        let kept = MountOptions {
+            flags: MountFlags::KEEP,
+            ..Default::default()
+        };
+        let mount = store.mount(b"plain", &kept).unwrap();
+        let error = store
+            .unmount_at(b"plain", UnmountFlags::empty())
+            .unwrap_err();
+        assert_eq!(error.errno(), Errno::BUSY);
+        drop(mount);
+        store.unmount_at(b"plain", UnmountFlags::empty()).unwrap();
+        let label = MountOptions {
+            label: Some(b"system_u:object_r:container_file_t:s0"),
+            ..Default::default()
+        };
+        assert_eq!(
+            store.mount(b"plain", &label).err().unwrap().errno(),
+            Errno::OPNOTSUPP
+        );
+        let flat = store
+            .create(b"flat", None, CreateFlags::FLAT, watch)
+            .unwrap_err();
+        assert_eq!(flat.errno(), Errno::INVAL);
+    });
+}
