@@ -194,7 +194,7 @@ macro_rules! functions {
                 Library {
                     // SAFETY: the header declares the symbol as it is declared here; the library
                     // is never closed.
-                    $($name: unsafe { std::mem::transmute::<*mut c_void, _>(find(handle, stringify!($name))) }),+
+                    $($name: unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(find(handle, stringify!($name))) }),+
                 }
             }
         }
