@@ -22,6 +22,8 @@ pub struct Rules {
     pub no_devices: bool,
     /// What the tar may ask for.
     pub limits: archive::Limits,
+    /// Bytes of a path as it is on the disk.
+    pub max_path: usize,
 }
 
 /// What became of a tar.
@@ -74,6 +76,8 @@ pub fn apply<S: Source>(
     applied.partial.xattrs += inodes.setter.partial.xattrs;
     applied.partial.devices += inodes.setter.partial.devices;
     applied.tagged = inodes.setter.tagged.unwrap_or_default();
+    // What came from below may have any.
+    applied.tagged.extend(&borrowed);
     Ok((applied, stack))
 }
 
@@ -91,6 +95,10 @@ impl Job<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let path = path::clean(&entry.path)?;
+        if path.len() > self.rules.max_path {
+            let message = format!("a path of more than {} bytes", self.rules.max_path);
+            return Err(Error::new(Code::Limit, Errno::FBIG, message));
+        }
         let (parent, base) = path::split(&path);
         match whiteout::classify(base)? {
             whiteout::Name::Plain => {}

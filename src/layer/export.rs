@@ -1,6 +1,6 @@
 //! A comparison becomes a layer tar, in the one form that equal pairs of trees share.
 
-use super::diff::{self, Change, New, Visitor};
+use super::diff::{self, Change, ChangeKind, New, Visitor};
 use super::view::Stack;
 use crate::archive::{self, Digest, Header, Region, Sha256, Sink, Writer, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -127,16 +127,13 @@ impl<S: Sink> Visitor for Writing<S> {
             return self.unsayable("a name that begins with .wh.", |done| &mut done.names);
         }
         match &change.new {
-            None => {
-                let mut path = parent.to_vec();
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(&whiteout::encode(base)?);
-                self.begin(&header(path, archive::Kind::File))?;
-            }
+            None => self.whiteout(parent, base)?,
             Some(new) => {
                 if !self.entry(change.path, new, watch)? {
+                    // What was there is gone all the same.
+                    if change.kind == ChangeKind::Modify {
+                        self.whiteout(parent, base)?;
+                    }
                     return Ok(());
                 }
             }
@@ -146,6 +143,15 @@ impl<S: Sink> Visitor for Writing<S> {
 }
 
 impl<S: Sink> Writing<S> {
+    fn whiteout(&mut self, parent: &[u8], base: &[u8]) -> Result<()> {
+        let mut path = parent.to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&whiteout::encode(base)?);
+        self.begin(&header(path, archive::Kind::File))
+    }
+
     fn begin(&mut self, header: &Header) -> Result<()> {
         self.done.entries += 1;
         self.writer.begin(header)

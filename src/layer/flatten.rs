@@ -6,7 +6,7 @@
 //! shared, never touched; one that carries overlayfs's marks is copied without them.
 
 use super::view::{Dir, Found, Stack, is_opaque, join};
-use crate::error::{Errno, Error, Result, SysResult};
+use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
@@ -229,7 +229,16 @@ impl Job<'_> {
             let mut copier = Copier::new(&options)?;
             let root = fs::open_dir_trusted(&fd, b".").call_at("open", &path)?;
             copier.run(from, root, watch).map_err(|e| e.below(&path))?;
-            self.fallbacks += copier.finish(&fd)?.link_fallbacks;
+            let stats = copier.finish(&fd)?;
+            if stats.mounts_skipped > 0 {
+                return Err(Error::new(
+                    Code::Escape,
+                    Errno::XDEV,
+                    "something is mounted in the parent's tree",
+                )
+                .at(&path));
+            }
+            self.fallbacks += stats.link_fallbacks;
             return Ok(());
         }
         let from = dir.nearest(self.stack)?;

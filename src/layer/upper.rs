@@ -70,6 +70,8 @@ pub struct Upper {
     /// Some cached name led through a symbolic link.
     aliases: bool,
     stack: Stack,
+    /// What lies below the directory that a walk made last.
+    last_below: Option<(Vec<u8>, Option<Dir>)>,
     links: LowerLinks,
     /// Real paths of what was made without an entry of its own: implied directories, copied-up
     /// link targets.
@@ -111,6 +113,7 @@ impl Upper {
             cache: Vec::new(),
             aliases: false,
             stack,
+            last_below: None,
             links,
             implied: BTreeSet::new(),
             borrowed: HashSet::new(),

@@ -47,6 +47,16 @@ pub fn find(id: MountId) -> Result<Option<Found>> {
     Ok(mountinfo()?.into_iter().find(|line| line.id == id))
 }
 
+/// Whether another mount namespace has a mount, both by the kernel's ids: `None` when it has not,
+/// or is gone; false when the kernel cannot be asked (before Linux 6.11, without privilege).
+pub fn exists_in(id: u64, namespace: u64) -> Option<bool> {
+    match sys::statmount_in(id, namespace) {
+        Ok(()) => Some(true),
+        Err(Errno::NOENT) => None,
+        Err(_) => Some(false),
+    }
+}
+
 /// The mounts at the directory `dir` and below it, in the order in which they were made: to end
 /// them all, go backwards. Mounts that cover one another are all told.
 pub fn mounts_below(dir: BorrowedFd<'_>) -> Result<Vec<Found>> {

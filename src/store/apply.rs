@@ -200,6 +200,10 @@ impl Store {
             strict: options.flags.contains(ApplyFlags::STRICT),
             no_devices: options.flags.contains(ApplyFlags::NO_DEVICES),
             limits: reading(&options.limits),
+            max_path: match usize::try_from(options.limits.max_path) {
+                Ok(0) => MAX_PATH,
+                limit => limit.unwrap_or(usize::MAX),
+            },
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
         let (applied, stack) = apply(&mut decoder, again()?, stack, links, &rules, watch)?;
@@ -273,8 +277,18 @@ fn describe_tar(meta: &mut Meta, summary: &Summary, applied: &Applied) {
     meta.size = Some(applied.size);
 }
 
+/// Uncompressed bytes of a layer, where the caller names no limit.
+const MAX_SIZE: u64 = 64 << 30;
+
+/// Bytes of a path without its `./` and doubled slashes, where the caller names no limit: four
+/// times what one system call takes. A deep path costs the square of its depth.
+const MAX_PATH: usize = 16 << 10;
+
 fn decoding(limits: &Limits) -> DecoderOptions {
-    let mut options = DecoderOptions::default();
+    let mut options = DecoderOptions {
+        max_bytes: MAX_SIZE,
+        ..DecoderOptions::default()
+    };
     if limits.max_size > 0 {
         options.max_bytes = limits.max_size;
     }

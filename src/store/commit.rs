@@ -44,6 +44,8 @@ impl Store {
         self.need_unmounted(&layer)?;
         if layer.meta.kind == Kind::Overlay {
             self.need_marks()?;
+            // A volatile mount left data unwritten; its mark must not go before that is on the disk.
+            fs::sync_fs(&layer.fd).call("syncfs")?;
             // What overlayfs keeps there serves a writable mount, which there will be none of. It
             // includes the mark of a volatile mount, so its data is synced below in any case.
             remove_contents(layer.open("work")?, &mut Watch::default())?;
@@ -73,6 +75,14 @@ impl Store {
         let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)?;
         layer.meta.manifest = Some(digest);
         layer.meta.state = State::Committed;
+        // What it was applied from, if anything, it may no longer be.
+        layer.meta.diff_id = None;
+        layer.meta.blob_digest = None;
+        (
+            layer.meta.entries,
+            layer.meta.tar_size,
+            layer.meta.blob_size,
+        ) = (0, 0, 0);
         if sync {
             fs::sync_fs(&layer.fd).call("syncfs")?;
             if verified {

@@ -2,6 +2,7 @@
 
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{Mode, PATIENCE};
+use super::manifest::{self, Contents, Known};
 use super::meta::{self, Meta};
 use super::stage::Stage;
 use super::{CreateFlags, Durability, Kind, State, Store, id, now, text};
@@ -11,7 +12,7 @@ use crate::layer::view::Stack;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
 use crate::tree::copier::Copier;
-use crate::tree::copy::CopyOptions;
+use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::watch::Watch;
 
 impl Store {
@@ -70,7 +71,7 @@ impl Store {
         }
         let parent = self.parent_to_build_on(parent, watch)?;
         if flat {
-            return self.create_flat(id, &parent, sync, watch);
+            return self.create_flat(id, &parent, watch);
         }
         if parent.committed() {
             return self.create_over(id, &parent, sync);
@@ -80,7 +81,8 @@ impl Store {
             true => None,
             false => Some(self.need_unmounted(&parent)?),
         };
-        self.create_copy(id, &parent, sync, watch)
+        let live = flags.contains(CreateFlags::LIVE);
+        self.create_copy(id, &parent, live, sync, watch)
     }
 
     /// Locks the parent so that it stays. A writable `root` is committed first.
@@ -128,6 +130,7 @@ impl Store {
         &self,
         id: &str,
         source: &Layer,
+        live: bool,
         sync: bool,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
@@ -141,14 +144,30 @@ impl Store {
         meta.copied_from = Some(source.id.clone());
         let stage = Stage::new(self)?;
         let upper = stage.mkdir("upper")?;
-        let mut copier = Copier::new(&CopyOptions::default())?;
+        // A whiteout that is not copied is a deleted file that comes back.
+        let options = CopyOptions {
+            flags: if live {
+                CopyFlags::empty()
+            } else {
+                CopyFlags::STRICT
+            },
+            ..CopyOptions::default()
+        };
+        let mut copier = Copier::new(&options)?;
         let from = source.open("upper")?;
         copier.run(
             from,
             fs::open_dir_trusted(&upper, b".").call("open")?,
             watch,
         )?;
-        copier.finish(&upper)?;
+        let partial = copier.finish(&upper)?.partial;
+        if partial.devices + partial.xattrs > 0 {
+            return Err(Error::new(
+                Code::Strict,
+                Errno::PERM,
+                "not all whiteouts and attributes of the upper can be copied",
+            ));
+        }
         frame(&stage, Kind::Overlay)?;
         self.hint_child(&lower, id)?;
         finish(stage, id, &meta, Some(&lower.id), sync)
@@ -156,13 +175,7 @@ impl Store {
 
     /// The parent's merged tree as one `root`, by hard links. Its inodes are the parent's, so it
     /// is committed from the start: writing to it would write to them.
-    fn create_flat(
-        &self,
-        id: &str,
-        parent: &Layer,
-        sync: bool,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
+    fn create_flat(&self, id: &str, parent: &Layer, watch: &mut Watch<'_>) -> Result<()> {
         if !parent.committed() {
             return Err(Error::new(
                 Code::NotCommitted,
@@ -181,10 +194,17 @@ impl Store {
         let root = stage.mkdir("root")?;
         let stack = self.stack(parent)?;
         like_root_of(&root, &stack)?;
+        // Its own entries are none but the root: the rest is its parent's.
+        let known = Known {
+            marks: None,
+            tagged: None,
+        };
+        let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
+        meta.manifest = Some(manifest);
         flatten::fill(root, &stack, Sharing::Links, true, watch)?;
         frame(&stage, Kind::Root)?;
         self.hint_child(parent, id)?;
-        finish(stage, id, &meta, None, sync)
+        finish(stage, id, &meta, None, true)
     }
 }
 

@@ -56,6 +56,20 @@ impl Store {
                 let marks = xattr::set(&upper, self.marks.opaque(), b"y").is_ok();
                 Ok(marks && !NO_UPPER.contains(&kind))
             }
+            // These say nothing of the file system.
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    Errno::NOSPC
+                        | Errno::DQUOT
+                        | Errno::NOMEM
+                        | Errno::MFILE
+                        | Errno::NFILE
+                        | Errno::IO
+                ) =>
+            {
+                Err(error)
+            }
             Err(error) => {
                 self.warn(&format!(
                     "the store cannot hold an upper: {}",

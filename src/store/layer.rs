@@ -304,10 +304,22 @@ impl Store {
         }
     }
 
-    /// Takes the hint away; it is only a hint.
-    pub(super) fn unhint_child(&self, parent: &str, child: &str) {
-        if let Ok(dir) = fs::open_dir(&self.layers, format!("{parent}/child").as_bytes()) {
-            let _ = fs::unlink(&dir, child.as_bytes());
+    /// Takes the hint of a removed child away, if nobody builds on the parent now: whoever does
+    /// may be making a layer of that name, and relies on the hint. A stale one does no harm.
+    pub(super) fn drop_hint(&self, parent: &str, child: &str) {
+        let Ok(parent) = self.layer(parent) else {
+            return;
+        };
+        if !matches!(lock::try_lock(&parent.fd, Mode::Exclusive), Ok(true)) {
+            return;
+        }
+        if matches!(
+            fs::stat_at(&self.layers, child.as_bytes()),
+            Err(Errno::NOENT)
+        ) {
+            if let Ok(dir) = parent.open("child") {
+                let _ = fs::unlink(&dir, child.as_bytes());
+            }
         }
     }
 }

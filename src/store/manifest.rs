@@ -330,7 +330,7 @@ fn agree(want: &str, is: &str, shared: bool) -> bool {
         .all(|(at, (x, y))| {
             x == y
                 || (at == CONTENT && (x == "?" || y == "?"))
-                || (at == GROUP && shared && x == "-")
+                || (at == GROUP && shared && (x == "-" || y != "-"))
         })
 }
 

@@ -181,12 +181,15 @@ impl Store {
         // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
         match oracle::upper_in_use(layer.open("upper")?.as_fd(), layer.open("child")?.as_fd()) {
             oracle::InUse::Busy => elsewhere(),
-            _ => {
-                for name in &pins.elsewhere {
-                    let _ = fs::unlink(&pins.dir, name.as_bytes());
+            oracle::InUse::Free => {
+                for pin in &pins.elsewhere {
+                    let _ = fs::unlink(&pins.dir, pin.name.as_bytes());
                 }
                 Ok(())
             }
+            // Where the kernel cannot be asked, a pin is the only word there is.
+            oracle::InUse::Unknown(_) if pins.elsewhere.is_empty() => Ok(()),
+            oracle::InUse::Unknown(_) => elsewhere(),
         }
     }
 

@@ -4,10 +4,10 @@
 //! holds its pin locked, shared: a pin of a held mount whose lock is free was left by somebody who
 //! died, and the mount may be ended. A kept mount stays without a handle.
 
-use super::Store;
 use super::layer::Layer;
 use super::lock::{self, Mode};
 use super::text;
+use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
@@ -32,10 +32,10 @@ const KEPT: &str = "mode=kept\n";
 const HELD: &str = "mode=held\n";
 
 impl Terms {
-    fn write(&self, id: MountId) -> String {
+    fn write(&self, id: MountId, boot: &str) -> String {
         let word = |yes: bool, a: &str, b: &str| if yes { a.to_string() } else { b.to_string() };
         format!(
-            "{}view={}\nvolatile={}\nunique={}\nlabel={}\n",
+            "{}view={}\nvolatile={}\nunique={}\nlabel={}\nboot={boot}\n",
             word(self.kept, KEPT, HELD),
             word(self.writable, "rw", "ro"),
             u8::from(self.volatile),
@@ -65,8 +65,17 @@ pub struct Pins {
     pub dir: OwnedFd,
     /// The layer's mounts in the caller's namespace.
     pub here: Vec<Pin>,
-    /// Pins of mounts in other namespaces, of which nothing is known.
-    pub elsewhere: Vec<String>,
+    /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
+    pub elsewhere: Vec<Elsewhere>,
+    boot: String,
+}
+
+/// A pin of a mount in another namespace.
+pub struct Elsewhere {
+    /// The pin's name.
+    pub name: String,
+    /// The kernel says that it is there; otherwise nobody can tell.
+    pub certain: bool,
 }
 
 impl Store {
@@ -79,6 +88,7 @@ impl Store {
         let mut pins = Pins {
             here: Vec::new(),
             elsewhere: Vec::new(),
+            boot: boot_id(),
             dir,
         };
         let names = DirBuf::default()
@@ -95,11 +105,20 @@ impl Store {
             let Some((id, namespace)) = parse(&name) else {
                 continue;
             };
-            if namespace != here {
-                pins.elsewhere.push(name);
-                continue;
+            let said = said(&pins.dir, &name).filter(|said| said.boot == pins.boot);
+            if let (Some(_), true) = (&said, namespace != here) {
+                if let Some(certain) = mount::exists_in(id, namespace) {
+                    pins.elsewhere.push(Elsewhere { name, certain });
+                    continue;
+                }
             }
-            match self.read_pin(&pins.dir, &name, id)? {
+            let pin = match said {
+                Some(said) if namespace == here => {
+                    self.read_pin(layer, &pins.dir, &name, id, said)?
+                }
+                _ => None,
+            };
+            match pin {
                 Some(pin) => pins.here.push(pin),
                 None => {
                     let _ = fs::unlink(&pins.dir, name.as_bytes());
@@ -109,41 +128,90 @@ impl Store {
         Ok(pins)
     }
 
-    fn read_pin(&self, dir: &OwnedFd, name: &str, id: u64) -> Result<Option<Pin>> {
-        let Ok(data) = text::read(dir, name) else {
-            return Ok(None);
+    /// The mount of a pin, if it is there and can be the layer's: ids begin anew with every boot,
+    /// and before Linux 6.8 within one.
+    fn read_pin(
+        &self,
+        layer: &Layer,
+        dir: &OwnedFd,
+        name: &str,
+        id: u64,
+        said: Said,
+    ) -> Result<Option<Pin>> {
+        let id = MountId {
+            id,
+            unique: said.unique,
         };
-        let mut terms = Terms {
-            kept: false,
-            writable: false,
-            volatile: false,
-            label: String::new(),
-        };
-        let mut unique = false;
-        for (key, value) in text::pairs(&data)? {
-            match (key.as_str(), value.as_str()) {
-                ("mode", mode) => terms.kept = mode == "kept",
-                ("view", view) => terms.writable = view == "rw",
-                ("volatile", flag) => terms.volatile = flag == "1",
-                ("unique", flag) => unique = flag == "1",
-                ("label", label) => terms.label = label.to_string(),
-                _ => {}
-            }
-        }
-        let id = MountId { id, unique };
         let Some(found) = mount::find(id)? else {
             return Ok(None);
         };
+        let ours = if found.fs_type == b"overlay" {
+            found.source == format!("ovl:{}", layer.id).as_bytes()
+        } else {
+            let home = mount::find(mount::identity(dir.as_fd())?)?;
+            layer.meta.kind == Kind::Root && home.is_some_and(|home| home.dev == found.dev)
+        };
+        if !ours {
+            return Ok(None);
+        }
         let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
         let file = file.call_at("open", name)?;
         Ok(Some(Pin {
             name: name.to_string(),
             file,
-            terms,
+            terms: said.terms,
             id,
             path: found.path,
         }))
     }
+}
+
+/// What a pin's file says.
+struct Said {
+    terms: Terms,
+    unique: bool,
+    boot: String,
+}
+
+/// Reads a pin's file; one that is not whole says nothing.
+fn said(dir: &OwnedFd, name: &str) -> Option<Said> {
+    let pairs = text::pairs(&text::read(dir, name).ok()?).ok()?;
+    let mut said = Said {
+        terms: Terms {
+            kept: false,
+            writable: false,
+            volatile: false,
+            label: String::new(),
+        },
+        unique: false,
+        boot: String::new(),
+    };
+    for (key, value) in pairs {
+        match (key.as_str(), value.as_str()) {
+            ("mode", mode) => said.terms.kept = mode == "kept",
+            ("view", view) => said.terms.writable = view == "rw",
+            ("volatile", flag) => said.terms.volatile = flag == "1",
+            ("unique", flag) => said.unique = flag == "1",
+            ("label", label) => said.terms.label = label.to_string(),
+            ("boot", boot) => said.boot = boot.to_string(),
+            _ => {}
+        }
+    }
+    Some(said)
+}
+
+/// The kernel's name for the time since it started; empty where procfs is missing.
+fn boot_id() -> String {
+    let path = b"proc/sys/kernel/random/boot_id";
+    let read = fs::open_dir_trusted(rustix::fs::CWD, b"/")
+        .ok()
+        .and_then(|root| {
+            let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts).ok()?;
+            let mut buf = [0; 64];
+            let len = fs::read(&file, &mut buf).ok()?;
+            String::from_utf8(buf[..len].to_vec()).ok()
+        });
+    read.unwrap_or_default().trim().to_string()
 }
 
 impl Pins {
@@ -152,7 +220,8 @@ impl Pins {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        text::create(&self.dir, &name, terms.write(id).as_bytes()).call_at("create", &name)?;
+        text::create(&self.dir, &name, terms.write(id, &self.boot).as_bytes())
+            .call_at("create", &name)?;
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
         let pin = Pin {

@@ -41,7 +41,7 @@ impl Store {
         let nonce = to_trash(self, &self.layers, id.as_bytes())?;
         fs::sync(&self.layers).call_at("fsync", "layer")?;
         if let Some(parent) = &layer.parent {
-            self.unhint_child(parent, id);
+            self.drop_hint(parent, id);
         }
         // The lock goes on to the trash entry: a cleanup leaves it to us.
         if !flags.contains(RemoveFlags::DEFER) {

@@ -104,6 +104,13 @@ impl Store {
                 format!("it is mounted at {at}"),
             ));
         }
+        if pins.elsewhere.iter().any(|pin| pin.certain) {
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "it is mounted in another mount namespace",
+            ));
+        }
         if layer.meta.kind == Kind::Overlay {
             let upper = layer.open("upper")?;
             let answer = oracle::upper_in_use(upper.as_fd(), layer.open("child")?.as_fd());

@@ -170,6 +170,39 @@ pub fn statmount(unique_id: u64) -> Result<StatMount, Errno> {
     }
 }
 
+/// Whether the mount namespace `namespace` (its kernel id) has the mount: statmount(2) with a
+/// namespace, Linux 6.11. ENOENT when there is no such mount or namespace.
+pub fn statmount_in(unique_id: u64, namespace: u64) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Request {
+        size: u32,
+        spare: u32,
+        mount_id: u64,
+        param: u64,
+        namespace: u64,
+    }
+    let request = Request {
+        size: size_of::<Request>() as u32,
+        spare: 0,
+        mount_id: unique_id,
+        param: STATMOUNT_MNT_BASIC,
+        namespace,
+    };
+    let mut buffer = [0u64; 256];
+    // SAFETY: the request is a mnt_id_req of the size it tells; the kernel writes at most the
+    // buffer's length into it.
+    check(unsafe {
+        libc::syscall(
+            SYS_STATMOUNT,
+            &raw const request,
+            buffer.as_mut_ptr(),
+            size_of_val(&buffer),
+            0,
+        )
+    })
+    .map(drop)
+}
+
 /// listmount(2), Linux 6.8: the unique ids of all mounts below the mount `unique_id` (or
 /// [`LSMT_ROOT`]), at any depth, in the order in which they were made.
 pub fn listmount(unique_id: u64) -> Result<Vec<u64>, Errno> {

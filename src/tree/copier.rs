@@ -141,6 +141,13 @@ impl Copier {
         let path = || src.path_of(&name);
         let from = match fs::open_dir(src.fd()?, &name) {
             Ok(fd) => fd,
+            // The kernel says EXDEV of a directory that is renamed away meanwhile, too.
+            Err(Errno::XDEV)
+                if !fs::stat_at(src.fd()?, &name).is_ok_and(|there| there.mount_root) =>
+            {
+                self.vanished(&path())?;
+                return Ok(None);
+            }
             Err(Errno::XDEV) => {
                 self.skip_mount(&path())?;
                 // Its attributes are the other file system's: an empty directory stands for it.

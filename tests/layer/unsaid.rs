@@ -139,3 +139,36 @@ fn uppers_of_other_mount_options_are_never_read_wrong() {
         }
     });
 }
+
+/// What a socket took the place of is gone, though the socket itself cannot be told.
+#[test]
+fn what_became_a_socket_does_not_come_back() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        let image = [
+            tar::dir("run"),
+            tar::file("run/gone", "x"),
+            tar::dir("run/was"),
+        ];
+        lab.apply("base", "", Kind::Root, &tar::bytes(&image))
+            .unwrap();
+        lab.create("c", "base");
+        lab.change("c", |at| {
+            fs::remove_file(at.join("run/gone")).unwrap();
+            fs::remove_dir(at.join("run/was")).unwrap();
+            for name in ["gone", "was"] {
+                std::os::unix::net::UnixListener::bind(at.join("run").join(name)).unwrap();
+            }
+        });
+        let (tar, info) = lab
+            .try_diff("c", Against::Parent, DiffFlags::empty())
+            .unwrap();
+        assert_eq!(info.skipped_sockets, 2);
+        lab.apply("again", "base", Kind::Overlay, &tar).unwrap();
+        let mut tree = lab.look("c");
+        tree.remove(&b"run/gone"[..]);
+        tree.remove(&b"run/was"[..]);
+        assert_tree("without the sockets", &lab.look("again"), &tree);
+    });
+}

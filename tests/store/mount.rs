@@ -358,3 +358,52 @@ fn a_writable_root_is_unmounted_as_it_is_mounted() {
         assert_eq!(flat.errno(), Errno::INVAL);
     });
 }
+
+/// A pin is a number, and numbers come back: what it names must be a mount of the layer.
+#[test]
+fn a_stale_pin_ends_nobody_elses_mount() {
+    with_box(|dir, store| {
+        let strange = dir.join("strange");
+        fs::create_dir(&strange).unwrap();
+        fsys::mount_tmpfs(&strange, c"size=1m").unwrap();
+        let root = fs::File::open(&strange).unwrap();
+        let id = ovl::mount::identity(std::os::fd::AsFd::as_fd(&root)).unwrap();
+        drop(root);
+        let name = format!("{}.{}", id.id, ovl::mount::namespace_id().unwrap());
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        for boot in [boot.trim(), "another-boot"] {
+            let text = format!(
+                "mode=held\nview=rw\nvolatile=0\nunique={}\nlabel=\nboot={boot}\n",
+                u8::from(id.unique)
+            );
+            let pin = dir.join("home/layer/box/pin").join(&name);
+            fs::write(&pin, text).unwrap();
+            store.cleanup(&mut Watch::default()).unwrap();
+            assert!(!pin.exists(), "a pin of nothing stays");
+            let there = fs::metadata(&strange).unwrap();
+            let above = fs::metadata(dir).unwrap();
+            use std::os::unix::fs::MetadataExt;
+            assert_ne!(there.dev(), above.dev(), "the stranger was unmounted");
+        }
+    });
+}
+
+/// Somebody who builds on the parent relies on the hint of the name that he makes.
+#[test]
+fn a_hint_stays_while_somebody_builds_on_the_parent() {
+    with_box(|dir, store| {
+        let watch = &mut Watch::default();
+        let hint = dir.join("home/layer/base/child/box");
+        assert!(hint.exists());
+        let parent = fs::File::open(dir.join("home/layer/base")).unwrap();
+        rustix::fs::flock(&parent, rustix::fs::FlockOperation::LockShared).unwrap();
+        store.remove(b"box", RemoveFlags::empty(), watch).unwrap();
+        assert!(hint.exists(), "the hint went under a builder");
+        drop(parent);
+        store
+            .create(b"box", Some(b"base"), CreateFlags::empty(), watch)
+            .unwrap();
+        store.remove(b"box", RemoveFlags::empty(), watch).unwrap();
+        assert!(!hint.exists(), "a hint of nothing stays");
+    });
+}

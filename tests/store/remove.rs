@@ -263,3 +263,30 @@ fn the_size_of_a_root_over_a_parent_is_its_own() {
     assert_eq!(size(watch), 5);
     assert_eq!(store.stat(b"top").unwrap().size, 5);
 }
+
+/// A layer that was left writable may have changed: once committed it claims no tar.
+#[test]
+fn a_commit_forgets_the_tar_that_a_writable_layer_came_from() {
+    require!("root", "overlay");
+    fsys::with_mounts(|dir| {
+        let store = store(dir);
+        let watch = &mut Watch::default();
+        let tar = [0u8; 1024];
+        let options = ApplyOptions {
+            flags: ApplyFlags::WRITABLE,
+            ..Default::default()
+        };
+        let made = store.apply(b"w", &mut &tar[..], &options, watch).unwrap();
+        assert!(made.diff_id.is_some());
+        std::fs::write(dir.join("home/layer/w/root/new"), "new").unwrap();
+        store
+            .commit(b"w", Durability::Default, CommitFlags::empty(), watch)
+            .unwrap();
+        let info = store.stat(b"w").unwrap();
+        assert_eq!(
+            (info.diff_id, info.blob_digest, info.tar_size),
+            (None, None, 0)
+        );
+        assert_eq!(info.size, 3);
+    });
+}

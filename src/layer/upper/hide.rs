@@ -5,12 +5,13 @@
 
 use super::{Make, Upper, implied_attributes};
 use crate::error::{Errno, Result, SysResult};
-use crate::layer::view::join;
+use crate::layer::view::{is_opaque, join};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::Kind;
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::Attributes;
+use std::os::fd::AsFd;
 
 impl Upper {
     /// `.wh.NAME` in the directory `parent`: hides what lower layers have at `name`.
@@ -32,6 +33,11 @@ impl Upper {
         }
         let mut stays = false;
         if directory {
+            let own = fs::open_dir(&self.at(place).fd, name).call("open")?;
+            let opaque = is_opaque(own.as_fd(), self.stack.marks()).call("getxattr")?;
+            if opaque && !self.implied.contains(&real) {
+                return Ok(());
+            }
             let below = self.below_of(&real)?.is_some();
             self.flush()?;
             self.cut_off(&real)?;
@@ -66,6 +72,15 @@ impl Upper {
             return Ok(());
         };
         let (dir, real) = (self.at(place).fd.clone(), self.at(place).path.clone());
+        // Said again it hides nothing more.
+        let marks = self.stack.marks();
+        let already = match real.is_empty() {
+            true => self.root_opaque,
+            false => is_opaque(dir.as_fd(), marks).call("getxattr")?,
+        };
+        if already {
+            return Ok(());
+        }
         if real.is_empty() {
             self.root_opaque = true;
         } else if self.below_of(&real)?.is_some() {

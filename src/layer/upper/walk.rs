@@ -67,6 +67,8 @@ impl Upper {
             self.cache.push(place);
             return Ok(Some(self.cache.len() - 1));
         }
+        // What an earlier walk knew may be hidden by now.
+        self.last_below = None;
         let (start, rest) = self.nearest(path);
         let (mut here, mut real) = (start.fd.clone(), start.path.clone());
         let mut through = start.through.clone();
@@ -171,7 +173,10 @@ impl Upper {
             }
             Err(errno) => return Err(errno).call("open"),
         }
-        let mut below = self.below_of(real)?;
+        let mut below = match self.last_below.take() {
+            Some((at, below)) if at == real => below,
+            _ => self.below_of(real)?,
+        };
         let found = match &mut below {
             Some(dir) => self.stack.lookup(dir, name)?,
             None => None,
@@ -190,8 +195,11 @@ impl Upper {
                 // Nothing else may know `here`, and keep its times.
                 let before = fs::stat(here).call("statx")?;
                 fs::mkdir(here, name, 0o700).call("mkdir")?;
-                let made = self.implied(here, real, name, found)?;
+                let mut found = found;
+                let made = self.implied(here, real, name, found.as_mut())?;
                 fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
+                let next = found.and_then(|found| found.dir);
+                self.last_below = Some((join(real, name), next));
                 Ok(Step::Into(made))
             }
         }
@@ -203,16 +211,18 @@ impl Upper {
         here: &OwnedFd,
         real: &[u8],
         name: &[u8],
-        below: Option<Found>,
+        below: Option<&mut Found>,
     ) -> Result<OwnedFd> {
         let fd = fs::open_dir(here, name).call("open")?;
         attrs::disinherit(&fd).call("fremovexattr")?;
         let (attributes, pairs) = match below {
-            Some(mut found) => {
+            Some(found) => {
                 let pairs = match &mut found.dir {
                     Some(dir) => {
                         let below = dir.nearest(&self.stack)?;
-                        self.inodes.xattrs(Inode::Open(below))?
+                        let pairs = self.inodes.xattrs(Inode::Open(below))?;
+                        dir.release();
+                        pairs
                     }
                     None => Pairs::new(),
                 };
