@@ -828,7 +828,7 @@ typedef int64_t (*ovl_read_fn)(void *user,
                                size_t len);
 
 /**
- * Options of ovl_apply_layer(). A limit of 0 is the library's own, which no sound layer meets.
+ * Options of ovl_apply_layer(). A limit of 0 is the library's own, told with each.
  */
 struct ovl_apply_opts {
     /**
@@ -853,27 +853,27 @@ struct ovl_apply_opts {
      */
     uint32_t durability;
     /**
-     * Limit: bytes of the uncompressed tar.
+     * Limit: bytes of the uncompressed tar; 64 GiB.
      */
     uint64_t max_size;
     /**
-     * Limit: entries.
+     * Limit: entries; 16,777,216.
      */
     uint64_t max_entries;
     /**
-     * Limit: bytes of the headers of one entry.
+     * Limit: bytes of one header of an entry; 1 MiB.
      */
     uint64_t max_meta;
     /**
-     * Limit: bytes of the extended attributes of one entry.
+     * Limit: bytes of the extended attributes of one entry; 1 MiB.
      */
     uint64_t max_xattrs;
     /**
-     * Limit: bytes of one path.
+     * Limit: bytes of one path; 64 KiB as it is written, 16 KiB as it is on the disk.
      */
     uint64_t max_path;
     /**
-     * Limit: the window of a zstd stream, as a power of two.
+     * Limit: the window of a zstd stream, as a power of two; 27, at most 31.
      */
     uint32_t zstd_window_log;
     /**

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::store::{ApplyOptions, Kind, Limits};
 use std::ffi::{c_char, c_int, c_void};
 
-/// Options of ovl_apply_layer(). A limit of 0 is the library's own, which no sound layer meets.
+/// Options of ovl_apply_layer(). A limit of 0 is the library's own, told with each.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct ovl_apply_opts {
@@ -30,17 +30,17 @@ pub struct ovl_apply_opts {
     pub kind: u32,
     /// `OVL_DURABILITY_...`
     pub durability: u32,
-    /// Limit: bytes of the uncompressed tar.
+    /// Limit: bytes of the uncompressed tar; 64 GiB.
     pub max_size: u64,
-    /// Limit: entries.
+    /// Limit: entries; 16,777,216.
     pub max_entries: u64,
-    /// Limit: bytes of the headers of one entry.
+    /// Limit: bytes of one header of an entry; 1 MiB.
     pub max_meta: u64,
-    /// Limit: bytes of the extended attributes of one entry.
+    /// Limit: bytes of the extended attributes of one entry; 1 MiB.
     pub max_xattrs: u64,
-    /// Limit: bytes of one path.
+    /// Limit: bytes of one path; 64 KiB as it is written, 16 KiB as it is on the disk.
     pub max_path: u64,
-    /// Limit: the window of a zstd stream, as a power of two.
+    /// Limit: the window of a zstd stream, as a power of two; 27, at most 31.
     pub zstd_window_log: u32,
     /// 0.
     pub reserved: u32,
