@@ -544,6 +544,8 @@ static int cmd_copy(struct tool *tool, const struct args *args)
 	warn_skipped("copy", to, stats.skipped_devices, "devices left out: not permitted here");
 	warn_skipped("copy", to, stats.skipped_owners, "owners not kept: not permitted here");
 	warn_skipped("copy", to, stats.skipped_xattrs, "extended attributes not kept");
+	warn_skipped("copy", to, stats.mounts_skipped, "other mounts in the source not entered");
+	warn_skipped("copy", to, stats.vanished, "entries gone while the source was read");
 	if (!tool->json)
 		return EXIT_SUCCESS;
 	begin_object(&out);

@@ -25,15 +25,20 @@
 //!
 //! The rooms of the house, each with one-way dependencies to those after it:
 //! `ffi` → [`store`] → {[`layer`], [`mount`]} → {[`archive`], [`tree`]} → [`sys`].
+//! What the crate promises is [`store`], [`tree::copy_dir`], [`archive`], [`error`] and [`watch`];
+//! the other rooms are open for its own tests, and may change.
 #![warn(missing_docs)]
 
 pub mod archive;
 pub mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
+#[doc(hidden)]
 pub mod layer;
+#[doc(hidden)]
 pub mod mount;
 pub mod store;
+#[doc(hidden)]
 pub mod sys;
 pub mod tree;
 pub mod watch;

@@ -166,11 +166,6 @@ impl Upper {
         &self.borrowed
     }
 
-    /// The upper's root.
-    pub fn root_fd(&self) -> &Arc<OwnedFd> {
-        &self.root.fd
-    }
-
     /// Puts the directories' times back, and ends the extraction. The stack that the tar left to
     /// be seen is returned: none of it when the tar hides all.
     pub fn finish(mut self) -> Result<(Stack, InodeCopier)> {

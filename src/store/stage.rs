@@ -90,7 +90,11 @@ impl<'s> Stage<'s> {
         let store = self.store;
         drop(self);
         if sync {
-            fs::sync(&store.layers).call_at("fsync", "layer")?;
+            if let Err(errno) = fs::sync(&store.layers) {
+                // Nobody may rely on a name that is not on the disk.
+                let _ = super::to_trash(store, &store.layers, id.as_bytes());
+                return Err(errno).call_at("fsync", "layer");
+            }
         }
         dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
     }

@@ -8,6 +8,7 @@
 //! `sigtimedwait` before the mask is put back. One that was pending already is the host's, and
 //! stays. Sockets have `MSG_NOSIGNAL`, regular files never raise it.
 
+use super::fs::last_errno;
 use super::{SysCall, retry};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
@@ -171,10 +172,6 @@ fn only_sigpipe() -> libc::sigset_t {
         libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE);
         set.assume_init()
     }
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]
