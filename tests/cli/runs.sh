@@ -141,7 +141,7 @@ test_run_twice_at_once_is_busy() {
 
 test_run_hands_signals_on() {
 	container
-	for signal in TERM HUP USR1; do
+	for signal in TERM USR1 USR2; do
 		"$OVL" run c -- /bin/sh -c "trap 'echo got; exit 9' $signal; echo up; while :; do sleep 0.05; done" >said &
 		process=$!
 		for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
