@@ -33,6 +33,9 @@ pub mod archive;
 pub mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[doc(hidden)]
 pub mod layer;
 #[doc(hidden)]

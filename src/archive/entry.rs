@@ -21,6 +21,9 @@ use crate::error::{Code, Errno, Error, Result};
 pub(super) const MAX_MAJOR: u32 = 0xfff;
 pub(super) const MAX_MINOR: u32 = 0xf_ffff;
 
+/// Regions of a sparse file that are read by default.
+pub(super) const MAX_REGIONS: u64 = 1 << 18;
+
 /// What a [`Reader`](super::Reader) puts up with. What is beyond is EFBIG.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -36,6 +39,8 @@ pub struct Limits {
     pub max_sparse_regions: u64,
     /// Bytes of one file when its holes are filled.
     pub max_file_bytes: u64,
+    /// Bytes of all files when their holes are filled.
+    pub max_data_bytes: u64,
 }
 
 impl Default for Limits {
@@ -45,8 +50,9 @@ impl Default for Limits {
             max_meta_bytes: 1 << 20,
             max_xattr_bytes: 1 << 20,
             max_path: 64 << 10,
-            max_sparse_regions: 1 << 18,
+            max_sparse_regions: MAX_REGIONS,
             max_file_bytes: i64::MAX as u64,
+            max_data_bytes: u64::MAX,
         }
     }
 }

@@ -28,6 +28,9 @@ mod buffer;
 mod codec;
 mod digest;
 mod entry;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 pub mod path;
 mod pax;
@@ -43,7 +46,7 @@ pub use digest::{Digest, Sha256};
 pub use entry::{Entry, Kind, Limits, Time};
 pub use reader::{Chunk, Reader};
 pub use sparse::Region;
-pub use writer::{Header, Writer};
+pub use writer::{Header, MAX_REGIONS, Writer};
 
 use crate::error::{Code, Errno, Error, Result};
 

@@ -13,6 +13,8 @@
 //!   is `LIBARCHIVE.xattr.` with the name percent-encoded and the value in base64.
 //! * Records are sorted by key. There are no names of owners, and no times but mtime.
 //!
+//! What a [`Reader`](super::Reader) with the default [`Limits`] would refuse is not written: EFBIG.
+//!
 //! A directory's name ends in `/`; the root is `./`. Sparse files are GNU's version 1.0. The archive
 //! ends with two zero blocks and is not padded further.
 
@@ -27,6 +29,9 @@ use crate::error::{Error, Result};
 
 /// What is written of an entry: the same that is read. `sparse` is not looked at, the call decides.
 pub type Header = Entry;
+
+/// The most regions of one sparse file that are written; its map may have one more, at the end.
+pub const MAX_REGIONS: usize = super::entry::MAX_REGIONS as usize - 1;
 
 const PAX_NAME: &[u8] = b"././@PaxHeader";
 const SPARSE_DIR: &[u8] = b"GNUSparseFile.0/";
@@ -163,6 +168,10 @@ fn check_regions(header: &Header, regions: &[Region]) -> Result<()> {
     if header.kind != Kind::File {
         return Err(Error::invalid("only a regular file can be sparse"));
     }
+    if regions.len() > MAX_REGIONS {
+        let message = format!("a sparse file has more than {MAX_REGIONS} regions");
+        return Err(over_limit(message));
+    }
     let mut free = 0;
     for region in regions {
         let end = region
@@ -185,6 +194,10 @@ fn head(header: &Header, regions: Option<&[Region]>) -> Result<Vec<u8>> {
     }
     if header.kind == Kind::Directory && !path.ends_with(b"/") {
         path.push(b'/');
+    }
+    let max = Limits::default().max_path;
+    if path.len() > max || header.link.len() > max {
+        return Err(over_limit(format!("a name is longer than {max} bytes")));
     }
     let mut records = Records::default();
     let map = regions.map(|regions| sparse_map(regions, header.size));

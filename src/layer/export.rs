@@ -1,8 +1,11 @@
 //! A comparison becomes a layer tar, in the one form that equal pairs of trees share.
 
+use super::MAX_PATH;
 use super::diff::{self, Change, ChangeKind, New, Visitor};
 use super::view::Stack;
-use crate::archive::{self, Digest, Header, Region, Sha256, Sink, Writer, path, whiteout};
+use crate::archive::{
+    self, Digest, Header, MAX_REGIONS, Region, Sha256, Sink, Writer, path, whiteout,
+};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
 use crate::sys::{AsFd, OwnedFd};
@@ -153,8 +156,18 @@ impl<S: Sink> Writing<S> {
     }
 
     fn begin(&mut self, header: &Header) -> Result<()> {
-        self.done.entries += 1;
+        self.count(header)?;
         self.writer.begin(header)
+    }
+
+    /// One more entry; what `apply` would refuse for its name is not written.
+    fn count(&mut self, header: &Header) -> Result<()> {
+        if header.path.len() > MAX_PATH {
+            let message = format!("a path of more than {MAX_PATH} bytes");
+            return Err(Error::new(Code::Limit, Errno::FBIG, message).at(&header.path));
+        }
+        self.done.entries += 1;
+        Ok(())
     }
 
     /// Counts what a layer tar cannot say, or refuses it.
@@ -232,17 +245,22 @@ impl<S: Sink> Writing<S> {
         header.size = meta.size;
         header.xattrs = compare::own_xattrs(Inode::Open(file.as_fd()))?;
         self.done.size += meta.size;
-        let holes = meta.blocks.saturating_mul(512) < meta.size;
-        if self.style.sparse && holes {
-            let regions = regions(&file, meta.size)?;
-            self.done.entries += 1;
-            self.writer.begin_sparse(&header, &regions)?;
-            for region in regions {
-                self.content(&file, region.offset, region.len, watch)?;
+        let mut holes = None;
+        if self.style.sparse && fs::has_hole(&file, meta.size).call("lseek")? {
+            holes = Some(regions(&file, meta.size)?);
+        }
+        self.count(&header)?;
+        match holes {
+            Some(regions) => {
+                self.writer.begin_sparse(&header, &regions)?;
+                for region in regions {
+                    self.content(&file, region.offset, region.len, watch)?;
+                }
             }
-        } else {
-            self.begin(&header)?;
-            self.content(&file, 0, meta.size, watch)?;
+            None => {
+                self.writer.begin(&header)?;
+                self.content(&file, 0, meta.size, watch)?;
+            }
         }
         // Another inode, or other content: what was written is not what it holds.
         let after = fs::stat(&file).call("statx")?;
@@ -279,17 +297,47 @@ fn changed() -> Error {
     Error::sys(Errno::IO, "read").context("the file changed while it was read")
 }
 
+/// The parts of a file that hold data. They are no more than a tar may say: where the disk knows
+/// more, the smaller holes count as data.
 fn regions(file: &OwnedFd, size: u64) -> Result<Vec<Region>> {
-    let mut regions = Vec::new();
-    let mut at = 0;
-    while let Some((start, end)) = fs::next_data(file, at, size).call("lseek")? {
-        regions.push(Region {
+    collect_regions(MAX_REGIONS, |at| {
+        let next = fs::next_data(file, at, size).call("lseek")?;
+        Ok(next.map(|(start, end)| Region {
             offset: start,
             len: end - start,
-        });
-        at = end;
+        }))
+    })
+}
+
+fn collect_regions(
+    most: usize,
+    mut next: impl FnMut(u64) -> Result<Option<Region>>,
+) -> Result<Vec<Region>> {
+    let mut regions: Vec<Region> = Vec::new();
+    let mut at = 0;
+    // Smaller holes than this are none.
+    let mut hole = 1;
+    while let Some(region) = next(at)? {
+        at = region.offset + region.len;
+        join(&mut regions, region, hole);
+        while regions.len() > most {
+            hole *= 2;
+            for region in std::mem::take(&mut regions) {
+                join(&mut regions, region, hole);
+            }
+        }
     }
     Ok(regions)
+}
+
+/// Appends `region`; with too small a hole between, the last one grows.
+fn join(regions: &mut Vec<Region>, region: Region, hole: u64) {
+    match regions.last_mut() {
+        Some(last) if region.offset - (last.offset + last.len) < hole => {
+            last.len = region.offset + region.len - last.offset;
+        }
+        _ => regions.push(region),
+    }
 }
 
 fn header(path: Vec<u8>, kind: archive::Kind) -> Header {
@@ -306,5 +354,49 @@ fn header(path: Vec<u8>, kind: archive::Kind) -> Header {
         major: 0,
         minor: 0,
         sparse: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(most: usize, ends: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let next = |at| {
+            let found = ends.iter().find(|(start, _)| *start >= at);
+            Ok(found.map(|&(offset, end)| Region {
+                offset,
+                len: end - offset,
+            }))
+        };
+        let regions = collect_regions(most, next).unwrap();
+        regions
+            .iter()
+            .map(|r| (r.offset, r.offset + r.len))
+            .collect()
+    }
+
+    #[test]
+    fn the_smallest_holes_go_first() {
+        let ends = [(0, 4), (8, 12), (112, 116), (120, 124), (1000, 1004)];
+        assert_eq!(collect(5, &ends), ends);
+        assert_eq!(collect(4, &ends), [(0, 12), (112, 124), (1000, 1004)]);
+        assert_eq!(collect(2, &ends), [(0, 124), (1000, 1004)]);
+        assert_eq!(collect(1, &ends), [(0, 1004)]);
+        assert_eq!(collect(3, &[]), []);
+        // What touches is one, whatever the disk says.
+        assert_eq!(collect(3, &[(2, 4), (4, 6)]), [(2, 6)]);
+    }
+
+    #[test]
+    fn never_more_than_may_be() {
+        let ends: Vec<_> = (0..5000_u64).map(|n| (n * n * 2, n * n * 2 + 1)).collect();
+        let regions = collect(100, &ends);
+        assert!((2..=100).contains(&regions.len()), "{}", regions.len());
+        assert_eq!(regions.last().map(|last| last.1), Some(4999 * 4999 * 2 + 1));
+        assert!(
+            ends.iter()
+                .all(|end| regions.iter().any(|r| r.0 <= end.0 && end.1 <= r.1))
+        );
     }
 }

@@ -14,3 +14,8 @@ pub mod flatten;
 pub mod size;
 pub mod upper;
 pub mod view;
+
+/// Bytes of a path without its `./` and doubled slashes, where the caller names no limit: four
+/// times what one system call takes. A deep path costs the square of its depth. No diff has a
+/// longer one.
+pub const MAX_PATH: usize = 16 << 10;

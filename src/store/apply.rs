@@ -10,6 +10,7 @@ use super::stage::{Stage, exists};
 use super::{ApplyFlags, ApplyOptions, Durability, Kind, LayerInfo, Limits, State, Store, id, now};
 use crate::archive::{self, Decoder, DecoderOptions, Source, Summary};
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::MAX_PATH;
 use crate::layer::apply::{Applied, Rules, apply};
 use crate::layer::flatten::{self, Sharing};
 use crate::layer::upper::LowerLinks;
@@ -280,10 +281,6 @@ fn describe_tar(meta: &mut Meta, summary: &Summary, applied: &Applied) {
 /// Uncompressed bytes of a layer, where the caller names no limit.
 const MAX_SIZE: u64 = 64 << 30;
 
-/// Bytes of a path without its `./` and doubled slashes, where the caller names no limit: four
-/// times what one system call takes. A deep path costs the square of its depth.
-const MAX_PATH: usize = 16 << 10;
-
 fn decoding(limits: &Limits) -> DecoderOptions {
     let mut options = DecoderOptions {
         max_bytes: MAX_SIZE,
@@ -312,5 +309,7 @@ fn reading(limits: &Limits) -> archive::Limits {
     if limits.max_path > 0 {
         reading.max_path = usize::try_from(limits.max_path).unwrap_or(usize::MAX);
     }
+    // A few bytes of a map can ask for any size, and a diff has to write it out.
+    reading.max_data_bytes = decoding(limits).max_bytes;
     reading
 }

@@ -294,7 +294,6 @@ pub fn compare(
         return Ok(vec!["the manifest is not the one that meta names".into()]);
     }
     let text = String::from_utf8(text).map_err(|_| damaged("the manifest is not text"))?;
-    let path_of = |line: &str| line.rsplit(' ').next().unwrap_or_default().to_string();
     let mut wanted: HashMap<String, &str> =
         text.lines().map(|line| (path_of(line), line)).collect();
     let mut problems = Vec::new();
@@ -317,6 +316,11 @@ pub fn compare(
     missing.sort();
     problems.extend(missing.into_iter().map(|path| format!("{path}: missing")));
     Ok(problems)
+}
+
+/// The path that a line is about.
+fn path_of(line: &str) -> String {
+    line.rsplit(' ').next().unwrap_or_default().to_string()
 }
 
 /// Whether two lines say the same, but for digests that one of them has not. In a `shared` tree an
@@ -346,6 +350,41 @@ fn read_whole(layer: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
         match fs::read(file.as_fd(), &mut buf).call_at("read", FILE)? {
             0 => return Ok(Some(text)),
             n => text.extend_from_slice(&buf[..n]),
+        }
+    }
+}
+
+/// Any bytes as a path, and as lines.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzing(data: &[u8]) {
+    let escaped = escape(data);
+    assert!(escaped.bytes().all(|byte| (33..127).contains(&byte)));
+    assert_eq!(path_of(&whiteout(data)), escaped);
+    let mut plain = Vec::new();
+    let mut rest = &escaped.as_bytes()[1..];
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (*first, tail) {
+            (b'\\', [a, b, c, tail @ ..]) => {
+                let octal = [*a, *b, *c].map(|digit| u32::from(digit - b'0'));
+                plain.push((octal[0] << 6 | octal[1] << 3 | octal[2]) as u8);
+                rest = tail;
+            }
+            (byte, _) => plain.push(byte),
+        }
+    }
+    assert_eq!(plain, data, "no two paths have one line");
+    if let Ok(text) = std::str::from_utf8(data) {
+        let whole = |line: &&str| line.split(' ').count() == 10;
+        for line in text.lines().filter(whole) {
+            assert!(agree(line, line, false) && agree(line, line, true));
+            for other in text
+                .lines()
+                .filter(whole)
+                .filter(|other| agree(line, other, false))
+            {
+                assert_eq!(path_of(line), path_of(other), "lines of two paths agree");
+            }
         }
     }
 }

@@ -21,6 +21,9 @@ mod compare;
 mod create;
 mod facts;
 mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 pub mod id;
 mod layer;

@@ -170,7 +170,7 @@ pub struct OpenOptions {
 /// What a tar may ask for; 0 is the default of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Uncompressed bytes.
+    /// Uncompressed bytes; bytes of the files, too, when their holes are filled.
     pub max_size: u64,
     /// Entries.
     pub max_entries: u64,

@@ -175,7 +175,11 @@ struct Said {
 
 /// Reads a pin's file; one that is not whole says nothing.
 fn said(dir: &OwnedFd, name: &str) -> Option<Said> {
-    let pairs = text::pairs(&text::read(dir, name).ok()?).ok()?;
+    read_said(&text::read(dir, name).ok()?)
+}
+
+fn read_said(data: &[u8]) -> Option<Said> {
+    let pairs = text::pairs(data).ok()?;
     let mut said = Said {
         terms: Terms {
             kept: false,
@@ -298,4 +302,22 @@ pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
 fn parse(name: &str) -> Option<(u64, u64)> {
     let (id, namespace) = name.split_once('.')?;
     Some((id.parse().ok()?, namespace.parse().ok()?))
+}
+
+/// Any bytes as the text and the name of a pin.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzing(data: &[u8]) {
+    if let Some(said) = read_said(data) {
+        let id = MountId {
+            id: 7,
+            unique: said.unique,
+        };
+        let again = read_said(said.terms.write(id, &said.boot).as_bytes());
+        assert!(again.is_some_and(|again| {
+            again.terms == said.terms && again.unique == said.unique && again.boot == said.boot
+        }));
+    }
+    if let Some((id, namespace)) = std::str::from_utf8(data).ok().and_then(parse) {
+        assert_eq!(parse(&format!("{id}.{namespace}")), Some((id, namespace)));
+    }
 }
