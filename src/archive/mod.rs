@@ -37,7 +37,7 @@ mod pax;
 mod reader;
 mod sparse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod whiteout;
 mod writer;
 

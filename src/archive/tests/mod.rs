@@ -1,8 +1,8 @@
 //! Tests of the archive code as a whole.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod build;
-mod codecs;
+pub mod build;
+pub mod codecs;
 mod entries;
 mod hostile;
 mod mutate;

@@ -39,12 +39,14 @@ pub fn world(run: impl FnOnce(&mut World)) {
         let own = format!("world-{}", std::process::id());
         Mutex::new(World::new(&Path::new(&dir).join(own)))
     });
-    run(&mut world.lock().unwrap());
+    let mut world = world.lock().unwrap();
+    let files = open_files();
+    run(&mut world);
+    assert_eq!(open_files(), files, "descriptors are left open");
 }
 
 /// The same in a world of the caller's.
 pub fn apply_in(world: &mut World, data: &[u8]) {
-    let files = open_files();
     let _ = world.layer(data, None, Kind::Root);
     let root = world.layer(data, Some(PARENT), Kind::Root);
     let upper = world.layer(data, Some(PARENT), Kind::Overlay);
@@ -58,7 +60,6 @@ pub fn apply_in(world: &mut World, data: &[u8]) {
         (a, b) => panic!("the kinds disagree: {:?} / {:?}", a.err(), b.err()),
     }
     world.check_canary();
-    assert_eq!(open_files(), files, "descriptors are left open");
 }
 
 /// A link to a file from below means a copy in one kind and the file itself in the other: their
