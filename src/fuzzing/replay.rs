@@ -51,7 +51,12 @@ fn with_world(target: &str, run: fn(&mut World, &[u8])) {
         );
         return eprintln!("\nSKIP {target}: lacks root");
     }
-    let dir = tempfile::tempdir().unwrap();
+    let memory = std::path::Path::new("/dev/shm");
+    let dir = match memory.is_dir() {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
+    };
+    let dir = dir.unwrap();
     let mut world = World::new(&dir.path().join("world"));
     replay(target, |data| run(&mut world, data));
 }

@@ -3,6 +3,7 @@
 //! A layer without a whole `meta` was never made. Unknown keys are kept when it is written again;
 //! an unknown kind refuses that layer alone.
 
+use super::id;
 use super::options::{Kind, State};
 use super::text::{self, damaged};
 use crate::archive::Digest;
@@ -143,8 +144,8 @@ impl Meta {
                 }
                 "created" => meta.created = read_time(&value)?,
                 "lowers" => meta.lowers = number(&value)?,
-                "parent" => meta.parent = Some(value),
-                "copied_from" => meta.copied_from = Some(value),
+                "parent" => meta.parent = Some(read_id(value)?),
+                "copied_from" => meta.copied_from = Some(read_id(value)?),
                 "diff_id" => meta.diff_id = Some(digest(&value)?),
                 "blob_digest" => meta.blob_digest = Some(digest(&value)?),
                 "manifest" => meta.manifest = Some(digest(&value)?),
@@ -183,6 +184,13 @@ fn read_kind(value: &str) -> Result<Kind> {
             Errno::OPNOTSUPP,
             format!("the layer is of a kind that this version does not know: {other}"),
         )),
+    }
+}
+
+fn read_id(value: String) -> Result<String> {
+    match id::check(value.as_bytes()) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(damaged(format!("not an id: {value}"))),
     }
 }
 

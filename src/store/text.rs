@@ -69,7 +69,7 @@ pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Resu
 pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>> {
     let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;
     let mut pairs = Vec::new();
-    for line in text.lines().filter(|line| !line.is_empty()) {
+    for line in text.split('\n').filter(|line| !line.is_empty()) {
         let (key, value) = line
             .split_once('=')
             .ok_or_else(|| damaged("a line without ="))?;

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod codecs;
+mod dialects;
 mod entries;
 mod hostile;
 mod mutate;

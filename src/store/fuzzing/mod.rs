@@ -55,7 +55,12 @@ fn refused(error: &Error) {
 
 fn read_meta(data: &[u8]) {
     match Meta::parse(data) {
-        Ok(meta) => assert_eq!(Meta::parse(meta.write().as_bytes()).unwrap(), meta),
+        Ok(meta) => {
+            for id in meta.parent.iter().chain(&meta.copied_from) {
+                assert!(id::check(id.as_bytes()).is_ok());
+            }
+            assert_eq!(Meta::parse(meta.write().as_bytes()).unwrap(), meta);
+        }
         Err(error) => refused(&error),
     }
 }
