@@ -45,7 +45,7 @@ for target; do
 	[ ! -f "fuzz/$target.dict" ] || set -- "$@" "-dict=fuzz/$target.dict"
 	echo "fuzz: $target, $seconds seconds"
 	# No single allocation may be large, whatever the input claims.
-	nice -n 19 "$BUILD/$host/release/$target" "$@" -max_total_time="$seconds" -timeout=20 \
+	nice -n 19 "$BUILD/$host/release/$target" "$@" -max_total_time="$seconds" -timeout=60 \
 		-rss_limit_mb=2048 -malloc_limit_mb=64 -max_len=16384 -print_final_stats=1 \
 		-artifact_prefix="$found/" >"$log" 2>&1
 	result=$?

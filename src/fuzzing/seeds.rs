@@ -282,7 +282,7 @@ fn attacks() -> Seeds {
     let long = |n: usize| vec![b'n'; n];
     let path = |path: &[u8], entry: Vec<u8>| [pax(&[("path", path)]), entry].concat();
     let attr = |key: &str, value: &[u8]| [pax(&[(key, value)]), file(b"a/f", b"x")].concat();
-    let deep = b"deep/".repeat(300);
+    let deep = b"deep/".repeat(40);
     named([
         ("01-absolute", file(b"/etc/x", b"x")),
         ("02-dotdot", file(b"../canary/victim", b"x")),

@@ -98,7 +98,8 @@ pub fn by_hand() -> Corpus {
         ("truncated data", file(b"f", &[1; 700])[..1000].to_vec()),
         ("truncated padding", file(b"f", &[1; 700])[..1400].to_vec()),
         // GNU.
-        ("long name and link", tar(&[meta(b'L', &[b'n'; 300]), meta(b'K', &[b't'; 300]), Raw::new(b"n", b'2').magic(GNU).bytes()])),
+        ("long name and link", tar(&[meta(b'L', &[b'n'; 300]), meta(b'K', &[b't'; 300]), Raw::new(b"n", b'2').magic(GNU).link(&[b't'; 99]).bytes()])),
+        ("long link and name", tar(&[meta(b'K', &[b't'; 300]), meta(b'L', &[b'n'; 300]), Raw::new(b"n", b'2').magic(GNU).link(&[b't'; 99]).bytes()])),
         ("long name with NUL", tar(&[meta(b'L', b"long\0"), f().magic(GNU).bytes()])),
         ("long name with an inner NUL", tar(&[meta(b'L', b"lo\0ng"), f().magic(GNU).bytes()])),
         ("two long names", tar(&[meta(b'L', b"one"), meta(b'L', b"two"), f().magic(GNU).bytes()])),

@@ -90,11 +90,14 @@ fn bare(name: &[u8]) -> Vec<u8> {
 /// libovl; compressed or not.
 pub fn ours(archive: &[u8]) -> Told {
     let mut decoder = crate::archive::Decoder::new(archive, Default::default());
-    let items = match read_all(&mut decoder) {
+    // As apply does: all of the blob is read and checked.
+    let items = read_all(&mut decoder).and_then(|items| decoder.finish().map(|_| items));
+    let items = match items {
         Ok(items) => items,
         Err(error) => {
+            let refused = Some(error.to_string());
             return Told {
-                refused: Some(error.to_string()),
+                refused,
                 ..Told::default()
             };
         }
@@ -242,13 +245,12 @@ fn permissions(text: &[u8]) -> String {
     let mut mode = 0;
     for (at, &letter) in text[1..10].iter().enumerate() {
         let set = !matches!(letter, b'-' | b'S' | b'T');
-        mode = mode << 1 | u32::from(set);
+        mode |= u32::from(set) << (8 - at);
         if matches!(letter, b's' | b'S' | b't' | b'T') {
-            mode |= [0o4000, 0o2000, 0o1000][at / 3] << (8 - at);
+            mode |= [0o4000, 0o2000, 0o1000][at / 3];
         }
     }
-    // The special bits were shifted along with the rest.
-    format!("{:o}", mode & 0o7777)
+    format!("{mode:o}")
 }
 
 fn letter(letter: u8) -> String {
@@ -345,7 +347,7 @@ fn gnu(archive: &[u8]) -> Told {
             let (len, name) = word(attribute);
             let said = format!("{}:{} ", hex(&unescape(name)), text(len));
             if let Some(last) = told.entries.last_mut() {
-                last.fields.get_mut("xattrs").unwrap().push_str(&said);
+                last.fields.get_mut("lengths").unwrap().push_str(&said);
             }
             continue;
         }
@@ -375,33 +377,20 @@ fn gnu(archive: &[u8]) -> Told {
             _ => (format!("{date}.000000000"), rest),
         };
         seen.fields.insert("mtime", mtime);
-        seen.fields.insert("xattrs", String::new());
+        seen.fields.insert("lengths", String::new());
         let start = rest.iter().position(|&byte| byte != b' ').unwrap_or(0);
         ends(&mut seen, &rest[start..]);
         told.entries.push(seen);
     }
     // Attributes of ours are sorted.
     for seen in &mut told.entries {
-        let mut said: Vec<_> = seen.fields["xattrs"]
-            .split_inclusive(' ')
-            .map(str::to_string)
-            .collect();
-        said.sort();
+        let mut said: Vec<_> = seen.fields["lengths"].split_inclusive(' ').collect();
+        said.sort_unstable();
         let said = said.concat();
-        if said.is_empty() {
-            // Whether ours has some is still a question.
-            seen.fields.insert("xattrs", "".into());
-        } else {
-            seen.fields.insert("xattrs", said);
-        }
+        seen.fields.insert("lengths", said);
     }
     if told.refused.is_none() {
-        let all = run("tar", &["-xOf", "-", how, "--quiet"][..3], archive);
-        let all = if how == "--no-recursion" {
-            all
-        } else {
-            run("tar", &[how, "-xOf", "-"], archive)
-        };
+        let all = run("tar", &[how, "-xOf", "-"], archive);
         told.content = Some(Digest::of(&all.stdout).hex());
     }
     told
@@ -470,7 +459,7 @@ fn bsd(archive: &[u8]) -> Told {
     if told.refused.is_some() {
         return told;
     }
-    let keys = "mtree:!all,mtree:type,mtree:size,mtree:time,mtree:sha256";
+    let keys = "mtree:!all,mtree:time";
     let output = run(
         "bsdtar",
         &["-cf", "-", "--format=mtree", "--options", keys, "@-"],
@@ -492,13 +481,16 @@ fn bsd(archive: &[u8]) -> Told {
         };
         for pair in text(rest).split(' ') {
             match pair.split_once('=') {
-                Some(("time", value)) => drop(seen.fields.insert("mtime", value.into())),
-                Some(("sha256digest", value)) if seen.fields["type"] == "file" => {
-                    seen.fields.insert("content", value.into());
+                Some(("time", value)) => {
+                    let (sec, nsec) = value.split_once('.').unwrap();
+                    let value = time(sec.parse().unwrap(), nsec.parse().unwrap());
+                    seen.fields.insert("mtime", value);
                 }
                 _ => {}
             }
         }
     }
+    let all = run("bsdtar", &["-xOf", "-"], archive);
+    told.content = Some(Digest::of(&all.stdout).hex());
     told
 }
