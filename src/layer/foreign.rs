@@ -208,12 +208,30 @@ fn foreign(message: &str) -> Error {
 /// EOPNOTSUPP, with the path, when an upper holds what an overlay mounted by libovl, or a layer
 /// built on this one, would read otherwise than it was written.
 ///
-/// Overlayfs notes in each directory that something was copied up into it. Only there are files
-/// looked at, so that the price does not grow with what a container made anew.
-pub fn refuse(upper: OwnedFd, work: &OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Result<()> {
+/// Before a mount not every file is looked at: the price would grow with what a container made.
+/// Overlayfs notes in each directory that something was copied up into it, and only those are
+/// searched. A second link to a metacopy file may be in another; the kernel refuses to open it.
+pub fn refuse(
+    upper: OwnedFd,
+    work: &OwnedFd,
+    marks: Marks,
+    files: Files,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
     let mut buf = DirBuf::default();
-    directories(upper, watch, |chain| refuse_in(chain, marks, &mut buf))?;
+    directories(upper, watch, |chain| {
+        refuse_in(chain, marks, files, &mut buf)
+    })?;
     need_no_index(work, marks)
+}
+
+/// Which files [`refuse`] looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// All.
+    Every,
+    /// Those in directories into which overlayfs copied something up.
+    Noted,
 }
 
 /// Whether an upper has directories that were renamed under `redirect_dir`.
@@ -275,19 +293,14 @@ fn below(chain: &Chain, buf: &mut DirBuf, mut other: impl FnMut(&[u8])) -> Resul
 }
 
 /// One directory; gives those in it.
-fn refuse_in(
-    chain: &Chain,
-    marks: Marks,
-    search: Search,
-    buf: &mut DirBuf,
-) -> Result<Vec<Vec<u8>>> {
+fn refuse_in(chain: &Chain, marks: Marks, which: Files, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
     let dir = chain.fd()?;
     let own = of_directory(dir, marks).map_err(|e| e.at(chain.path()))?;
     if own.redirect.is_some() {
         let error = foreign("it was renamed under overlayfs's redirect_dir");
         return Err(error.at(chain.path()));
     }
-    let look = search == Search::Every || own.impure || own.attributes;
+    let look = which == Files::Every || own.impure || own.attributes;
     let mut files = Vec::new();
     let below = below(chain, buf, |name| {
         if look {

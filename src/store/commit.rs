@@ -46,7 +46,7 @@ impl Store {
             self.need_marks()?;
             // It could not be mounted under a layer; and only while `work` is whole can it be read.
             let work = layer.open("work")?;
-            let every = foreign::Search::Every;
+            let every = foreign::Files::Every;
             foreign::refuse(layer.open("upper")?, &work, self.marks, every, watch)?;
             // A volatile mount left data unwritten; its mark must not go before that is on the disk.
             fs::sync_fs(&layer.fd).call("syncfs")?;

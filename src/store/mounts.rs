@@ -224,7 +224,7 @@ impl Store {
                     layer.open("upper")?,
                     &work,
                     self.marks,
-                    foreign::Search::Noted,
+                    foreign::Files::Noted,
                     &mut Watch::default(),
                 )?;
             }
