@@ -162,9 +162,8 @@ fn across(lab: &Lab, old: (&str, &Tree), new: (&str, &Tree)) -> Result<(), Strin
 /// name is told twice.
 fn well_formed(diff: &[u8], old: &Tree, new: &Tree) -> Result<(), String> {
     let mut told = BTreeSet::new();
-    let mut archive = TarNames(diff);
     let mut last: Vec<Vec<u8>> = Vec::new();
-    while let Some((name, link)) = archive.next() {
+    for (name, link) in TarNames(diff) {
         let path = name.strip_suffix(b"/").unwrap_or(&name);
         let path = path.strip_prefix(b"./").unwrap_or(path).to_vec();
         let path = if path == b"." { Vec::new() } else { path };
@@ -248,10 +247,8 @@ impl Iterator for TarNames<'_> {
 #[test]
 fn random_lives_are_told_as_the_kernel_shows_them() {
     require!("root", "overlay", "tmpfs");
-    let seeds = random::number("OVL_TEST_CHAINS").unwrap_or(60);
-    let first = random::number("OVL_TEST_SEED").unwrap_or(1);
     fsys::on("tmpfs", |dir| {
-        for seed in first..first + seeds {
+        for seed in random::seeds(60) {
             let case = Case::new(seed);
             if let Err(why) = case.run(dir) {
                 panic!("{}", case.shrink(dir, why));

@@ -152,10 +152,8 @@ fn chain(dir: &Path, seed: u64) -> Result<(), String> {
 #[test]
 fn a_stack_is_what_the_kernel_mounts() {
     require!("root", "overlay", "tmpfs");
-    let seeds = random::number("OVL_TEST_CHAINS").unwrap_or(40);
-    let first = random::number("OVL_TEST_SEED").unwrap_or(1);
     fsys::on("tmpfs", |dir| {
-        for seed in first..first + seeds {
+        for seed in random::seeds(40) {
             if let Err(why) = random::caught(dir, || chain(dir, seed)) {
                 panic!("seed {seed}: {why}");
             }
