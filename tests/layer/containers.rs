@@ -1,6 +1,6 @@
 //! Containers on containers: random work in libovl's own mounts, against the kernel's truth.
 
-use crate::lab::{Lab, Tree, assert_same_but_splits, assert_tree};
+use crate::lab::{Lab, Tree, assert_same_but_splits, assert_tree, patient};
 use crate::random::{self, Chain, Rng};
 use crate::support::fsys;
 use crate::tar::bytes;
@@ -48,15 +48,12 @@ impl Case {
                 told(&lab, &id, &parent, &trees[at].1, &tree)?;
                 let size = lab.size(&id);
                 let diff = lab.diff(&id, Against::Parent);
-                let mut watch = Default::default();
-                lab.store
-                    .commit(
-                        id.as_bytes(),
-                        Durability::None,
-                        CommitFlags::empty(),
-                        &mut watch,
-                    )
-                    .map_err(|e| e.to_string())?;
+                let commit = || {
+                    let (flags, mut watch) = (CommitFlags::empty(), Default::default());
+                    lab.store
+                        .commit(id.as_bytes(), Durability::None, flags, &mut watch)
+                };
+                patient(commit).map_err(|e| e.to_string())?;
                 if lab.diff(&id, Against::Parent) != diff || lab.size(&id) != size {
                     return Err(format!("{id}: commit changed what is told"));
                 }

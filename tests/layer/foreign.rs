@@ -1,7 +1,7 @@
 //! Uppers that were written under other mount options than libovl's: read right, or refused by
 //! name; never read wrong.
 
-use crate::lab::{Lab, Tree, assert_same_but_splits, assert_tree, look};
+use crate::lab::{Lab, Tree, assert_same_but_splits, assert_tree, look, patient};
 use crate::random::{self, Rng};
 use crate::support::{fsys, have};
 use crate::tar::Entry;
@@ -92,17 +92,15 @@ fn shown_right(lab: &Lab, id: &str, truth: &Tree, read: bool) -> std::result::Re
         }
         Err(error) => Err(error.to_string()),
     };
-    let mounted = named(
+    let options = MountOptions::default();
+    let mount = patient(|| lab.store.mount(id.as_bytes(), &options));
+    let mounted = named(mount.map(crate::lab::end))?;
+    let commit = || {
+        let (flags, mut watch) = (CommitFlags::empty(), Default::default());
         lab.store
-            .mount(id.as_bytes(), &MountOptions::default())
-            .map(crate::lab::end),
-    )?;
-    let committed = named(lab.store.commit(
-        id.as_bytes(),
-        Durability::None,
-        CommitFlags::empty(),
-        &mut Default::default(),
-    ))?;
+            .commit(id.as_bytes(), Durability::None, flags, &mut watch)
+    };
+    let committed = named(patient(commit))?;
     if committed && !mounted {
         return Err("committed, but not mounted".into());
     }
