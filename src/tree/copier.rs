@@ -138,43 +138,57 @@ impl Copier {
 
     /// Opens the directory `name` on both sides; `None` when there is nothing to enter.
     fn descend(&mut self, src: &mut Chain, dst: &mut Chain, name: Vec<u8>) -> Result<Option<Meta>> {
-        let path = || src.path_of(&name);
-        let from = match fs::open_dir(src.fd()?, &name) {
+        match self.open_both(src, dst, &name) {
+            Ok(Some((from, to, meta))) => {
+                src.push(name.clone(), from)?;
+                dst.push(name, to)?;
+                Ok(Some(meta))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error.at(src.path_of(&name))),
+        }
+    }
+
+    fn open_both(
+        &mut self,
+        src: &Chain,
+        dst: &Chain,
+        name: &[u8],
+    ) -> Result<Option<(OwnedFd, OwnedFd, Meta)>> {
+        let from = match fs::open_dir(src.fd()?, name) {
             Ok(fd) => fd,
             // The kernel says EXDEV of a directory that is renamed away meanwhile, too.
             Err(Errno::XDEV)
-                if !fs::stat_at(src.fd()?, &name).is_ok_and(|there| there.mount_root) =>
+                if !fs::stat_at(src.fd()?, name).is_ok_and(|there| there.mount_root) =>
             {
-                self.vanished(&path())?;
+                self.vanished(&src.path_of(name))?;
                 return Ok(None);
             }
             Err(Errno::XDEV) => {
-                self.skip_mount(&path())?;
+                self.skip_mount(&src.path_of(name))?;
                 // Its attributes are the other file system's: an empty directory stands for it.
-                fs::mkdir(dst.fd()?, &name, 0o755).call_at("mkdir", path())?;
-                fs::chmod_at(dst.fd()?, &name, 0o755).call_at("chmod", path())?;
+                fs::mkdir(dst.fd()?, name, 0o755).call("mkdir")?;
+                fs::chmod_at(dst.fd()?, name, 0o755).call("chmod")?;
                 return Ok(None);
             }
             // It was renamed or replaced since the directory was read.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                self.vanished(&path())?;
+                self.vanished(&src.path_of(name))?;
                 return Ok(None);
             }
-            Err(errno) => return Err(errno).call_at("open", path()),
+            Err(errno) => return Err(errno).call("open"),
         };
-        let meta = fs::stat(&from).call_at("statx", path())?;
+        let meta = fs::stat(&from).call("statx")?;
         // `..` does not tell when a bind mount leads from the destination into the source.
         if self.target == Some((meta.ino, meta.dev)) {
-            return Err(Error::invalid("a directory cannot be copied into itself").at(path()));
+            return Err(Error::invalid("a directory cannot be copied into itself"));
         }
-        fs::mkdir(dst.fd()?, &name, 0o700).call_at("mkdir", path())?;
+        fs::mkdir(dst.fd()?, name, 0o700).call("mkdir")?;
         if self.inodes.hostile_umask {
-            fs::chmod_at(dst.fd()?, &name, 0o700).call_at("chmod", path())?;
+            fs::chmod_at(dst.fd()?, name, 0o700).call("chmod")?;
         }
-        let to = fs::open_dir(dst.fd()?, &name).call_at("open", path())?;
-        src.push(name.clone(), from)?;
-        dst.push(name, to)?;
-        Ok(Some(meta))
+        let to = fs::open_dir(dst.fd()?, name).call("open")?;
+        Ok(Some((from, to, meta)))
     }
 
     /// Copies what is no directory where the chains stand; gives the directories, last first.
@@ -207,7 +221,7 @@ impl Copier {
         match read {
             // The directory itself was removed.
             Err(Errno::NOENT) => self.vanished(&src.path())?,
-            read => read.call_at("getdents64", src.path())?,
+            read => read.call("getdents64").map_err(|e| e.at(src.path()))?,
         }
         below.reverse();
         Ok(below)
