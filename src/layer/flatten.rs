@@ -12,7 +12,7 @@ use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::Reflink;
-use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
+use crate::tree::attrs::{self, Attributes, Inode, Partial, Setter, Shut, disinherit};
 use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::tree::data::DataCopier;
@@ -30,42 +30,96 @@ pub enum Sharing {
     Copies,
 }
 
-/// Fills `root`, an upper with marks, with what `stack` has; gives how many links had to be copies.
+/// What a filling was able to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filled {
+    /// Links that had to be copies.
+    pub fallbacks: u64,
+    /// What could be done in part only.
+    pub partial: Partial,
+}
+
+/// Fills `root`, an upper with marks, with what `stack` has. At the end directories get the modes
+/// that were kept back from them, those in `modes` too.
 pub fn fill(
     root: OwnedFd,
     stack: &Stack,
     sharing: Sharing,
     strict: bool,
+    modes: Shut,
     watch: &mut Watch<'_>,
-) -> Result<u64> {
+) -> Result<Filled> {
+    let mut setter = Setter::new(strict);
+    setter.shut = attrs::modes_bind().then_some(modes);
     let mut job = Job {
         sharing,
         root: fs::open_dir_trusted(&root, b".").call("open")?,
         stack,
         buf: DirBuf::default(),
         inodes: InodeCopier {
-            setter: Setter::new(strict),
+            setter,
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
             hostile_umask: false,
         },
         copies: HashMap::new(),
-        fallbacks: 0,
+        filled: Filled::default(),
     };
-    let below = stack.root()?.and_then(|found| found.dir);
-    // Paths, not descriptors: a directory may have thousands of others in it.
-    let mut todo = vec![(Vec::new(), below)];
-    while let Some((path, below)) = todo.pop() {
-        let fd = fs::open_dir_deep(&job.root, &path).call_at("open", &path)?;
-        let level = Level { fd, path };
-        job.directory(&level, below, &mut todo, watch)
-            .map_err(|e| e.at(level.path))?;
+    if let Some(modes) = &mut job.inodes.setter.shut {
+        let top = fs::stat(&root).call("statx")?;
+        if top.mode & 0o700 != 0o700 {
+            modes.insert(top.ino, top.mode);
+            fs::chmod(&root, top.mode | 0o700).call("fchmod")?;
+        }
     }
-    Ok(job.fallbacks)
+    let below = stack.root()?.and_then(|found| found.dir);
+    let mut levels = vec![job.enter(Vec::new(), below, watch)?];
+    loop {
+        let depth = levels.len();
+        let Some(level) = levels.last_mut() else {
+            break;
+        };
+        let Some(name) = level.todo.pop() else {
+            levels.pop();
+            continue;
+        };
+        let path = join(&level.path, &name);
+        let below = match &mut level.below {
+            Some(dir) => stack.lookup(dir, &name)?.and_then(|found| found.dir),
+            None => None,
+        };
+        if let Some(dir) = level
+            .below
+            .as_mut()
+            .filter(|dir| dir.parts() * depth > OPEN)
+        {
+            dir.release();
+        }
+        let next = job.enter(path, below, watch)?;
+        if !next.todo.is_empty() {
+            levels.push(next);
+        }
+    }
+    let Job { inodes, filled, .. } = job;
+    if let Some(modes) = &inodes.setter.shut {
+        attrs::shut(root, modes)?;
+    }
+    Ok(Filled {
+        partial: inodes.setter.partial.plus(filled.partial),
+        ..filled
+    })
 }
 
-/// Directories of the destination that are to be filled, and what the stack has of each.
-type Todo = Vec<(Vec<u8>, Option<Dir>)>;
+/// A directory may be deep, and lie in hundreds of layers: beyond this, descriptors are closed.
+const OPEN: usize = 16;
+
+/// A directory of the destination that was filled: what the stack has there, and the directories
+/// in it that are still to be filled.
+struct Todo {
+    path: Vec<u8>,
+    below: Option<Dir>,
+    todo: Vec<Vec<u8>>,
+}
 
 /// What a name of the upper is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,38 +143,49 @@ struct Job<'a> {
     inodes: InodeCopier,
     /// Copies made of marked inodes, for their other names.
     copies: HashMap<(u64, (u32, u32)), Vec<u8>>,
-    fallbacks: u64,
+    filled: Filled,
 }
 
 impl Job<'_> {
-    /// Fills one directory that the upper has, and takes its marks away. Its times stay.
+    /// Fills one directory.
+    fn enter(&mut self, path: Vec<u8>, below: Option<Dir>, watch: &mut Watch<'_>) -> Result<Todo> {
+        // By its path, not by descriptors kept: it may be deep.
+        let fd = fs::open_dir_deep(&self.root, &path).call_at("open", &path)?;
+        let level = Level { fd, path };
+        match self.directory(&level, below, watch) {
+            Ok((below, todo)) => Ok(Todo {
+                path: level.path,
+                below,
+                todo,
+            }),
+            Err(error) => Err(error.at(level.path)),
+        }
+    }
+
+    /// Fills one directory that the upper has, and takes its marks away. Its times stay. Gives
+    /// what the stack has there, and the directories in it that are to be filled.
     fn directory(
         &mut self,
         level: &Level,
         below: Option<Dir>,
-        todo: &mut Todo,
         watch: &mut Watch<'_>,
-    ) -> Result<()> {
+    ) -> Result<(Option<Dir>, Vec<Vec<u8>>)> {
         let before = fs::stat(&level.fd).call("statx")?;
         let opaque = is_opaque(level.fd.as_fd(), self.stack.marks()).call("getxattr")?;
         let listed = self.listed(level)?;
         let mut below = below.filter(|_| !opaque || level.path.is_empty());
         // The upper's own first: what it hides, and what is merged.
-        let mut whiteouts = Vec::new();
+        let (mut whiteouts, mut todo) = (Vec::new(), Vec::new());
         for (name, mine) in &listed {
-            if *mine == Mine::Whiteout {
-                whiteouts.push(name);
-            } else if *mine == Mine::Directory {
-                let next = match &mut below {
-                    Some(dir) => self.stack.lookup(dir, name)?.and_then(|found| found.dir),
-                    None => None,
-                };
+            match mine {
+                Mine::Whiteout => whiteouts.push(name),
                 // What is the upper's alone may still hold marks.
-                push(todo, join(&level.path, name), next);
+                Mine::Directory => todo.push(name.clone()),
+                Mine::Other => {}
             }
         }
         if let Some(dir) = &mut below {
-            self.bring(level, dir, &listed, todo, watch)?;
+            self.bring(level, dir, &listed, &mut todo, watch)?;
         }
         for name in whiteouts {
             fs::unlink(&level.fd, name).call_at("unlink", join(&level.path, name))?;
@@ -130,7 +195,8 @@ impl Job<'_> {
                 xattr::remove(&level.fd, &name).call("fremovexattr")?;
             }
         }
-        fs::set_times(&level.fd, before.atime, before.mtime).call("utimensat")
+        fs::set_times(&level.fd, before.atime, before.mtime).call("utimensat")?;
+        Ok((below, todo))
     }
 
     /// What the upper itself has in a directory, sorted; asked for only where listing does not say.
@@ -162,7 +228,7 @@ impl Job<'_> {
         level: &Level,
         dir: &mut Dir,
         mine: &[(Vec<u8>, Mine)],
-        todo: &mut Todo,
+        todo: &mut Vec<Vec<u8>>,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let mut buf = std::mem::take(&mut self.buf);
@@ -175,34 +241,33 @@ impl Job<'_> {
             let Some(found) = self.stack.lookup(dir, &name)? else {
                 continue;
             };
-            match &found.dir {
-                Some(_) => self.clone_directory(level, &name, found, todo, watch)?,
-                None => {
-                    let from = self.stack.provider(dir, &found)?;
-                    let marked = self.stack.trees()[found.tree].marked;
-                    let path = join(&level.path, &name);
-                    self.link(from, &name, &found.meta, marked, level, watch)
-                        .map_err(|e| e.at(path))?;
-                    watch.entry()?;
+            if found.dir.is_some() {
+                if !self.clone_directory(level, &name, found, watch)? {
+                    todo.push(name);
                 }
+                continue;
             }
+            let from = self.stack.provider(dir, &found)?;
+            let marked = self.stack.trees()[found.tree].marked;
+            self.link(from, &name, &found.meta, marked, level, watch)
+                .map_err(|e| e.at(join(&level.path, &name)))?;
+            watch.entry()?;
         }
         dir.release();
         Ok(())
     }
 
     /// Makes a directory that only the stack has. When one plain tree provides it, all that is in
-    /// it comes at once; else it is filled in its turn.
+    /// it comes at once, and this is true; else it is to be filled in its turn.
     fn clone_directory(
         &mut self,
         level: &Level,
         name: &[u8],
         found: Found,
-        todo: &mut Todo,
         watch: &mut Watch<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let Some(mut dir) = found.dir else {
-            return Ok(());
+            return Ok(true);
         };
         let meta = &found.meta;
         let path = join(&level.path, name);
@@ -238,8 +303,9 @@ impl Job<'_> {
                 )
                 .at(&path));
             }
-            self.fallbacks += stats.link_fallbacks;
-            return Ok(());
+            self.filled.fallbacks += stats.link_fallbacks;
+            self.filled.partial = self.filled.partial.plus(stats.partial);
+            return Ok(true);
         }
         let from = dir.nearest(self.stack)?;
         let pairs = self.inodes.xattrs(Inode::Open(from))?;
@@ -250,8 +316,7 @@ impl Job<'_> {
         inode
             .set_times(meta.atime, meta.mtime)
             .call_at("utimensat", &path)?;
-        push(todo, path, Some(dir));
-        Ok(())
+        Ok(false)
     }
 
     /// Links one inode of the stack to its name in the destination, or copies it where it carries
@@ -272,7 +337,7 @@ impl Job<'_> {
         if !carries && self.sharing == Sharing::Links {
             match fs::link(from, name, &level.fd, name) {
                 Ok(()) => return Ok(()),
-                Err(Errno::MLINK | Errno::PERM) => self.fallbacks += 1,
+                Err(Errno::MLINK | Errno::PERM) => self.filled.fallbacks += 1,
                 Err(errno) => return Err(Error::sys(errno, "link")),
             }
         }
@@ -293,10 +358,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-}
-
-/// Puts a directory on the list; its part of the stack is opened again when its turn comes.
-fn push(todo: &mut Todo, path: Vec<u8>, mut below: Option<Dir>) {
-    below.iter_mut().for_each(Dir::release);
-    todo.push((path, below));
 }
