@@ -8,18 +8,22 @@
 //!
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
+//!
+//! A writable layer may change while it is compared. What a tar is made of must not: see
+//! [`Visitor::EXACT`].
 
 mod linked;
 
 use self::linked::{Identity, Linked, identity};
 use super::view::{Dir, Found, Stack, common, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::BorrowedFd;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::Meta;
 use crate::sys::xattr::{self, Marks};
+use crate::sys::{BorrowedFd, fs};
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
+use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashSet;
 
@@ -59,6 +63,9 @@ pub struct Change<'a> {
 pub trait Visitor {
     /// Whether unchanged names of an inode that got another name are told too.
     const LINK_GROUPS: bool;
+    /// Whether a name that goes, or a directory that changes, while the new trees are read is an
+    /// error: what is told would be the content of no instant. Else it counts as gone.
+    const EXACT: bool = false;
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
     /// A name whose inode, with more names than one, is equal to the old one.
@@ -91,6 +98,8 @@ struct Frame {
     meta: Meta,
     /// The tree that provides the new directory.
     marked: bool,
+    /// A tree lists names in it that the old stack does not share: it may change meanwhile.
+    own: bool,
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
@@ -121,12 +130,44 @@ impl<V: Visitor> Walk<'_, V> {
         while let Some(frame) = self.frames.last_mut() {
             match frame.names.pop() {
                 Some(name) => self.name(name, watch)?,
-                None => {
-                    self.frames.pop();
-                }
+                None => self.leave()?,
             }
         }
         Ok(())
+    }
+
+    /// All of a directory was looked at.
+    fn leave(&mut self) -> Result<()> {
+        let Some(mut frame) = self.frames.pop() else {
+            return Ok(());
+        };
+        let (Some(dir), true) = (&mut frame.new, V::EXACT && frame.own) else {
+            return Ok(());
+        };
+        let now = fs::stat(dir.nearest(self.new)?);
+        if now.is_ok_and(|now| now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime) {
+            return Ok(());
+        }
+        Err(changed().at(dir.path()))
+    }
+
+    /// Whether a name that is listed and not found is hidden by a whiteout, and did not just go.
+    fn is_hidden(&mut self, name: &[u8]) -> Result<bool> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(true);
+        };
+        let sides = [(self.new, &mut frame.new), (self.old, &mut frame.old)];
+        for (stack, dir) in sides {
+            let Some(dir) = dir else { continue };
+            for at in 0..dir.parts() {
+                match fs::stat_at(dir.open_part(stack, at)?, name) {
+                    Ok(there) if there.is_whiteout() => return Ok(true),
+                    Ok(_) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno).call_at("statx", name),
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The new stack has nothing: every name of the old root is gone.
@@ -174,6 +215,9 @@ impl<V: Visitor> Walk<'_, V> {
             None => None,
         };
         match (old, new) {
+            (None, None) if V::EXACT && !self.is_hidden(&name)? => {
+                Err(changed().at(self.path(&name)))
+            }
             (None, None) => Ok(()),
             (Some(_), None) => self.tell(ChangeKind::Delete, &name, None, false, watch),
             (old, Some(new)) if new.dir.is_some() => self.directory(name, old, new, watch),
@@ -292,6 +336,7 @@ impl<V: Visitor> Walk<'_, V> {
             new: Some(new_dir),
             meta: new.meta,
             marked,
+            own: new_own > 0,
             told,
             names,
         });

@@ -61,6 +61,7 @@ pub fn fill(
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
             hostile_umask: false,
+            changed: None,
         },
         copies: HashMap::new(),
         filled: Filled::default(),

@@ -59,6 +59,7 @@ impl Copier {
                 data: DataCopier::new(options.reflink),
                 no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
                 hostile_umask: false,
+                changed: (!strict).then_some(0),
             },
             buf: DirBuf::default(),
             stats: CopyStats::default(),
@@ -74,6 +75,7 @@ impl Copier {
             fs::sync_fs(root).call("syncfs")?;
         }
         self.stats.partial = self.inodes.setter.partial;
+        self.stats.vanished += self.inodes.changed.unwrap_or(0);
         Ok(self.stats)
     }
 
