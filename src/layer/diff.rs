@@ -106,8 +106,8 @@ struct Frame {
     names: Vec<Vec<u8>>,
 }
 
-/// Deeper than this, directories above are closed while those below are looked at; those that
-/// more than a few trees have always are.
+/// Directories farther above than this are closed while those below are looked at; those that more
+/// than a few trees have always are.
 const OPEN: usize = 16;
 
 struct Walk<'a, V> {
@@ -145,6 +145,15 @@ impl<V: Visitor> Walk<'_, V> {
             return Ok(());
         };
         let now = fs::stat(dir.nearest(self.new)?);
+        // By its path it would take as long as it is deep.
+        if let Some(Frame {
+            new: Some(above),
+            meta,
+            ..
+        }) = self.frames.last_mut()
+        {
+            let _ = above.open_from(dir, meta);
+        }
         if now.is_ok_and(|now| now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime) {
             return Ok(());
         }
@@ -303,6 +312,14 @@ impl<V: Visitor> Walk<'_, V> {
         if old_own == 0 && new_own == 0 {
             return Ok(());
         }
+        if let Some(frame) = self.frames.last() {
+            if let Some(above) = &frame.new {
+                self.new.enter(above, &name, &mut new_dir, new_own.max(1))?;
+            }
+            if let (Some(above), Some(dir)) = (&frame.old, &mut old_dir) {
+                self.old.enter(above, &name, dir, old_own.max(1))?;
+            }
+        }
         if marked {
             let dir = new_dir.nearest(self.new)?;
             refuse_redirect(dir, self.new.marks()).map_err(|e| e.at(self.path(&name)))?;
@@ -320,14 +337,16 @@ impl<V: Visitor> Walk<'_, V> {
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();
         let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
-        if self.frames.len() > OPEN || parts > 4 {
-            if let Some(frame) = self.frames.last_mut() {
-                frame
-                    .old
-                    .iter_mut()
-                    .chain(frame.new.iter_mut())
-                    .for_each(Dir::release);
-            }
+        let close = match parts > 4 {
+            true => self.frames.len().checked_sub(1),
+            false => self.frames.len().checked_sub(OPEN),
+        };
+        if let Some(frame) = close.and_then(|at| self.frames.get_mut(at)) {
+            frame
+                .old
+                .iter_mut()
+                .chain(frame.new.iter_mut())
+                .for_each(Dir::release);
         }
         let told = same;
         self.frames.push(Frame {

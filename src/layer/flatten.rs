@@ -13,6 +13,7 @@ use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::Reflink;
 use crate::tree::attrs::{self, Attributes, Inode, Partial, Setter, Shut, disinherit};
+use crate::tree::chain::Chain;
 use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::tree::data::DataCopier;
@@ -74,32 +75,33 @@ pub fn fill(
         }
     }
     let below = stack.root()?.and_then(|found| found.dir);
-    let mut levels = vec![job.enter(Vec::new(), below, watch)?];
-    loop {
-        let depth = levels.len();
-        let Some(level) = levels.last_mut() else {
-            break;
-        };
+    let mut chain = Chain::new(fs::open_dir_trusted(&root, b".").call("open")?);
+    let mut levels = vec![job.enter(chain.fd()?, Vec::new(), below, watch)?];
+    while let Some(level) = levels.last_mut() {
         let Some(name) = level.todo.pop() else {
             levels.pop();
+            chain.pop()?;
             continue;
         };
         let path = join(&level.path, &name);
-        let below = match &mut level.below {
-            Some(dir) => stack.lookup(dir, &name)?.and_then(|found| found.dir),
-            None => None,
+        let mut next = None;
+        if let Some(dir) = &mut level.below {
+            next = stack.lookup(dir, &name)?.and_then(|found| found.dir);
+            if let Some(next) = &mut next {
+                stack.enter(dir, &name, next, next.parts())?;
+            }
+        }
+        let parts = level.below.as_ref().map_or(0, Dir::parts);
+        let close = match parts > 4 {
+            true => levels.len().checked_sub(1),
+            false => levels.len().checked_sub(OPEN),
         };
-        if let Some(dir) = level
-            .below
-            .as_mut()
-            .filter(|dir| dir.parts() * depth > OPEN)
-        {
-            dir.release();
+        if let Some(Todo { below, .. }) = close.and_then(|at| levels.get_mut(at)) {
+            below.iter_mut().for_each(Dir::release);
         }
-        let next = job.enter(path, below, watch)?;
-        if !next.todo.is_empty() {
-            levels.push(next);
-        }
+        let fd = fs::open_dir(chain.fd()?, &name).call_at("open", &path)?;
+        chain.push(name, fd)?;
+        levels.push(job.enter(chain.fd()?, path, next, watch)?);
     }
     let Job { inodes, filled, .. } = job;
     if let Some(modes) = &inodes.setter.shut {
@@ -111,7 +113,8 @@ pub fn fill(
     })
 }
 
-/// A directory may be deep, and lie in hundreds of layers: beyond this, descriptors are closed.
+/// Directories farther above than this are closed while those below are filled; those that more
+/// than a few trees have always are.
 const OPEN: usize = 16;
 
 /// A directory of the destination that was filled: what the stack has there, and the directories
@@ -131,8 +134,8 @@ enum Mine {
 }
 
 /// A directory of the destination.
-struct Level {
-    fd: OwnedFd,
+struct Level<'a> {
+    fd: BorrowedFd<'a>,
     path: Vec<u8>,
 }
 
@@ -148,10 +151,14 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Fills one directory.
-    fn enter(&mut self, path: Vec<u8>, below: Option<Dir>, watch: &mut Watch<'_>) -> Result<Todo> {
-        // By its path, not by descriptors kept: it may be deep.
-        let fd = fs::open_dir_deep(&self.root, &path).call_at("open", &path)?;
+    /// Fills one directory, open as `fd`.
+    fn enter(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        path: Vec<u8>,
+        below: Option<Dir>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Todo> {
         let level = Level { fd, path };
         match self.directory(&level, below, watch) {
             Ok((below, todo)) => Ok(Todo {
@@ -167,7 +174,7 @@ impl Job<'_> {
     /// what the stack has there, and the directories in it that are to be filled.
     fn directory(
         &mut self,
-        level: &Level,
+        level: &Level<'_>,
         below: Option<Dir>,
         watch: &mut Watch<'_>,
     ) -> Result<(Option<Dir>, Vec<Vec<u8>>)> {
@@ -226,7 +233,7 @@ impl Job<'_> {
     /// Brings in what the stack has and the directory has not.
     fn bring(
         &mut self,
-        level: &Level,
+        level: &Level<'_>,
         dir: &mut Dir,
         mine: &[(Vec<u8>, Mine)],
         todo: &mut Vec<Vec<u8>>,
@@ -262,7 +269,7 @@ impl Job<'_> {
     /// it comes at once, and this is true; else it is to be filled in its turn.
     fn clone_directory(
         &mut self,
-        level: &Level,
+        level: &Level<'_>,
         name: &[u8],
         found: Found,
         watch: &mut Watch<'_>,
@@ -328,7 +335,7 @@ impl Job<'_> {
         name: &[u8],
         meta: &Meta,
         marked: bool,
-        level: &Level,
+        level: &Level<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let carries = marked && {
