@@ -17,9 +17,9 @@ use crate::tree::chain::Chain;
 use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::tree::data::DataCopier;
+use crate::tree::groups::{Groups, Joined};
 use crate::tree::inode::InodeCopier;
 use crate::watch::Watch;
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 /// How what the stack has gets into the destination.
@@ -52,9 +52,11 @@ pub fn fill(
 ) -> Result<Filled> {
     let mut setter = Setter::new(strict);
     setter.shut = attrs::modes_bind().then_some(modes);
+    let mut flags = CopyFlags::NO_OVERLAY_XATTRS;
+    flags.set(CopyFlags::HARD_LINK, sharing == Sharing::Links);
+    flags.set(CopyFlags::STRICT, strict);
     let mut job = Job {
         sharing,
-        root: fs::open_dir_trusted(&root, b".").call("open")?,
         stack,
         buf: DirBuf::default(),
         inodes: InodeCopier {
@@ -64,8 +66,12 @@ pub fn fill(
             hostile_umask: false,
             changed: None,
         },
-        copies: HashMap::new(),
-        filled: Filled::default(),
+        copier: Copier::new(&CopyOptions {
+            flags,
+            reflink: Reflink::Auto,
+        })?,
+        groups: Groups::new(root.as_fd())?,
+        fallbacks: 0,
     };
     if let Some(modes) = &mut job.inodes.setter.shut {
         let top = fs::stat(&root).call("statx")?;
@@ -103,13 +109,19 @@ pub fn fill(
         chain.push(name, fd)?;
         levels.push(job.enter(chain.fd()?, path, next, watch)?);
     }
-    let Job { inodes, filled, .. } = job;
+    let Job {
+        inodes,
+        copier,
+        fallbacks,
+        ..
+    } = job;
     if let Some(modes) = &inodes.setter.shut {
-        attrs::shut(root, modes)?;
+        attrs::shut(fs::open_dir_trusted(&root, b".").call("open")?, modes)?;
     }
+    let stats = copier.finish(&root)?;
     Ok(Filled {
-        partial: inodes.setter.partial.plus(filled.partial),
-        ..filled
+        fallbacks: fallbacks + stats.link_fallbacks,
+        partial: inodes.setter.partial.plus(stats.partial),
     })
 }
 
@@ -141,13 +153,14 @@ struct Level<'a> {
 
 struct Job<'a> {
     sharing: Sharing,
-    root: OwnedFd,
     stack: &'a Stack,
     buf: DirBuf,
     inodes: InodeCopier,
-    /// Copies made of marked inodes, for their other names.
-    copies: HashMap<(u64, (u32, u32)), Vec<u8>>,
-    filled: Filled,
+    /// Clones directories.
+    copier: Copier,
+    /// Copies made of inodes that could not be linked, for their other names.
+    groups: Groups,
+    fallbacks: u64,
 }
 
 impl Job<'_> {
@@ -286,24 +299,11 @@ impl Job<'_> {
         if dir.parts() == 1 && tree.is_some_and(|tree| !tree.marked) {
             let from = dir.nearest(self.stack)?;
             let from = fs::open_dir_trusted(from, b".").call_at("open", &path)?;
-            let flags = match self.sharing {
-                Sharing::Links => CopyFlags::HARD_LINK | CopyFlags::NO_OVERLAY_XATTRS,
-                Sharing::Copies => CopyFlags::NO_OVERLAY_XATTRS,
-            };
-            let strict = if self.inodes.setter.strict {
-                CopyFlags::STRICT
-            } else {
-                CopyFlags::empty()
-            };
-            let options = CopyOptions {
-                flags: flags | strict,
-                reflink: Reflink::Auto,
-            };
-            let mut copier = Copier::new(&options)?;
             let root = fs::open_dir_trusted(&fd, b".").call_at("open", &path)?;
-            copier.run(from, root, watch).map_err(|e| e.below(&path))?;
-            let stats = copier.finish(&fd)?;
-            if stats.mounts_skipped > 0 {
+            self.copier
+                .run_below(from, root, &path, &mut self.groups, watch)
+                .map_err(|e| e.below(&path))?;
+            if self.copier.mounts_skipped() > 0 {
                 return Err(Error::new(
                     Code::Escape,
                     Errno::XDEV,
@@ -311,8 +311,6 @@ impl Job<'_> {
                 )
                 .at(&path));
             }
-            self.filled.fallbacks += stats.link_fallbacks;
-            self.filled.partial = self.filled.partial.plus(stats.partial);
             return Ok(true);
         }
         let from = dir.nearest(self.stack)?;
@@ -345,25 +343,16 @@ impl Job<'_> {
         if !carries && self.sharing == Sharing::Links {
             match fs::link(from, name, &level.fd, name) {
                 Ok(()) => return Ok(()),
-                Err(Errno::MLINK | Errno::PERM) => self.filled.fallbacks += 1,
+                Err(Errno::MLINK | Errno::PERM) => self.fallbacks += 1,
                 Err(errno) => return Err(Error::sys(errno, "link")),
             }
         }
-        let key = (meta.ino, meta.dev);
-        if let Some(copy) = self.copies.get(&key) {
-            let (parent, base) = crate::archive::path::split(copy);
-            let parent = fs::open_dir_deep(&self.root, parent).call_at("open", parent)?;
-            match fs::link(&parent, base, &level.fd, name) {
-                Ok(()) => return Ok(()),
-                Err(Errno::MLINK) => {}
-                Err(errno) => return Err(Error::sys(errno, "link")),
-            }
+        if self.groups.join(meta, level.fd, name)? == Joined::Linked {
+            return Ok(());
         }
         self.inodes
             .any(from, name, meta, level.fd.as_fd(), false, watch)?;
-        if meta.nlink > 1 {
-            self.copies.insert(key, join(&level.path, name));
-        }
+        self.groups.found(meta, || join(&level.path, name));
         Ok(())
     }
 }
