@@ -221,19 +221,22 @@ impl Job<'_> {
             .call("utimensat")
     }
 
-    /// The extended attributes that may reach the disk: overlayfs's own never do.
+    /// The extended attributes that may reach the disk: overlayfs's own never do, nor the ACLs in
+    /// the spelling of XFS.
     fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
         let mut pairs = Pairs::with_capacity(entry.xattrs.len());
         for (name, value) in &entry.xattrs {
-            if !xattr::is_overlay(name) {
+            let own = xattr::is_overlay(name);
+            if !own && !xattr::is_xfs_acl(name) {
                 pairs.push((name.clone(), value.clone()));
             } else if self.rules.strict {
                 return Err(Error::new(
                     Code::Strict,
                     Errno::PERM,
                     format!(
-                        "extended attribute {} is overlayfs's own",
-                        name.escape_ascii()
+                        "extended attribute {} is {}'s own",
+                        name.escape_ascii(),
+                        if own { "overlayfs" } else { "XFS" }
                     ),
                 ));
             } else {
