@@ -64,7 +64,8 @@ pub trait Visitor {
     /// Whether unchanged names of an inode that got another name are told too.
     const LINK_GROUPS: bool;
     /// Whether a name that goes, or a directory that changes, while the new trees are read is an
-    /// error: what is told would be the content of no instant. Else it counts as gone.
+    /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
+    /// from where nothing was looked at yet to where all was is not seen by either.)
     const EXACT: bool = false;
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;

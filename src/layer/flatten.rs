@@ -82,14 +82,17 @@ pub fn fill(
     }
     let below = stack.root()?.and_then(|found| found.dir);
     let mut chain = Chain::new(fs::open_dir_trusted(&root, b".").call("open")?);
-    let mut levels = vec![job.enter(chain.fd()?, Vec::new(), below, watch)?];
+    // One path for all: each level with its own would take the square of the depth.
+    let mut path = Vec::new();
+    let mut levels = vec![job.enter(chain.fd()?, &path, below, watch)?];
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.todo.pop() else {
             levels.pop();
-            chain.pop()?;
+            if let Some((name, _)) = chain.pop()? {
+                path.truncate(path.len().saturating_sub(name.len() + 1));
+            }
             continue;
         };
-        let path = join(&level.path, &name);
         let mut next = None;
         if let Some(dir) = &mut level.below {
             next = stack.lookup(dir, &name)?.and_then(|found| found.dir);
@@ -105,9 +108,13 @@ pub fn fill(
         if let Some(Todo { below, .. }) = close.and_then(|at| levels.get_mut(at)) {
             below.iter_mut().for_each(Dir::release);
         }
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&name);
         let fd = fs::open_dir(chain.fd()?, &name).call_at("open", &path)?;
         chain.push(name, fd)?;
-        levels.push(job.enter(chain.fd()?, path, next, watch)?);
+        levels.push(job.enter(chain.fd()?, &path, next, watch)?);
     }
     let Job {
         inodes,
@@ -132,7 +139,6 @@ const OPEN: usize = 16;
 /// A directory of the destination that was filled: what the stack has there, and the directories
 /// in it that are still to be filled.
 struct Todo {
-    path: Vec<u8>,
     below: Option<Dir>,
     todo: Vec<Vec<u8>>,
 }
@@ -148,7 +154,7 @@ enum Mine {
 /// A directory of the destination.
 struct Level<'a> {
     fd: BorrowedFd<'a>,
-    path: Vec<u8>,
+    path: &'a [u8],
 }
 
 struct Job<'a> {
@@ -168,17 +174,13 @@ impl Job<'_> {
     fn enter(
         &mut self,
         fd: BorrowedFd<'_>,
-        path: Vec<u8>,
+        path: &[u8],
         below: Option<Dir>,
         watch: &mut Watch<'_>,
     ) -> Result<Todo> {
         let level = Level { fd, path };
         match self.directory(&level, below, watch) {
-            Ok((below, todo)) => Ok(Todo {
-                path: level.path,
-                below,
-                todo,
-            }),
+            Ok((below, todo)) => Ok(Todo { below, todo }),
             Err(error) => Err(error.at(level.path)),
         }
     }
@@ -209,7 +211,7 @@ impl Job<'_> {
             self.bring(level, dir, &listed, &mut todo, watch)?;
         }
         for name in whiteouts {
-            fs::unlink(&level.fd, name).call_at("unlink", join(&level.path, name))?;
+            fs::unlink(&level.fd, name).call_at("unlink", join(level.path, name))?;
         }
         for name in xattr::list(&level.fd).call("flistxattr")? {
             if xattr::is_overlay(&name) {
@@ -271,7 +273,7 @@ impl Job<'_> {
             let from = self.stack.provider(dir, &found)?;
             let marked = self.stack.trees()[found.tree].marked;
             self.link(from, &name, &found.meta, marked, level, watch)
-                .map_err(|e| e.at(join(&level.path, &name)))?;
+                .map_err(|e| e.at(join(level.path, &name)))?;
             watch.entry()?;
         }
         dir.release();
@@ -291,7 +293,7 @@ impl Job<'_> {
             return Ok(true);
         };
         let meta = &found.meta;
-        let path = join(&level.path, name);
+        let path = join(level.path, name);
         fs::mkdir(&level.fd, name, 0o700).call_at("mkdir", &path)?;
         let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
         disinherit(&fd).call_at("fremovexattr", &path)?;
@@ -352,7 +354,7 @@ impl Job<'_> {
         }
         self.inodes
             .any(from, name, meta, level.fd.as_fd(), false, watch)?;
-        self.groups.found(meta, || join(&level.path, name));
+        self.groups.found(meta, || join(level.path, name));
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod support;
 mod container;
 mod cost;
 mod equal;
+mod fail;
 mod hostile;
 mod lab;
 mod race;

@@ -12,6 +12,7 @@ mod attributes;
 mod bounds;
 mod headers;
 mod links;
+mod memory;
 mod names;
 mod unprivileged;
 mod whiteouts;
