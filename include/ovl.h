@@ -1114,7 +1114,7 @@ struct ovl_copy_stats {
      */
     uint64_t mounts_skipped;
     /**
-     * Names that vanished while the source was read.
+     * Names that vanished, and files that changed, while the source was read.
      */
     uint64_t vanished;
     /**

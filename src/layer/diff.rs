@@ -9,19 +9,23 @@
 //!
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
+//!
+//! A writable layer may change while it is compared. What a tar is made of must not: see
+//! [`Visitor::EXACT`].
 
 mod linked;
 
 use self::linked::{Identity, Linked, identity};
 use super::foreign;
 use super::view::{Dir, Found, Stack, common, join};
-use crate::error::{Code, Errno, Error, Result};
-use crate::sys::OwnedFd;
+use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::Meta;
 use crate::sys::xattr::Marks;
+use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
+use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -64,6 +68,10 @@ pub struct Change<'a> {
 pub trait Visitor {
     /// Whether unchanged names of an inode that got another name are told too.
     const LINK_GROUPS: bool;
+    /// Whether a name that goes, or a directory that changes, while the new trees are read is an
+    /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
+    /// from where nothing was looked at yet to where all was is not seen by either.)
+    const EXACT: bool = false;
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
     /// A name whose inode, with more names than one, is equal to the old one.
@@ -109,14 +117,16 @@ struct Frame {
     new: Option<Dir>,
     meta: Meta,
     tree: usize,
+    /// A tree lists names in it that the old stack does not share: it may change meanwhile.
+    own: bool,
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
     names: Vec<Vec<u8>>,
 }
 
-/// Deeper than this, directories above are closed while those below are looked at; those that
-/// more than a few trees have always are.
+/// Directories farther above than this are closed while those below are looked at; those that more
+/// than a few trees have always are.
 const OPEN: usize = 16;
 
 struct Walk<'a, V> {
@@ -141,12 +151,58 @@ impl<V: Visitor> Walk<'_, V> {
         while let Some(frame) = self.frames.last_mut() {
             match frame.names.pop() {
                 Some(name) => self.name(name, watch)?,
-                None => {
-                    self.frames.pop();
-                }
+                None => self.leave()?,
             }
         }
         Ok(())
+    }
+
+    /// All of a directory was looked at.
+    fn leave(&mut self) -> Result<()> {
+        let Some(mut frame) = self.frames.pop() else {
+            return Ok(());
+        };
+        let (Some(dir), true) = (&mut frame.new, V::EXACT && frame.own) else {
+            return Ok(());
+        };
+        let now = fs::stat(dir.nearest(self.new)?);
+        // By its path it would take as long as it is deep.
+        if let Some(Frame {
+            new: Some(above),
+            meta,
+            ..
+        }) = self.frames.last_mut()
+        {
+            let _ = above.open_from(dir, meta);
+        }
+        if now.is_ok_and(|now| now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime) {
+            return Ok(());
+        }
+        Err(changed().at(dir.path()))
+    }
+
+    /// Whether a name that is listed and not found is hidden by a whiteout, and did not just go.
+    fn is_hidden(&mut self, name: &[u8]) -> Result<bool> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(true);
+        };
+        let sides = [(self.new, &mut frame.new), (self.old, &mut frame.old)];
+        for (stack, dir) in sides {
+            let Some(dir) = dir else { continue };
+            let trees: Vec<usize> = dir.trees().collect();
+            for (at, tree) in trees.into_iter().enumerate() {
+                let Some(marks) = stack.marks_of(tree) else {
+                    continue;
+                };
+                let fd = dir.open_part(stack, at)?;
+                match fs::stat_at(fd, name) {
+                    Ok(there) if foreign::is_whiteout(fd, name, &there, marks)? => return Ok(true),
+                    Ok(_) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno).call_at("statx", name),
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The new stack has nothing: every name of the old root is gone.
@@ -194,6 +250,9 @@ impl<V: Visitor> Walk<'_, V> {
             None => None,
         };
         match (old, new) {
+            (None, None) if V::EXACT && !self.is_hidden(&name)? => {
+                Err(changed().at(self.path(&name)))
+            }
             (None, None) => Ok(()),
             (Some(_), None) => self.tell(ChangeKind::Delete, &name, None, false, watch),
             (old, Some(new)) if new.dir.is_some() => self.directory(name, old, new, watch),
@@ -294,6 +353,14 @@ impl<V: Visitor> Walk<'_, V> {
             foreign::need_own_spelling(dir.misspelt(), self.new.marks())
                 .map_err(|e| e.at(self.path(&name)))?;
         }
+        if let Some(frame) = self.frames.last() {
+            if let Some(above) = &frame.new {
+                self.new.enter(above, &name, &mut new_dir, new_own.max(1))?;
+            }
+            if let (Some(above), Some(dir)) = (&frame.old, &mut old_dir) {
+                self.old.enter(above, &name, dir, old_own.max(1))?;
+            }
+        }
         let same = match (&old_meta, &mut old_dir) {
             (Some(meta), Some(dir)) => {
                 self.same_directory((meta, dir), (&new.meta, &mut new_dir))?
@@ -307,14 +374,16 @@ impl<V: Visitor> Walk<'_, V> {
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();
         let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
-        if self.frames.len() > OPEN || parts > 4 {
-            if let Some(frame) = self.frames.last_mut() {
-                frame
-                    .old
-                    .iter_mut()
-                    .chain(frame.new.iter_mut())
-                    .for_each(Dir::release);
-            }
+        let close = match parts > 4 {
+            true => self.frames.len().checked_sub(1),
+            false => self.frames.len().checked_sub(OPEN),
+        };
+        if let Some(frame) = close.and_then(|at| self.frames.get_mut(at)) {
+            frame
+                .old
+                .iter_mut()
+                .chain(frame.new.iter_mut())
+                .for_each(Dir::release);
         }
         let told = same;
         self.frames.push(Frame {
@@ -323,6 +392,7 @@ impl<V: Visitor> Walk<'_, V> {
             new: Some(new_dir),
             meta: new.meta,
             tree: new.tree,
+            own: new_own > 0,
             told,
             names,
         });

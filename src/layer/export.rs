@@ -9,6 +9,7 @@ use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
+use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashMap;
 
@@ -119,6 +120,7 @@ struct Writing<S: Sink> {
 
 impl<S: Sink> Visitor for Writing<S> {
     const LINK_GROUPS: bool = true;
+    const EXACT: bool = true;
 
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let (parent, base) = path::split(change.path);
@@ -300,10 +302,6 @@ impl<S: Sink> Writing<S> {
         }
         Ok(())
     }
-}
-
-fn changed() -> Error {
-    Error::sys(Errno::IO, "read").context("the file changed while it was read")
 }
 
 fn regions(file: &OwnedFd, size: u64) -> Result<Vec<Region>> {

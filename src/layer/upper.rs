@@ -9,22 +9,26 @@
 //! its tar entry, or those it had before entries went into it.
 
 mod hide;
+mod implied;
 mod link;
 mod walk;
 
 pub use walk::Make;
 
+use self::implied::Implied;
 use super::view::{Dir, Stack};
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall, fs};
 use crate::tree::attrs::{self, Attributes, Inode, Setter};
+use crate::tree::chain;
 use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
 use crate::tree::{Reflink, remove_tree};
 use crate::watch::Watch;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -42,6 +46,19 @@ const CACHE: usize = 64;
 
 /// What implied directories that exist nowhere get: the same in every run.
 const IMPLIED_MODE: u32 = 0o755;
+
+/// Directories that are made without an entry of their own: so many at once, and so many more for
+/// each entry. Two bytes of a name are enough for one.
+const IMPLIED: (u64, u64) = (1 << 16, 64);
+
+/// What a layer may ask of an upper.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of a path as it is on the disk, after symbolic links.
+    pub max_path: usize,
+    /// Directories without an entry of their own.
+    pub max_implied: u64,
+}
 
 /// An open directory of the upper.
 pub struct Place {
@@ -61,6 +78,8 @@ pub struct Place {
     through: Vec<Vec<u8>>,
     /// What the parent's stack has here, once asked for.
     below: Option<Option<Dir>>,
+    /// Its inode number, once asked for.
+    ino: Option<u64>,
 }
 
 /// See the module's text.
@@ -73,9 +92,11 @@ pub struct Upper {
     /// What lies below the directory that a walk made last.
     last_below: Option<(Vec<u8>, Option<Dir>)>,
     links: LowerLinks,
-    /// Real paths of what was made without an entry of its own: implied directories, copied-up
-    /// link targets.
-    implied: BTreeSet<Vec<u8>>,
+    /// What was made without an entry of its own.
+    implied: Implied,
+    /// Implied directories made, and entries seen.
+    counts: (u64, u64),
+    bounds: Bounds,
     /// Inodes that came from below and do not count in the layer's size.
     borrowed: HashSet<u64>,
     /// The tar hides all that the parent has.
@@ -88,13 +109,23 @@ pub struct Upper {
 
 impl Upper {
     /// The empty directory `root`, over `stack`.
-    pub fn new(root: OwnedFd, stack: Stack, links: LowerLinks, strict: bool) -> Result<Self> {
+    pub fn new(
+        root: OwnedFd,
+        stack: Stack,
+        links: LowerLinks,
+        strict: bool,
+        bounds: Bounds,
+    ) -> Result<Self> {
         attrs::disinherit(&root).call("fremovexattr")?;
+        let mut setter = Setter::new(strict);
+        setter.tagged = Some(HashSet::new());
+        setter.shut = attrs::modes_bind().then(HashMap::new);
         let inodes = InodeCopier {
-            setter: Setter::new(strict),
+            setter,
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
             hostile_umask: false,
+            changed: None,
         };
         let meta = fs::stat(&root).call("statx")?;
         let root = Place {
@@ -107,6 +138,7 @@ impl Upper {
             mtime: Time::default(),
             through: Vec::new(),
             below: None,
+            ino: Some(meta.ino),
         };
         let mut upper = Upper {
             root,
@@ -115,7 +147,9 @@ impl Upper {
             stack,
             last_below: None,
             links,
-            implied: BTreeSet::new(),
+            implied: Implied::default(),
+            counts: (0, 0),
+            bounds,
             borrowed: HashSet::new(),
             root_opaque: false,
             replaced: false,
@@ -205,7 +239,7 @@ impl Upper {
             }
             Err(errno) => return Err(errno).call("mkdir"),
         };
-        self.implied.remove(&real);
+        self.has_entry(place, name)?;
         // A cached descriptor of this directory would put old times back.
         self.forget(&real);
         let fd = Arc::new(fs::open_dir(&dir, name).call("open")?);
@@ -237,6 +271,7 @@ impl Upper {
             mtime: attributes.mtime,
             through: Vec::new(),
             below: None,
+            ino: None,
         })
     }
 
@@ -248,8 +283,13 @@ impl Upper {
         pairs: &Pairs,
         own: bool,
     ) -> Result<()> {
-        for name in xattr::list(fd).call("flistxattr")? {
-            if !xattr::is_overlay(&name) && !pairs.iter().any(|(wanted, _)| *wanted == name) {
+        let has = xattr::list(fd).call("flistxattr")?;
+        let wanted: HashSet<&[u8]> = match has.is_empty() {
+            true => HashSet::new(),
+            false => pairs.iter().map(|(name, _)| &name[..]).collect(),
+        };
+        for name in has {
+            if !xattr::is_overlay(&name) && !wanted.contains(&name[..]) {
                 // security.* of the system's own making stays where it may not be removed.
                 let _ = xattr::remove(fd, &name);
             }
@@ -353,10 +393,109 @@ impl Upper {
         }
         let parent = self.at(place).path.clone();
         self.replaced = true;
+        self.has_entry(place, name)?;
+        if there.kind == Kind::Directory {
+            self.forget_below(&dir, name, &real)?;
+        }
         remove_tree(&dir, name, &mut Watch::default())?;
         self.gone(&there);
-        self.forget_below(&real);
         self.need(&parent)
+    }
+
+    /// Drops a directory that goes, and all below it, from the cache and the books.
+    fn forget_below(&mut self, dir: &OwnedFd, name: &[u8], real: &[u8]) -> Result<()> {
+        self.cache
+            .retain(|place| !walk::is_below(&place.path, real));
+        let nothing = self
+            .inodes
+            .setter
+            .shut
+            .as_ref()
+            .is_none_or(HashMap::is_empty);
+        if self.implied.is_empty() && self.borrowed.is_empty() && nothing {
+            return Ok(());
+        }
+        let fd = fs::open_dir(dir, name).call("open")?;
+        let mut buf = DirBuf::default();
+        // Names that were met of inodes that belong to a lower layer.
+        let mut met: HashMap<u64, u32> = HashMap::new();
+        chain::directories(fd, &mut |fd| {
+            let ino = fs::stat(fd).call("statx")?.ino;
+            self.implied.forget(ino);
+            if let Some(shut) = &mut self.inodes.setter.shut {
+                shut.remove(&ino);
+            }
+            if self.borrowed.is_empty() {
+                return Ok(());
+            }
+            let again = fs::open_dir(fd, b".").call("open")?;
+            let read = buf.for_each(again, |name, hint| {
+                if hint == Hint::Directory {
+                    return Ok(());
+                }
+                let meta = fs::stat_at(fd, name)?;
+                if self.borrowed.contains(&meta.ino) {
+                    let names = met.entry(meta.ino).or_insert(0);
+                    *names += 1;
+                    if *names == meta.nlink {
+                        self.borrowed.remove(&meta.ino);
+                    }
+                }
+                Ok::<_, Errno>(())
+            });
+            read.call("getdents64")
+        })
+        .map_err(|e| e.below(real))
+    }
+
+    /// `name` in a place has an entry of its own now.
+    fn has_entry(&mut self, place: usize, name: &[u8]) -> Result<bool> {
+        if self.implied.is_empty() {
+            return Ok(false);
+        }
+        let ino = self.ino(place)?;
+        Ok(self.implied.remove(ino, name))
+    }
+
+    /// The inode number of a place.
+    fn ino(&mut self, place: usize) -> Result<u64> {
+        let place = self.at_mut(place);
+        if let Some(ino) = place.ino {
+            return Ok(ino);
+        }
+        let ino = fs::stat(&place.fd).call("statx")?.ino;
+        place.ino = Some(ino);
+        Ok(ino)
+    }
+
+    /// One more entry of the tar.
+    pub fn entry(&mut self) {
+        self.counts.1 += 1;
+    }
+
+    /// One more directory without an entry.
+    fn one_implied(&mut self) -> Result<()> {
+        let (implied, entries) = &mut self.counts;
+        *implied += 1;
+        let room = IMPLIED.0.saturating_add(entries.saturating_mul(IMPLIED.1));
+        let max = room.min(self.bounds.max_implied);
+        if *implied > max {
+            let message = format!("more than {max} directories without entries of their own");
+            return Err(Error::new(Code::Limit, Errno::FBIG, message));
+        }
+        Ok(())
+    }
+
+    /// EFBIG for a path that symbolic links made too long.
+    fn check_path(&self, len: usize) -> Result<()> {
+        if len > self.bounds.max_path {
+            let message = format!(
+                "a path of more than {} bytes, symbolic links followed",
+                self.bounds.max_path
+            );
+            return Err(Error::new(Code::Limit, Errno::FBIG, message));
+        }
+        Ok(())
     }
 
     /// An inode lost a name: its number may soon be another's.

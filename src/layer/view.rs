@@ -255,6 +255,25 @@ impl Stack {
         ))
     }
 
+    /// Opens the nearest `count` parts of `dir`, which was found as `name` in `parent`, where the
+    /// parent's are open: by its path it takes as long as it is deep.
+    pub fn enter(&self, parent: &Dir, name: &[u8], dir: &mut Dir, count: usize) -> Result<()> {
+        if dir.parts.len() > KEPT {
+            return Ok(());
+        }
+        for part in dir.parts.iter_mut().take(count) {
+            let above = parent.parts.iter().find(|above| above.tree == part.tree);
+            if part.elsewhere.is_some() {
+                continue;
+            }
+            if let (None, Some(Part { fd: Some(fd), .. })) = (&part.fd, above) {
+                let fd = fs::open_dir(fd, name);
+                part.fd = Some(fd.call_at("open", join(self.trees[part.tree].name(), &dir.path))?);
+            }
+        }
+        Ok(())
+    }
+
     /// The directory that provides `name` as `found`, for reading it.
     pub fn provider<'a>(&self, dir: &'a mut Dir, found: &Found) -> Result<BorrowedFd<'a>> {
         match dir.parts.iter().position(|part| part.tree == found.tree) {
@@ -282,7 +301,10 @@ impl Stack {
             let tree = dir.parts[at].tree;
             // A descriptor of its own: the position in the directory is shared otherwise.
             let path = dir.path_in(at);
-            let fd = self.trees[tree].open(path);
+            let fd = match &dir.parts[at].fd {
+                Some(fd) => fs::open_dir(fd, b"."),
+                None => self.trees[tree].open(path),
+            };
             let fd = fd.call_at("open", join(self.trees[tree].name(), path))?;
             buf.for_each(&fd, |name, _| {
                 names.push(name.to_vec());
@@ -305,6 +327,21 @@ impl Dir {
     /// An attribute of it that would be a mark under the other spelling.
     pub fn misspelt(&self) -> Option<&[u8]> {
         self.misspelt.as_deref()
+    }
+
+    /// Opens the nearest tree's directory from one in it, `child`, if that is open; what is opened
+    /// must be `meta`.
+    pub fn open_from(&mut self, child: &Dir, meta: &Meta) -> SysCall<()> {
+        let (Some(own), Some(below)) = (self.parts.first_mut(), child.parts.first()) else {
+            return Ok(());
+        };
+        if let (None, Some(fd), true) = (&own.fd, &below.fd, own.tree == below.tree) {
+            let fd = fs::open_dir_trusted(fd, b"..")?;
+            if fs::stat(&fd)?.same_inode(meta) {
+                own.fd = Some(fd);
+            }
+        }
+        Ok(())
     }
 
     /// How many trees have it.

@@ -75,6 +75,7 @@ impl Store {
         let known = Known {
             marks: self.marked(layer.meta.kind),
             tagged: None,
+            modes: None,
         };
         let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)?;
         layer.meta.manifest = Some(digest);

@@ -21,6 +21,15 @@ pub fn is_overlay(name: &[u8]) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
+/// XFS shows the ACLs to root a second time, in a spelling of its own, which on another file system
+/// would be an attribute like any.
+const XFS_ACLS: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
+
+/// Whether `name` is an ACL as XFS keeps it; no list here has it.
+pub fn is_xfs_acl(name: &[u8]) -> bool {
+    XFS_ACLS.contains(&name)
+}
+
 /// Grows a buffer until the kernel is content.
 fn grow(mut call: impl FnMut(&mut [u8]) -> SysCall<usize>) -> SysCall<Vec<u8>> {
     let mut buf = vec![0u8; 1024];
@@ -42,7 +51,7 @@ fn grow(mut call: impl FnMut(&mut [u8]) -> SysCall<usize>) -> SysCall<Vec<u8>> {
 
 fn split(list: &[u8]) -> Vec<Vec<u8>> {
     list.split(|&b| b == 0)
-        .filter(|n| !n.is_empty())
+        .filter(|n| !n.is_empty() && !is_xfs_acl(n))
         .map(<[u8]>::to_vec)
         .collect()
 }

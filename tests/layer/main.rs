@@ -13,6 +13,7 @@ mod containers;
 mod cost;
 mod dialect;
 mod equal;
+mod fail;
 mod foreign;
 mod hostile;
 mod lab;

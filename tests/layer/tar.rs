@@ -124,6 +124,12 @@ pub fn block(name: &[u8], flag: u8, numbers: [u64; 4], device: (u32, u32)) -> Ve
         329,
         format!("{:07o}\0{:07o}\0", device.0, device.1).as_bytes(),
     );
+    checked(b)
+}
+
+/// The header block with its checksum made right.
+pub fn checked(mut b: Vec<u8>) -> Vec<u8> {
+    b[148..156].fill(b' ');
     let sum: u32 = b.iter().map(|&x| u32::from(x)).sum();
     b[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     b

@@ -78,7 +78,8 @@ impl Upper {
         }
         let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
-        self.implied.insert(from_real.clone());
+        let parent = fs::stat(&from_dir).call("statx")?.ino;
+        self.implied.insert(parent, to_name);
         self.link_here(path, &from_dir, &from_real, &copy)
     }
 
@@ -104,7 +105,7 @@ impl Upper {
                 Err(Errno::EXIST) => {
                     let there = fs::stat_at(&dir, new).call("statx")?;
                     if there.same_inode(inode) {
-                        self.implied.remove(&real);
+                        self.has_entry(place, new)?;
                         return Ok(self.made(place, new));
                     }
                     place = self.clear(place, new)?;
