@@ -80,22 +80,45 @@ impl Tar {
     }
 }
 
-/// The names of a tar that needs no pax headers for them.
-pub fn names(tar: &[u8]) -> Vec<String> {
+/// What a header says, but for what only a pax header can.
+#[derive(Debug)]
+pub struct Header {
+    pub name: String,
+    pub kind: u8,
+    pub link: String,
+    pub mode: u32,
+    pub size: u64,
+    pub mtime: u64,
+}
+
+/// The headers of a tar that needs no pax headers for its names.
+pub fn headers(tar: &[u8]) -> Vec<Header> {
     let text = |field: &[u8]| {
         let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
         String::from_utf8(field[..end].to_vec()).unwrap()
     };
-    let mut names = Vec::new();
+    let number = |field: &[u8]| u64::from_str_radix(text(field).trim(), 8).unwrap_or(0);
+    let mut headers = Vec::new();
     let mut at = 0;
     while tar[at] != 0 {
         let header = &tar[at..at + 512];
-        let size = text(&header[124..136]);
-        let size = usize::from_str_radix(size.trim(), 8).unwrap();
+        let size = number(&header[124..136]);
         if !matches!(header[156], b'x' | b'g') {
-            names.push(text(&header[..100]));
+            headers.push(Header {
+                name: text(&header[..100]),
+                kind: header[156],
+                link: text(&header[157..257]),
+                mode: number(&header[100..108]) as u32,
+                size,
+                mtime: number(&header[136..148]),
+            });
         }
-        at += 512 + size.next_multiple_of(512);
+        at += 512 + size.next_multiple_of(512) as usize;
     }
-    names
+    headers
+}
+
+/// The names of a tar that needs no pax headers for them.
+pub fn names(tar: &[u8]) -> Vec<String> {
+    headers(tar).into_iter().map(|header| header.name).collect()
 }
