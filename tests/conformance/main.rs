@@ -73,6 +73,8 @@ suite! {
         stat_of_all_that_is_listed same_second_same_size a_new_directory_hides_the_old
         chown_keeps_the_rest directories_keep_their_modes what_went_stays_away
         directories_from_below_are_not_renamed a_view_is_not_written roots_are_0755;
+    apply: whiteouts implied_parents odd_names empty_and_slow global_headers links attributes
+        labels_are_the_hosts without_xattrs shared_files_stay;
     change: twenty_files mutations nothing_is_an_empty_tar the_way_is_told metadata_alone the_same_time
         parents_come_first link_groups sizes clamped unreadable_is_an_error marks_are_spelled_out;
     error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain

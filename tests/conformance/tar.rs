@@ -69,6 +69,18 @@ impl Tar {
         self.header(name, (b'3', 0o666), "", (major, minor), b"")
     }
 
+    /// An extended header for the entry that follows.
+    pub fn pax(self, records: &[(&str, &[u8])]) -> Tar {
+        let data = self::records(records);
+        self.entry("meta", b'x', 0o644, "", &data)
+    }
+
+    /// A global extended header.
+    pub fn global(self, records: &[(&str, &[u8])]) -> Tar {
+        let data = self::records(records);
+        self.entry("global", b'g', 0o644, "", &data)
+    }
+
     /// The bytes, without the end.
     pub fn unfinished(self) -> Vec<u8> {
         self.0
@@ -78,6 +90,22 @@ impl Tar {
         self.0.resize(self.0.len() + 1024, 0);
         self.0
     }
+}
+
+/// Records of an extended header: each begins with its own length.
+fn records(all: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (key, value) in all {
+        let rest = key.len() + value.len() + 3;
+        let mut len = rest + 1;
+        while len != rest + len.to_string().len() {
+            len = rest + len.to_string().len();
+        }
+        data.extend_from_slice(format!("{len} {key}=").as_bytes());
+        data.extend_from_slice(value);
+        data.push(b'\n');
+    }
+    data
 }
 
 /// What a header says, but for what only a pax header can.

@@ -1,4 +1,5 @@
 //! The cases.
+pub mod apply;
 pub mod change;
 pub mod error;
 pub mod graph;
