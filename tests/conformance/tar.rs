@@ -11,7 +11,20 @@ impl Tar {
     }
 
     pub fn entry(self, name: &str, kind: u8, mode: u32, link: &str, data: &[u8]) -> Tar {
-        self.header(name, (kind, mode), link, (0, 0), data)
+        // What is too long for the header.
+        let mut more: Vec<(&str, &[u8])> = Vec::new();
+        for (key, value) in [("path", name), ("linkpath", link)] {
+            if value.len() > 100 {
+                more.push((key, value.as_bytes()));
+            }
+        }
+        let tar = if more.is_empty() {
+            self
+        } else {
+            self.pax(&more)
+        };
+        let cut = |text: &str| text[..text.len().min(100)].to_string();
+        tar.header(&cut(name), (kind, mode), &cut(link), (0, 0), data)
     }
 
     fn header(

@@ -34,7 +34,7 @@ pub fn listing(path: &Path) -> Vec<String> {
 }
 
 /// Applies over `base` in both kinds, and gives the listing, which is the same.
-fn both<A: Api>(w: &World<'_, A>, tar: &Tar) -> Done<Vec<String>> {
+pub fn both<A: Api>(w: &World<'_, A>, tar: &Tar) -> Done<Vec<String>> {
     let mut seen: Option<Vec<String>> = None;
     for kind in KINDS {
         let how = Apply {

@@ -2,6 +2,7 @@
 pub mod apply;
 pub mod change;
 pub mod error;
+pub mod escape;
 pub mod graph;
 pub mod snapshot;
 pub mod store;
