@@ -4,6 +4,7 @@ pub mod change;
 pub mod error;
 pub mod escape;
 pub mod graph;
+pub mod hold;
 pub mod snapshot;
 pub mod store;
 pub mod tools;
