@@ -13,6 +13,7 @@ mod cost;
 mod equal;
 mod hostile;
 mod lab;
+mod peers;
 mod race;
 mod random;
 mod reference;

@@ -156,32 +156,20 @@ pub fn mounts_inside<A: Api>(w: &World<'_, A>) {
     let inner = w.home().join("layer/box/upper/dir");
     fsys::mount_tmpfs(&inner, c"mode=755").unwrap();
     put(inner.join("precious"), "precious");
-    let done = w.remove("box");
-    assert_eq!(get(inner_now(w, &inner).join("precious")), "precious");
-    // Gone by its name, or refused whole.
-    assert_eq!(
-        done.is_ok(),
-        !A::exists(&w.store, "box").unwrap(),
-        "{done:?}"
-    );
-    let place = inner_now(w, &inner);
-    rustix::mount::unmount(&place, rustix::mount::UnmountFlags::empty()).unwrap();
-    if done.is_err() {
-        w.remove("box").unwrap();
-    }
-    A::cleanup(&w.store, calm()).unwrap();
-    assert_eq!(names(w.home().join("trash")), [""; 0]);
-    w.assert_clean();
-}
-
-/// Where a directory of `layer/box` is now: there, or in the trash.
-fn inner_now<A: Api>(w: &World<'_, A>, was: &Path) -> std::path::PathBuf {
-    if there(was) {
-        return was.to_path_buf();
-    }
+    w.remove("box").unwrap();
+    // The layer is gone by its name; what is mounted in it stays, and with it the way there.
     let trash = w.home().join("trash");
-    let one = names(&trash).pop().expect("in the trash");
-    trash.join(one).join("upper/dir")
+    let left = names(&trash);
+    assert_eq!(left.len(), 1);
+    let inner = trash.join(&left[0]).join("upper/dir");
+    assert_eq!(get(inner.join("precious")), "precious");
+    let done = A::cleanup(&w.store, calm()).unwrap();
+    assert_eq!((done.removed, names(&trash).len()), (0, 1));
+    assert_eq!(get(inner.join("precious")), "precious");
+    rustix::mount::unmount(&inner, rustix::mount::UnmountFlags::empty()).unwrap();
+    assert_eq!(A::cleanup(&w.store, calm()).unwrap().removed, 1);
+    assert_eq!(names(&trash), [""; 0]);
+    w.assert_clean();
 }
 
 /// Whether the file system of the cases has flags that forbid changes.
