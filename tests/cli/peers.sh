@@ -102,3 +102,17 @@ test_relative_store() {
 	ovl --store shop/. unmount b
 	same "$(ovl --store there/../shop changes b)" 'A /new'
 }
+
+# Owners that a user namespace has not: told, and the rest of the layer is there.
+test_owners_that_a_namespace_has_not() {
+	unshare --user --map-root-user true 2>/dev/null || skip userns
+	mkdir top
+	echo x >top/file
+	tar -C top --owner=1000 --group=1001 --numeric-owner -cf top.tar .
+	tar_of own.tar top
+	unshare --user --map-root-user --mount sh -ec '"$OVL" apply a top.tar; "$OVL" apply b own.tar; "$OVL" diff a' >out 2>err
+	one_line 'apply: a: 2 owners not kept'
+	grep -qx 'marks=user' store/ovl-store
+	same "$(stat -c %u:%g store/layer/a/root/file)" "$(stat -c %u:%g store/layer/b/root/file)"
+	same "$(cat store/layer/a/root/file)" x
+}

@@ -361,6 +361,46 @@ pub fn missing_rooms<A: Api>(w: &World<'_, A>) {
     w.remove("box").unwrap();
 }
 
+/// Row 44, the rest: a layer that lost its tree, or a room, can be removed; one in use cannot, whatever
+/// it lost.
+pub fn damaged_layers_can_go<A: Api>(w: &World<'_, A>) {
+    w.layer("base", None, |path| put(path.join("file"), "x"));
+    let outside = w.dir("outside");
+    put(outside.join("file"), "outside");
+    for lost in [
+        &["upper"][..],
+        &["work"],
+        &["pin"],
+        &["merged"],
+        &["upper", "work", "merged", "pin"],
+    ] {
+        w.create("box", Some("base")).unwrap();
+        for name in lost {
+            rm(w.home().join("layer/box").join(name));
+        }
+        w.remove("box")
+            .unwrap_or_else(|e| panic!("without {lost:?}: {e:?}"));
+    }
+    for name in ["upper", "work", "pin"] {
+        w.create("box", Some("base")).unwrap();
+        let tree = w.home().join("layer/box").join(name);
+        rm(&tree);
+        symlink(&outside, &tree).unwrap();
+        w.remove("box").unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    }
+    assert_eq!(get(outside.join("file")), "outside");
+    w.create("box", Some("base")).unwrap();
+    let mount = w.enter("box");
+    rm(w.home().join("layer/box/work/work"));
+    fails(w.remove("box"), libc::EBUSY, 6, "remove", "box");
+    mount.unmount();
+    w.remove("box").unwrap();
+    rm(w.home().join("layer/base/root"));
+    w.remove("base").unwrap();
+    assert_eq!(w.list(), [""; 0]);
+    w.assert_clean();
+}
+
 /// Row 74 to the letter: after each of 128 layers the view is what a plain directory would be.
 pub fn each_of_many_layers<A: Api>(w: &World<'_, A>) {
     let plain = w.dir("plain");
