@@ -75,12 +75,12 @@ suite! {
         directories_from_below_are_not_renamed a_view_is_not_written roots_are_0755;
     apply: whiteouts implied_parents odd_names empty_and_slow global_headers links attributes
         labels_are_the_hosts without_xattrs shared_files_stay;
-    escape: symlinks one_over_another hard_links whiteouts names paths_resolve_inside
-        trees_that_became_links;
-    hold: full_disks opened_again mounts_inside immutable_files every_attribute_is_checked
-        missing_rooms damaged_layers_can_go each_of_many_layers specs_of_each_sort any_path;
-    change: twenty_files mutations nothing_is_an_empty_tar the_way_is_told metadata_alone the_same_time
-        parents_come_first link_groups sizes clamped unreadable_is_an_error marks_are_spelled_out;
+    escape: symlinks one_over_another hard_links whiteouts;
+    resolve: names paths_resolve_inside trees_that_became_links;
+    hold: full_disks opened_again mounts_inside immutable_files each_of_many_layers specs_of_each_sort any_path;
+    damage: every_attribute_is_checked missing_rooms damaged_layers_can_go;
+    change: twenty_files mutations nothing_is_an_empty_tar the_way_is_told metadata_alone the_same_time;
+    tell: parents_come_first link_groups sizes clamped unreadable_is_an_error marks_are_spelled_out;
     error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain
         without_marks beyond wrong_descriptors;
     store: opening user_marks held_mounts kept_mounts detached_mounts volatile_mounts specs
