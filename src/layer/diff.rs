@@ -4,7 +4,7 @@
 //! ends of two stacks that are the same trees are equal and never looked at. For a container and
 //! its image that is a walk over the container's upper; for a container and its -init layer over
 //! their two uppers; for unrelated trees over both. The answer does not depend on how the content
-//! is kept.
+//! is kept. Only where another program's overlay renamed directories are both trees walked whole.
 //!
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
@@ -12,16 +12,18 @@
 mod linked;
 
 use self::linked::{Identity, Linked, identity};
+use super::foreign;
 use super::view::{Dir, Found, Stack, common, join};
-use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::BorrowedFd;
+use crate::error::{Code, Errno, Error, Result};
+use crate::sys::OwnedFd;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::Meta;
-use crate::sys::xattr::{self, Marks};
+use crate::sys::xattr::Marks;
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
 use crate::watch::Watch;
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +41,8 @@ pub enum ChangeKind {
 pub struct New<'a> {
     /// The directory it is in, and its name there; for a directory itself and `.`.
     pub place: Place<'a>,
-    /// Whether the tree that provides it may hold overlayfs's marks.
-    pub marked: bool,
+    /// How overlayfs's marks are spelled in the tree that provides it, if it may hold any.
+    pub marks: Option<Marks>,
 }
 
 /// A change, with what is needed to tell it.
@@ -89,8 +91,7 @@ struct Frame {
     old: Option<Dir>,
     new: Option<Dir>,
     meta: Meta,
-    /// The tree that provides the new directory.
-    marked: bool,
+    marks: Option<Marks>,
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
@@ -198,17 +199,28 @@ impl<V: Visitor> Walk<'_, V> {
             let (Some(old_dir), Some(new_dir)) = (&mut frame.old, &mut frame.new) else {
                 return Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no directory"));
             };
-            let a = Place {
-                dir: self.old.provider(old_dir, old)?,
-                name,
-                meta: &old.meta,
+            let mut same = || {
+                // Attributes first: they cost nothing more.
+                if !same_attributes(&old.meta, &new.meta, true) {
+                    return Ok(false);
+                }
+                let from = self.old.content(old_dir, name, old)?;
+                let to = self.new.content(new_dir, name, new)?;
+                let a = Place {
+                    dir: self.old.provider(old_dir, old)?,
+                    name,
+                    meta: &old.meta,
+                    content: from.as_ref().map(OwnedFd::as_fd),
+                };
+                let b = Place {
+                    dir: self.new.provider(new_dir, new)?,
+                    name,
+                    meta: &new.meta,
+                    content: to.as_ref().map(OwnedFd::as_fd),
+                };
+                same_entry(a, b)
             };
-            let b = Place {
-                dir: self.new.provider(new_dir, new)?,
-                name,
-                meta: &new.meta,
-            };
-            if same_entry(a, b).map_err(|e| e.at(path))? {
+            if same().map_err(|e| e.at(path))? {
                 if new.meta.nlink > 1 {
                     self.visitor.equal(&old.meta, &new.meta);
                 }
@@ -242,7 +254,7 @@ impl<V: Visitor> Walk<'_, V> {
         new: Found,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let marked = self.new.trees()[new.tree].marked;
+        let marks = self.new.marks_of(new.tree);
         let (old_meta, mut old_dir) = match old {
             Some(old) => (Some(old.meta), old.dir),
             None => (None, None),
@@ -251,6 +263,8 @@ impl<V: Visitor> Walk<'_, V> {
             return Ok(());
         };
         let shared = match &old_dir {
+            // What was moved may have other names where nothing else changed.
+            _ if self.old.renamed || self.new.renamed => 0,
             Some(dir) => common((self.old, dir), (self.new, &new_dir)),
             None => 0,
         };
@@ -259,9 +273,9 @@ impl<V: Visitor> Walk<'_, V> {
         if old_own == 0 && new_own == 0 {
             return Ok(());
         }
-        if marked {
-            let dir = new_dir.nearest(self.new)?;
-            refuse_redirect(dir, self.new.marks()).map_err(|e| e.at(self.path(&name)))?;
+        for dir in old_dir.iter().chain([&new_dir]) {
+            foreign::need_own_spelling(dir.misspelt(), self.new.marks())
+                .map_err(|e| e.at(self.path(&name)))?;
         }
         let same = match (&old_meta, &mut old_dir) {
             (Some(meta), Some(dir)) => {
@@ -291,7 +305,7 @@ impl<V: Visitor> Walk<'_, V> {
             old: old_dir,
             new: Some(new_dir),
             meta: new.meta,
-            marked,
+            marks,
             told,
             names,
         });
@@ -335,14 +349,29 @@ impl<V: Visitor> Walk<'_, V> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };
+        let marks = found.and_then(|found| self.new.marks_of(found.tree));
+        let mut content = None;
+        if let (Some(found), Some(dir)) = (found, &mut frame.new) {
+            content = self
+                .new
+                .content(dir, name, found)
+                .map_err(|e| e.at(&path))?;
+            if let (Some(marks), true) = (marks, found.meta.nlink > 1) {
+                let fd = self.new.provider(dir, found)?;
+                foreign::of_file(fd, name, marks)
+                    .and_then(|marks| foreign::need_names(&marks))
+                    .map_err(|e| e.at(&path))?;
+            }
+        }
         let new = match (found, &mut frame.new) {
             (Some(found), Some(dir)) => Some(New {
                 place: Place {
                     dir: self.new.provider(dir, found)?,
                     name,
                     meta: &found.meta,
+                    content: content.as_ref().map(OwnedFd::as_fd),
                 },
-                marked: self.new.trees()[found.tree].marked,
+                marks,
             }),
             _ => None,
         };
@@ -376,10 +405,11 @@ impl<V: Visitor> Walk<'_, V> {
                 dir: dir.nearest(self.new)?,
                 name: b".",
                 meta: &frame.meta,
+                content: None,
             };
             let new = Some(New {
                 place,
-                marked: frame.marked,
+                marks: frame.marks,
             });
             let change = Change {
                 kind,
@@ -393,36 +423,4 @@ impl<V: Visitor> Walk<'_, V> {
         }
         Ok(())
     }
-}
-
-/// A directory renamed under `redirect_dir` keeps its content elsewhere: what its upper shows is
-/// not what it holds.
-fn refuse_redirect(dir: BorrowedFd<'_>, marks: Marks) -> Result<()> {
-    if xattr::get(dir, &marks.attribute("redirect"))
-        .call("fgetxattr")?
-        .is_some()
-    {
-        return Err(Error::new(
-            Code::Unsupported,
-            Errno::OPNOTSUPP,
-            "the directory was renamed under overlayfs's redirect_dir",
-        ));
-    }
-    Ok(())
-}
-
-/// A file copied up under `metacopy` has its content elsewhere.
-pub fn refuse_metacopy(inode: Inode<'_>) -> Result<()> {
-    let pairs = inode.xattrs().call("listxattr")?;
-    if pairs
-        .iter()
-        .any(|(name, _)| xattr::is_overlay(name) && name.ends_with(b".metacopy"))
-    {
-        return Err(Error::new(
-            Code::Unsupported,
-            Errno::OPNOTSUPP,
-            "the file was copied up under overlayfs's metacopy",
-        ));
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use super::view::Stack;
 use crate::archive::{self, Digest, Header, Region, Sha256, Sink, Writer, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
+use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
@@ -37,6 +38,8 @@ pub struct Exported {
     pub sockets: u64,
     /// Names that begin with `.wh.`, which a layer tar cannot say.
     pub names: u64,
+    /// Entries with attributes called like overlayfs's marks, which are left out.
+    pub xattrs: u64,
 }
 
 /// Writes what `new` has that `old` has not as a layer tar.
@@ -219,18 +222,38 @@ impl<S: Sink> Writing<S> {
         } else {
             Inode::Named(new.place.dir, new.place.name)
         };
-        header.xattrs = compare::own_xattrs(inode)?;
+        header.xattrs = self.xattrs(inode, new.marks)?;
         self.begin(&header).map(|()| true)
     }
 
-    fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
-        let file = fs::open_file(new.place.dir, new.place.name).call("open")?;
-        let meta = new.place.meta;
-        if new.marked {
-            diff::refuse_metacopy(Inode::Open(file.as_fd()))?;
+    /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
+    /// among them; the marks of the upper itself are none of the content.
+    fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
+        let pairs = inode.xattrs().call("listxattr")?;
+        let lost = |name: &[u8]| {
+            let nested = |marks: Marks| {
+                marks
+                    .name_of(name)
+                    .is_some_and(|n| n.starts_with(b"overlay."))
+            };
+            xattr::is_overlay(name)
+                && marks.is_none_or(|marks| marks.name_of(name).is_none() || nested(marks))
+        };
+        if pairs.iter().any(|(name, _)| lost(name)) {
+            self.unsayable("an attribute of overlayfs", |done| &mut done.xattrs)?;
         }
+        Ok(compare::own(pairs))
+    }
+
+    fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        let meta = new.place.meta;
+        let file = new.place.open()?;
+        let inode = match new.place.content {
+            Some(_) => Inode::Named(new.place.dir, new.place.name),
+            None => Inode::Open(file.as_fd()),
+        };
         header.size = meta.size;
-        header.xattrs = compare::own_xattrs(Inode::Open(file.as_fd()))?;
+        header.xattrs = self.xattrs(inode, new.marks)?;
         self.done.size += meta.size;
         let holes = meta.blocks.saturating_mul(512) < meta.size;
         if self.style.sparse && holes {
@@ -245,7 +268,11 @@ impl<S: Sink> Writing<S> {
             self.content(&file, 0, meta.size, watch)?;
         }
         // Another inode, or other content: what was written is not what it holds.
-        let after = fs::stat(&file).call("statx")?;
+        let after = match new.place.content {
+            Some(_) => fs::stat_at(new.place.dir, new.place.name),
+            None => fs::stat(&file),
+        };
+        let after = after.call("statx")?;
         let same = after.same_inode(meta) && after.size == meta.size && after.mtime == meta.mtime;
         if !same {
             return Err(changed());

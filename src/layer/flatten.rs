@@ -5,6 +5,7 @@
 //! tree has left to give is cloned by `tree::copy` without a look at anything else. Inodes are
 //! shared, never touched; one that carries overlayfs's marks is copied without them.
 
+use super::foreign;
 use super::view::{Dir, Found, Stack, is_opaque, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
@@ -266,8 +267,9 @@ impl Job<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let carries = marked && {
-            let pairs = Inode::Named(from, name).xattrs().call("llistxattr")?;
-            pairs.iter().any(|(name, _)| xattr::is_overlay(name))
+            let names = xattr::list_at(from, name).call("llistxattr")?;
+            foreign::need_own_content(&names)?;
+            names.iter().any(|name| xattr::is_overlay(name))
         };
         if !carries && self.sharing == Sharing::Links {
             match fs::link(from, name, &level.fd, name) {

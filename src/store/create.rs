@@ -8,6 +8,7 @@ use super::stage::Stage;
 use super::{CreateFlags, Durability, Kind, State, Store, id, now, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::flatten::{self, Sharing};
+use crate::layer::foreign;
 use crate::layer::view::Stack;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
@@ -154,6 +155,7 @@ impl Store {
             ..CopyOptions::default()
         };
         let mut copier = Copier::new(&options)?;
+        foreign::need_no_index(&source.open("work")?, self.marks)?;
         let from = source.open("upper")?;
         copier.run(
             from,

@@ -112,10 +112,25 @@ fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// The names of the attributes of `name` in `dir`; a symbolic link's own.
+pub fn list_at(dir: impl AsFd, name: &[u8]) -> SysCall<Vec<Vec<u8>>> {
+    let path = proc_path(&dir, name);
+    // Most inodes have none: one call with a buffer on the stack says so.
+    let mut small = [0u8; 512];
+    match retry(|| rustix::fs::llistxattr(path.as_slice(), &mut small)) {
+        Ok(len) => Ok(split(&small[..len])),
+        Err(Errno::RANGE) => {
+            none_if_unsupported(grow(|buf| rustix::fs::llistxattr(path.as_slice(), buf)))
+        }
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// All attributes of `name` in `dir`; a symbolic link's own.
 pub fn get_all_at(dir: impl AsFd, name: &[u8]) -> SysCall<Pairs> {
     let path = proc_path(&dir, name);
-    let names = none_if_unsupported(grow(|buf| rustix::fs::llistxattr(path.as_slice(), buf)))?;
+    let names = list_at(&dir, name)?;
     let mut pairs = Vec::with_capacity(names.len());
     for attr in names {
         let value = grow(|buf| rustix::fs::lgetxattr(path.as_slice(), attr.as_slice(), buf));
@@ -181,6 +196,19 @@ impl Marks {
             Marks::Trusted => OVERLAY_PREFIXES[0],
             Marks::User => OVERLAY_PREFIXES[1],
         }
+    }
+
+    /// The marks that this store does not use.
+    pub fn other(self) -> Marks {
+        match self {
+            Marks::Trusted => Marks::User,
+            Marks::User => Marks::Trusted,
+        }
+    }
+
+    /// What a mark is called without its prefix; none for what is no mark of this spelling.
+    pub fn name_of(self, attribute: &[u8]) -> Option<&[u8]> {
+        attribute.strip_prefix(self.prefix())
     }
 
     /// The name of one attribute, as `opaque`.

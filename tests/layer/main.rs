@@ -10,7 +10,9 @@ mod support;
 
 mod container;
 mod cost;
+mod dialect;
 mod equal;
+mod foreign;
 mod hostile;
 mod lab;
 mod peers;
@@ -20,4 +22,6 @@ mod reference;
 mod refuse;
 mod stream;
 mod tar;
+mod truth;
 mod unsaid;
+mod work;

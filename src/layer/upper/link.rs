@@ -3,11 +3,11 @@
 use super::walk::is_below;
 use super::{LowerLinks, Made, Make, Upper};
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::foreign;
 use crate::layer::view::Found;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{OwnedFd, fs};
-use crate::tree::attrs::Inode;
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
@@ -54,7 +54,8 @@ impl Upper {
         let mut below = self.below_of(&real_dir)?.ok_or_else(missing)?;
         let lower = self.stack.provider(&mut below, &found)?;
         let lower = fs::open_dir_trusted(lower, b".").call("open")?;
-        if self.links == LowerLinks::Share && self.may_share(&lower, to_name, &found)? {
+        let may_share = self.may_share(&lower, to_name, &found)?;
+        if self.links == LowerLinks::Share && may_share {
             match self.link_here(path, &lower, &from_real, &found.meta) {
                 Err(error) if matches!(error.errno(), Errno::MLINK | Errno::PERM) => {}
                 other => {
@@ -123,10 +124,9 @@ impl Upper {
         {
             return Ok(true);
         }
-        let pairs = Inode::Named(lower.as_fd(), name)
-            .xattrs()
-            .call("llistxattr")?;
-        Ok(!pairs.iter().any(|(name, _)| xattr::is_overlay(name)))
+        let names = xattr::list_at(lower, name).call("llistxattr")?;
+        foreign::need_own_content(&names)?;
+        Ok(!names.iter().any(|name| xattr::is_overlay(name)))
     }
 }
 
