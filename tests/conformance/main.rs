@@ -11,6 +11,7 @@
 //! | `c_api` | the C side |
 //! | `world`, `tar` | what the cases share |
 //! | `cases/*` | the cases: the peers' (with their rows in `row N`), and the contract's own |
+//! | `page` | the page that names the cases, `docs/conformance.md` |
 //! | `both` | one store seen from both sides at once |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,6 +26,7 @@ mod c_api;
 mod c_call;
 mod c_handle;
 mod cases;
+mod page;
 mod rust_api;
 mod tar;
 mod world;
