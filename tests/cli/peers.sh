@@ -116,3 +116,48 @@ test_owners_that_a_namespace_has_not() {
 	same "$(stat -c %u:%g store/layer/a/root/file)" "$(stat -c %u:%g store/layer/b/root/file)"
 	same "$(cat store/layer/a/root/file)" x
 }
+
+# Without a mounted /proc: modes of every type, as they are with it. An extended attribute cannot be
+# set: an error, and nothing is left.
+test_apply_without_proc() {
+	need setfattr
+	[ -z "${SANITIZE:-}" ] || OVL=$TOP/build/ovl # A leak check needs /proc.
+	base
+	mkdir -p top/etc
+	echo x >top/file
+	ln -s file top/link
+	mkfifo top/pipe
+	: >top/etc/.wh.motd
+	chmod 4711 top/file
+	chmod 1467 top/pipe
+	chmod 2750 top/etc
+	if mknod top/null c 1 3 2>/dev/null; then
+		mknod top/loop b 7 0
+		chmod 7 top/null
+		chmod 640 top/loop
+	fi
+	tar_of top.tar top
+	modes() {
+		(cd "store/layer/$1/$2" && find . -mindepth 1 ! -name motd ! -type l -printf '%P %y %m %U:%G\n' | sort)
+	}
+	without_proc() {
+		LIBRARY=$TOP/build unshare --mount --propagation private sh -ec '
+			umount -l /proc
+			LD_LIBRARY_PATH=$LIBRARY exec "$OVL" "$@"' sh "$@"
+	}
+	ovl apply with --parent base --kind overlay top.tar >out
+	without_proc apply without --parent base --kind overlay top.tar >out
+	without_proc apply alone top.tar >out
+	same "$(modes without upper)" "$(modes with upper)"
+	same "$(modes alone root)" "$(modes with upper)"
+	modes alone root | grep -q '^file f 4711 '
+	modes alone root | grep -q '^pipe p 1467 '
+	setfattr -n user.note -v x top/file
+	tar --xattrs -C top -cf noted.tar .
+	exits 1 without_proc apply noted noted.tar
+	one_line 'apply: '
+	same "$(ovl list | tr '\n' ' ')" 'alone base with without '
+	same "$(ls -A store/stage)$(ls -A store/trash)" ""
+	ovl apply noted noted.tar >out
+	exits 0 "$OVL" check
+}

@@ -78,7 +78,7 @@ suite! {
     apply: whiteouts implied_parents odd_names empty_and_slow global_headers links attributes
         labels_are_the_hosts without_xattrs shared_files_stay;
     escape: symlinks one_over_another hard_links whiteouts;
-    resolve: names paths_resolve_inside trees_that_became_links;
+    resolve: names shapes paths_resolve_inside trees_that_became_links;
     hold: full_disks opened_again mounts_inside immutable_files each_of_many_layers specs_of_each_sort any_path;
     damage: every_attribute_is_checked missing_rooms damaged_layers_can_go;
     change: twenty_files mutations nothing_is_an_empty_tar the_way_is_told metadata_alone the_same_time;

@@ -65,6 +65,155 @@ pub fn names<A: Api>(w: &World<'_, A>) {
     );
 }
 
+/// Rows 134 to 138 and 140, in the shapes of containerd's list: what is and what is not one inode with
+/// the file inside that links lead to.
+pub fn shapes<A: Api>(w: &World<'_, A>) {
+    w.layer("base", None, |path| {
+        mkdir(path.join("etc"));
+        put(path.join("etc/passwd"), "inside");
+        mkdir(path.join("into"));
+        symlink("/etc", path.join("leads")).unwrap();
+        symlink("/dne", path.join("dead")).unwrap();
+    });
+    let own = || {
+        Tar::new()
+            .entry("etc/", b'5', 0o770, "", b"")
+            .file("/etc/passwd", "own")
+    };
+    // The names that are one inode, the first of them last in its line.
+    let same: Vec<(&str, Tar, &str)> = vec![
+        (
+            "down and up through a directory",
+            own()
+                .dir("dummy/")
+                .symlink("l", "/dummy/../etc")
+                .link("h", "/l/passwd"),
+            "h",
+        ),
+        (
+            "relative, beyond the root",
+            own()
+                .symlink("sub/d", "../../etc")
+                .link("sub/h", "/sub/d/passwd"),
+            "sub/h",
+        ),
+        (
+            "down and out",
+            own()
+                .dir("down/")
+                .symlink("sub/d", "../down/../../etc")
+                .link("sub/h", "/sub/d/passwd"),
+            "sub/h",
+        ),
+        (
+            "relative and long",
+            own()
+                .symlink("l", "../../../../../../../etc")
+                .link("h", "/l/passwd"),
+            "h",
+        ),
+        (
+            "several, relative",
+            own()
+                .symlink("dummy/etc", "/etc")
+                .symlink("l", "./dummy/etc")
+                .link("h", "l/passwd"),
+            "h",
+        ),
+        ("direct", own().link("h", "/etc/passwd"), "h"),
+        (
+            "into a directory of the tar",
+            own().dir("here/").link("/here/h", "/etc/passwd"),
+            "here/h",
+        ),
+        (
+            "into a directory that became a link",
+            own().symlink("into", "/etc").link("/into/h", "/etc/passwd"),
+            "etc/h",
+        ),
+        (
+            "into one that became a relative link",
+            own()
+                .symlink("into", "../../etc")
+                .link("/into/h", "/etc/passwd"),
+            "etc/h",
+        ),
+        (
+            "into a link that became a directory",
+            own().dir("/leads/").link("/leads/h", "/etc/passwd"),
+            "leads/h",
+        ),
+    ];
+    for (what, tar, name) in same {
+        let is = both(w, &tar).unwrap();
+        let (first, second) = match name < "etc/passwd" {
+            true => (name, "etc/passwd"),
+            false => ("etc/passwd", name),
+        };
+        for line in [format!("{first}=own"), format!("{second} == {first}")] {
+            assert!(is.contains(&line), "{what}: {line}: {is:?}");
+        }
+    }
+    // A link to a link that leads nowhere yet is a link still, when there is a file.
+    let before = Tar::new()
+        .symlink("l", "/etc/new")
+        .link("dup", "l")
+        .file("/etc/new", "after");
+    let is = both(w, &before).unwrap();
+    for line in ["dup -> /etc/new", "l == dup", "etc/new=after"] {
+        assert!(is.contains(&line.to_string()), "{line}: {is:?}");
+    }
+    // A file below a directory that was a link is a file of its own.
+    let own = Tar::new().dir("/leads/").file("/leads/passwd", "different");
+    let is = both(w, &own).unwrap();
+    for line in ["leads/passwd=different", "etc/passwd=inside"] {
+        assert!(is.contains(&line.to_string()), "{line}: {is:?}");
+    }
+    for (what, tar, errno) in [
+        (
+            "a direct target above",
+            Tar::new().link("h", "../../etc/passwd"),
+            libc::EINVAL,
+        ),
+        (
+            "a link named ..",
+            Tar::new().symlink("..", "/etc/"),
+            libc::EINVAL,
+        ),
+        (
+            "a link named nothing",
+            Tar::new().symlink("", "/etc/"),
+            libc::EINVAL,
+        ),
+        (
+            "a link named sub/..",
+            Tar::new().symlink("l/sub/..", "/etc/"),
+            libc::EINVAL,
+        ),
+        (
+            "up from what is not there",
+            Tar::new()
+                .symlink("l", "none/../../../etc")
+                .link("h", "/l/passwd"),
+            libc::ENOENT,
+        ),
+        (
+            "below a whiteout",
+            Tar::new().file(".wh.etc/file", "x"),
+            libc::EINVAL,
+        ),
+        (
+            "a whiteout by ..",
+            Tar::new().file("dne/../.wh.etc", ""),
+            libc::EINVAL,
+        ),
+    ] {
+        assert_eq!(both(w, &tar).unwrap_err().errno, errno, "{what}");
+    }
+    let nothing = Tar::new().file("dead/.wh.etc", "");
+    assert_eq!(both(w, &nothing).unwrap(), w.look("base", listing));
+}
+
 /// Row 159, RootPath: where a path leads whose way has links in it.
 pub fn paths_resolve_inside<A: Api>(w: &World<'_, A>) {
     w.layer("base", None, |path| {
