@@ -4,7 +4,7 @@ use crate::api::*;
 use crate::support::tree::{Compare, Snapshot};
 use crate::tar;
 use crate::world::*;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
 
 /// Sets the time of last modification of anything.
@@ -116,13 +116,16 @@ pub fn mutations<A: Api>(w: &World<'_, A>) {
         mkdir(path.join("file4/in"));
         // As long as before, and as old.
         let mtime = path.join("link1").symlink_metadata().unwrap();
-        let mtime = (
-            std::os::unix::fs::MetadataExt::mtime(&mtime),
-            std::os::unix::fs::MetadataExt::mtime_nsec(&mtime),
-        );
         rm(path.join("link1"));
         symlink("target2", path.join("link1")).unwrap();
-        touch(path.join("link1"), mtime.0, mtime.1);
+        touch(path.join("link1"), mtime.mtime(), mtime.mtime_nsec());
+        rm(path.join("link2"));
+        // As large and as old, but another inode with another mode.
+        let mtime = path.join("file5").metadata().unwrap();
+        rm(path.join("file5"));
+        put(path.join("file5"), "x");
+        chmod(path.join("file5"), 0o404);
+        touch(path.join("file5"), mtime.mtime(), mtime.mtime_nsec());
         put(path.join("new"), "new");
         symlink("new", path.join("newlink")).unwrap();
     });
@@ -137,7 +140,9 @@ pub fn mutations<A: Api>(w: &World<'_, A>) {
         "C /file3",
         "C /file4",
         "A /file4/in",
+        "C /file5",
         "C /link1",
+        "D /link2",
         "A /new",
         "A /newlink",
     ];
@@ -154,7 +159,9 @@ pub fn mutations<A: Api>(w: &World<'_, A>) {
         "file3",
         "file4/",
         "file4/in/",
+        "file5",
         "link1",
+        ".wh.link2",
         "new",
         "newlink",
     ];
