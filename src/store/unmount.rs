@@ -96,15 +96,24 @@ impl Store {
 
     /// The same of a layer that is to go: what is missing in a damaged one nobody holds.
     pub(super) fn need_removable(&self, layer: &Layer) -> Result<()> {
-        let mut pins = if_there(self.pins(layer))?;
-        let alone = if_there(layer.open(layer.mount_lock()))?;
+        let mut pins = match lacks(layer, "pin") {
+            true => None,
+            false => Some(self.pins(layer)?),
+        };
+        let alone = match lacks(layer, layer.mount_lock()) {
+            true => None,
+            false => Some(layer.open(layer.mount_lock())?),
+        };
         if let Some(alone) = &alone {
             alone_with(alone)?;
         }
         if let Some(pins) = &mut pins {
             end_pins(pins)?;
         }
-        if_there(self.need_upper_unheld(layer)).map(drop)
+        match lacks(layer, layer.content()) {
+            true => Ok(()),
+            false => self.need_upper_unheld(layer),
+        }
     }
 
     /// No overlay that nobody told of has the layer's upper.
@@ -161,12 +170,10 @@ fn end_pins(pins: &mut pin::Pins) -> Result<()> {
     Ok(())
 }
 
-/// `None` for what is missing, or is no directory.
-fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
-    match found {
-        Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        found => found.map(Some),
-    }
+/// Whether a directory of the layer is missing, or is none.
+fn lacks(layer: &Layer, name: &str) -> bool {
+    let missing = |errno| matches!(errno, Errno::NOENT | Errno::NOTDIR);
+    layer.open(name).is_err_and(|error| missing(error.errno()))
 }
 
 fn not_mounted() -> Error {
