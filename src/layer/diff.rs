@@ -4,7 +4,8 @@
 //! ends of two stacks that are the same trees are equal and never looked at. For a container and
 //! its image that is a walk over the container's upper; for a container and its -init layer over
 //! their two uppers; for unrelated trees over both. The answer does not depend on how the content
-//! is kept. Only where another program's overlay renamed directories are both trees walked whole.
+//! is kept. Both trees are walked whole only where an inode that is told may have other names in
+//! what they share: another program's overlay renamed a directory, or the old stack hides it.
 //!
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
@@ -41,7 +42,9 @@ pub enum ChangeKind {
 pub struct New<'a> {
     /// The directory it is in, and its name there; for a directory itself and `.`.
     pub place: Place<'a>,
-    /// How overlayfs's marks are spelled in the tree that provides it, if it may hold any.
+    /// The tree that provides it.
+    pub tree: usize,
+    /// How overlayfs's marks are spelled in that tree, if it may hold any.
     pub marks: Option<Marks>,
 }
 
@@ -64,7 +67,7 @@ pub trait Visitor {
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
     /// A name whose inode, with more names than one, is equal to the old one.
-    fn equal(&mut self, _old: &Meta, _new: &Meta) {}
+    fn equal(&mut self, _old: &Meta, _new: &Found) {}
 }
 
 /// Compares `new` with `old` and tells `visitor` what differs.
@@ -74,9 +77,23 @@ pub fn compare<V: Visitor>(
     visitor: &mut V,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
+    let whole = old.renamed
+        || new.renamed
+        || (V::LINK_GROUPS && linked::reach_shared_trees(old, new, watch)?);
+    walk(old, new, visitor, whole, watch)
+}
+
+fn walk<V: Visitor>(
+    old: &Stack,
+    new: &Stack,
+    visitor: &mut V,
+    whole: bool,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
     Walk {
         old,
         new,
+        whole,
         visitor,
         frames: Vec::new(),
         linked: None,
@@ -91,7 +108,7 @@ struct Frame {
     old: Option<Dir>,
     new: Option<Dir>,
     meta: Meta,
-    marks: Option<Marks>,
+    tree: usize,
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
@@ -105,6 +122,8 @@ const OPEN: usize = 16;
 struct Walk<'a, V> {
     old: &'a Stack,
     new: &'a Stack,
+    /// What both stacks share is walked too: told inodes may have names there.
+    whole: bool,
     visitor: &'a mut V,
     frames: Vec<Frame>,
     /// Inodes with changed names; collected by a walk of its own when first needed.
@@ -222,7 +241,7 @@ impl<V: Visitor> Walk<'_, V> {
             };
             if same().map_err(|e| e.at(path))? {
                 if new.meta.nlink > 1 {
-                    self.visitor.equal(&old.meta, &new.meta);
+                    self.visitor.equal(&old.meta, new);
                 }
                 if V::LINK_GROUPS && new.meta.nlink > 1 && self.regrouped(&new.meta, watch)? {
                     return self.tell(ChangeKind::Modify, name, Some(new), true, watch);
@@ -237,7 +256,7 @@ impl<V: Visitor> Walk<'_, V> {
     fn regrouped(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
         if self.linked.is_none() {
             let mut linked = Linked::default();
-            compare(self.old, self.new, &mut linked, watch)?;
+            walk(self.old, self.new, &mut linked, self.whole, watch)?;
             self.linked = Some(linked.changed);
         }
         Ok(self
@@ -254,7 +273,6 @@ impl<V: Visitor> Walk<'_, V> {
         new: Found,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let marks = self.new.marks_of(new.tree);
         let (old_meta, mut old_dir) = match old {
             Some(old) => (Some(old.meta), old.dir),
             None => (None, None),
@@ -263,8 +281,7 @@ impl<V: Visitor> Walk<'_, V> {
             return Ok(());
         };
         let shared = match &old_dir {
-            // What was moved may have other names where nothing else changed.
-            _ if self.old.renamed || self.new.renamed => 0,
+            Some(_) if self.whole => 0,
             Some(dir) => common((self.old, dir), (self.new, &new_dir)),
             None => 0,
         };
@@ -305,7 +322,7 @@ impl<V: Visitor> Walk<'_, V> {
             old: old_dir,
             new: Some(new_dir),
             meta: new.meta,
-            marks,
+            tree: new.tree,
             told,
             names,
         });
@@ -371,6 +388,7 @@ impl<V: Visitor> Walk<'_, V> {
                     meta: &found.meta,
                     content: content.as_ref().map(OwnedFd::as_fd),
                 },
+                tree: found.tree,
                 marks,
             }),
             _ => None,
@@ -409,7 +427,8 @@ impl<V: Visitor> Walk<'_, V> {
             };
             let new = Some(New {
                 place,
-                marks: frame.marks,
+                tree: frame.tree,
+                marks: self.new.marks_of(frame.tree),
             });
             let change = Change {
                 kind,

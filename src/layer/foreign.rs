@@ -161,11 +161,9 @@ pub fn need_no_index(work: &OwnedFd, marks: Marks) -> Result<()> {
         Err(errno) => return Err(errno).call_at("open", "work/index"),
     };
     let mut names = Vec::new();
-    let read = DirBuf::default().for_each(&index, |name, hint| {
-        if matches!(
-            hint,
-            Hint::File | Hint::Unknown | Hint::Other { char_device: false }
-        ) {
+    let read = DirBuf::default().for_each(&index, |name, _| {
+        let meta = fs::stat_at(&index, name)?;
+        if meta.kind != Kind::Directory && !meta.is_whiteout() {
             names.push(name.to_vec());
         }
         Ok::<_, Errno>(())
@@ -271,13 +269,16 @@ fn directories(
     Ok(())
 }
 
-/// The directories in one, after a call of `other` for each name that is neither one nor a device.
+/// The directories in one, after a call of `other` for each name that is neither one nor a whiteout.
 fn below(chain: &Chain, buf: &mut DirBuf, mut other: impl FnMut(&[u8])) -> Result<Vec<Vec<u8>>> {
     let dir = chain.fd()?;
     let mut below = Vec::new();
     let read = buf.for_each(dir, |name, hint| {
         let directory = match hint {
-            Hint::Other { char_device: true } => return Ok(()),
+            // A whiteout says all by itself.
+            Hint::Other { char_device: true } if fs::stat_at(dir, name)?.is_whiteout() => {
+                return Ok(());
+            }
             Hint::Directory => true,
             Hint::Unknown => fs::stat_at(dir, name)?.kind == Kind::Directory,
             _ => false,

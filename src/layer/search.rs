@@ -112,7 +112,7 @@ impl<'a> Search<'a> {
                     }
                     let asked = *tree;
                     *tree += 1;
-                    if let Some(hit) = self.from_root(stack, asked)? {
+                    if let Some(hit) = self.at_path(stack, asked)? {
                         return Ok(Some(hit));
                     }
                 }
@@ -151,7 +151,7 @@ impl<'a> Search<'a> {
 
     /// Resolves the path in one tree. What a directory on the way is called below, the path is in
     /// the trees below.
-    fn from_root(&mut self, stack: &Stack, tree: usize) -> Result<Option<Hit>> {
+    fn at_path(&mut self, stack: &Stack, tree: usize) -> Result<Option<Hit>> {
         let At::Root { path, .. } = &self.at else {
             return Ok(None);
         };

@@ -124,6 +124,12 @@ impl Stack {
         self.marks
     }
 
+    /// How many trees at the far end are the same in another stack.
+    pub fn shared_trees(&self, other: &Stack) -> usize {
+        let pairs = self.trees.iter().rev().zip(other.trees.iter().rev());
+        pairs.take_while(|(a, b)| a.same(b)).count()
+    }
+
     /// The merged root; `None` for an empty stack.
     pub fn root(&self) -> Result<Option<Found>> {
         let Some(nearest) = self.trees.first() else {

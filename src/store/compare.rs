@@ -80,7 +80,9 @@ impl Store {
                 }
                 if layer.meta.kind == Kind::Overlay {
                     let layer = self.lock_layer(&layer.id, Mode::Shared, PATIENCE, watch)?;
-                    return size::of_tree(layer.open("upper")?, &HashSet::new());
+                    if !self.stack_told(&layer, watch)?.renamed {
+                        return size::of_tree(layer.open("upper")?, &HashSet::new());
+                    }
                 }
             }
             drop(layer);

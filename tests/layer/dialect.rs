@@ -1,7 +1,7 @@
 //! One layer in many bytes: the forms in which tar programs say the same entries.
 
 use crate::random::Rng;
-use crate::tar::{Entry, What, padded, record};
+use crate::tar::{Entry, What, decimal, padded, record};
 use std::io::Write;
 
 /// The tar of these entries, each in a form drawn from `seed` and its name, whatever others there
@@ -155,8 +155,8 @@ fn one(entry: &Entry, rng: &mut Rng) -> Vec<u8> {
     let (flag, data, link): (u8, Vec<u8>, Vec<u8>) = match &entry.what {
         What::File(data) => (*rng.pick(&[b'0', 0, b'7', b'0']), data.clone(), Vec::new()),
         What::Hard(target) => {
-            let dots: &[u8] = *rng.pick(&[&b""[..], b"./", b"/"]);
-            (b'1', Vec::new(), [dots, target].concat())
+            let dots = ["", "./", "/"][rng.below(3)];
+            (b'1', Vec::new(), [dots.as_bytes(), target].concat())
         }
         What::Symlink(target) => (b'2', Vec::new(), target.clone()),
         What::Char(..) => (b'3', Vec::new(), Vec::new()),
@@ -185,11 +185,11 @@ fn one(entry: &Entry, rng: &mut Rng) -> Vec<u8> {
     }
     if entry.mtime.1 != 0 || rng.below(4) == 0 {
         // Digits as many as there are, or as some write.
-        let (sec, nsec) = entry.mtime;
-        let text = match (nsec, rng.below(2)) {
-            (0, 0) => sec.to_string(),
-            (_, 0) => format!("{sec}.{nsec:09}").trim_end_matches('0').into(),
-            _ => format!("{sec}.{nsec:09}000"),
+        let whole = decimal(entry.mtime);
+        let text = match (entry.mtime.1, rng.below(2)) {
+            (0, 0) => entry.mtime.0.to_string(),
+            (_, 0) => whole.trim_end_matches('0').into(),
+            _ => whole + "000",
         };
         pax.push(record(b"mtime", text.as_bytes()));
         plain.sec = 7;

@@ -171,16 +171,19 @@ pub fn end(mount: Mount) {
 
 /// Calls again while something is busy: a program that another test starts holds our descriptors,
 /// and with them mounts and locks, until its exec.
-fn patiently(mut call: impl FnMut() -> Result<()>) {
+pub fn patient<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 0..200 {
         match call() {
-            Ok(()) => return,
             Err(error) if error.errno().raw_os_error() == libc::EBUSY => {}
-            Err(error) => panic!("{error}"),
+            done => return done,
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("it stays busy");
+    call()
+}
+
+fn patiently(call: impl FnMut() -> Result<()>) {
+    patient(call).unwrap();
 }
 
 /// A path made of bytes.
@@ -245,7 +248,7 @@ impl Lab {
             flags,
             ..MountOptions::default()
         };
-        self.store.mount(id.as_bytes(), &options).unwrap()
+        patient(|| self.store.mount(id.as_bytes(), &options)).unwrap()
     }
 
     /// Does `work` in the writable mount of a layer.

@@ -9,12 +9,14 @@
 mod support;
 
 mod container;
+mod containers;
 mod cost;
 mod dialect;
 mod equal;
 mod foreign;
 mod hostile;
 mod lab;
+mod marks;
 mod peers;
 mod race;
 mod random;
@@ -24,4 +26,5 @@ mod stream;
 mod tar;
 mod truth;
 mod unsaid;
+mod view;
 mod work;

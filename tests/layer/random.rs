@@ -29,7 +29,10 @@ impl Rng {
 }
 
 /// Few, so that they meet.
-pub const NAMES: [&str; 6] = ["a", "b", "c", "d", "lib", "x"];
+pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "lib", "x", "\u{e9}\n\\"];
+
+/// File capabilities, version 2.
+pub const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 fn path(rng: &mut Rng) -> String {
     let depth = *rng.pick(&[1, 1, 2, 2, 2, 3, 3, 4]);
@@ -67,8 +70,14 @@ fn entry(rng: &mut Rng) -> Entry {
     let mut entry = entry
         .mode(*rng.pick(&modes))
         .mtime(1_000_000 + rng.below(3) as i64, rng.below(2) as u32 * 5);
+    if rng.below(8) == 0 {
+        entry = entry.mtime(-1 - rng.below(3) as i64, rng.below(2) as u32 * 999_999_999);
+    }
     if rng.below(3) == 0 {
-        entry = entry.owner(rng.below(3) as u32 * 1000, rng.below(2) as u32 * 1000);
+        entry = entry.owner(*rng.pick(&[0, 1000, 70_000]), rng.below(2) as u32 * 1000);
+    }
+    if matches!(entry.what, What::File(_)) && rng.below(6) == 0 {
+        entry = entry.xattr("security.capability", CAPABILITY);
     }
     let hard = matches!(entry.what, What::Hard(_));
     if rng.below(5) == 0 && !hard {
@@ -116,8 +125,21 @@ pub fn caught<T>(dir: &Path, work: impl FnOnce() -> Result<T, String>) -> Result
     })
 }
 
+/// The seeds of a run: so many, or what the environment says; and how far it is, for long ones.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let count = number("OVL_TEST_CHAINS").unwrap_or(count);
+    let first = number("OVL_TEST_SEED").unwrap_or(1);
+    (first..first + count).inspect(move |seed| {
+        let done = seed - first;
+        if done > 0 && done % 100 == 0 {
+            let name = std::thread::current();
+            println!("{}: {done} done", name.name().unwrap_or("?"));
+        }
+    })
+}
+
 /// A number from the environment.
-pub fn number(name: &str) -> Option<u64> {
+fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|n| n.parse().ok())
 }
 
@@ -140,7 +162,7 @@ fn sound(chain: &Chain, links: impl Fn(usize) -> Links) -> Chain {
 
 /// Makes the layers of a chain, some of each kind; gives the id of the last.
 pub fn build(lab: &Lab, seed: u64, chain: &Chain) -> Result<String, String> {
-    let kind = |at: usize| match at == 0 || (seed + at as u64).is_multiple_of(4) {
+    let kind = |at: usize| match at == 0 || (seed + at as u64) % 4 == 0 {
         true => Kind::Root,
         false => Kind::Overlay,
     };
@@ -270,10 +292,8 @@ fn shrink(dir: &Path, mut chain: Chain, seed: u64) -> Chain {
 #[test]
 fn chains_mean_the_same_in_every_kind() {
     require!("root", "overlay", "tmpfs");
-    let seeds = number("OVL_TEST_CHAINS").unwrap_or(100);
-    let first = number("OVL_TEST_SEED").unwrap_or(1);
     fsys::on("tmpfs", |dir| {
-        for seed in first..first + seeds {
+        for seed in seeds(100) {
             let chain = chain(seed);
             if let Err(first) = run(dir, &chain, seed) {
                 let less = shrink(dir, chain, seed);

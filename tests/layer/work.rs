@@ -3,7 +3,7 @@
 //! A step that cannot be done is left out, as a program would see an error; what was really done is
 //! read off the mount.
 
-use crate::random::{NAMES, Rng};
+use crate::random::{CAPABILITY, NAMES, Rng};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
     Uid, chmodat, chownat, linkat, mkdirat, mknodat, openat, openat2, renameat_with, symlinkat,
@@ -106,8 +106,6 @@ fn by_path(
         dir.as_raw_fd()
     )))
 }
-
-const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// Does the steps in the tree at `root`.
 pub fn run(root: &Path, steps: &[Step]) {
