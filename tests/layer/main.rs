@@ -18,6 +18,7 @@ mod foreign;
 mod hostile;
 mod lab;
 mod marks;
+mod peers;
 mod race;
 mod random;
 mod reference;
