@@ -12,8 +12,8 @@ use std::process::Command;
 const HOME: &str = "OVL_TEST_MEMORY_HOME";
 const CASE: &str = "OVL_TEST_MEMORY_CASE";
 
-/// KiB that a child may take at most. One that applies nothing takes about 15 MiB.
-const MOST: u64 = 56 << 10;
+/// KiB that a child may take at most. One that applies nothing takes about 5 MiB.
+const MOST: u64 = 32 << 10;
 
 /// The pieces of an archive, one after the other; none ends it.
 type Pieces = fn(usize) -> Option<Vec<u8>>;
