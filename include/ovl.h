@@ -858,7 +858,8 @@ struct ovl_apply_opts {
      */
     uint64_t max_size;
     /**
-     * Limit: entries; 16,777,216.
+     * Limit: entries; 16,777,216. Directories that no entry names may be as many, but not more
+     * than 65,536 and 64 for each entry.
      */
     uint64_t max_entries;
     /**

@@ -62,8 +62,10 @@ slow) ;;
 esac
 case $what in
 all | slow)
-	# Ignored tests are children of others and no tests by themselves; what takes minutes is more chains.
+	# Ignored tests are children of others and no tests by themselves; what takes minutes is
+	# more chains, and more swaps under what reads and writes trees.
 	part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random
+	part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race
 	;;
 esac
 

@@ -194,8 +194,8 @@ impl Job<'_> {
         below: Option<Dir>,
         watch: &mut Watch<'_>,
     ) -> Result<(Option<Dir>, Vec<Vec<u8>>)> {
-        let before = fs::stat(&level.fd).call("statx")?;
-        let opaque = is_opaque(level.fd.as_fd(), self.stack.marks()).call("getxattr")?;
+        let before = fs::stat(level.fd).call("statx")?;
+        let opaque = is_opaque(level.fd, self.stack.marks()).call("getxattr")?;
         let listed = self.listed(level)?;
         let mut below = below.filter(|_| !opaque || level.path.is_empty());
         // The upper's own first: what it hides, and what is merged.
@@ -212,26 +212,26 @@ impl Job<'_> {
             self.bring(level, dir, &listed, &mut todo, watch)?;
         }
         for name in whiteouts {
-            fs::unlink(&level.fd, name).call_at("unlink", join(level.path, name))?;
+            fs::unlink(level.fd, name).call_at("unlink", join(level.path, name))?;
         }
-        for name in xattr::list(&level.fd).call("flistxattr")? {
+        for name in xattr::list(level.fd).call("flistxattr")? {
             if xattr::is_overlay(&name) {
-                xattr::remove(&level.fd, &name).call("fremovexattr")?;
+                xattr::remove(level.fd, &name).call("fremovexattr")?;
             }
         }
-        fs::set_times(&level.fd, before.atime, before.mtime).call("utimensat")?;
+        fs::set_times(level.fd, before.atime, before.mtime).call("utimensat")?;
         Ok((below, todo))
     }
 
     /// What the upper itself has in a directory, sorted; asked for only where listing does not say.
     fn listed(&mut self, level: &Level) -> Result<Vec<(Vec<u8>, Mine)>> {
         let mut listed = Vec::new();
-        let read = self.buf.for_each(&level.fd, |name, hint| {
+        let read = self.buf.for_each(level.fd, |name, hint| {
             let mine = match hint {
                 Hint::Directory => Mine::Directory,
                 Hint::File | Hint::Other { char_device: false } => Mine::Other,
                 Hint::Other { char_device: true } | Hint::Unknown => {
-                    match fs::stat_at(&level.fd, name)? {
+                    match fs::stat_at(level.fd, name)? {
                         meta if meta.is_whiteout() => Mine::Whiteout,
                         meta if meta.kind == Kind::Directory => Mine::Directory,
                         _ => Mine::Other,
@@ -295,8 +295,8 @@ impl Job<'_> {
         };
         let meta = &found.meta;
         let path = join(level.path, name);
-        fs::mkdir(&level.fd, name, 0o700).call_at("mkdir", &path)?;
-        let fd = fs::open_dir(&level.fd, name).call_at("open", &path)?;
+        fs::mkdir(level.fd, name, 0o700).call_at("mkdir", &path)?;
+        let fd = fs::open_dir(level.fd, name).call_at("open", &path)?;
         disinherit(&fd).call_at("fremovexattr", &path)?;
         let tree = dir.trees().next().map(|tree| &self.stack.trees()[tree]);
         if dir.parts() == 1 && tree.is_some_and(|tree| !tree.marked) {
@@ -345,7 +345,7 @@ impl Job<'_> {
             names.iter().any(|name| xattr::is_overlay(name))
         };
         if !carries && self.sharing == Sharing::Links {
-            match fs::link(from, name, &level.fd, name) {
+            match fs::link(from, name, level.fd, name) {
                 Ok(()) => return Ok(()),
                 Err(Errno::MLINK | Errno::PERM) => self.fallbacks += 1,
                 Err(errno) => return Err(Error::sys(errno, "link")),
@@ -354,8 +354,7 @@ impl Job<'_> {
         if self.groups.join(meta, level.fd, name)? == Joined::Linked {
             return Ok(());
         }
-        self.inodes
-            .any(from, name, meta, level.fd.as_fd(), false, watch)?;
+        self.inodes.any(from, name, meta, level.fd, false, watch)?;
         self.groups.found(meta, || join(level.path, name));
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! Open directories are cached. A directory's times are put on when it leaves the cache: those of
 //! its tar entry, or those it had before entries went into it.
 
+mod books;
 mod hide;
 mod implied;
 mod link;
@@ -18,12 +19,10 @@ pub use walk::Make;
 use self::implied::Implied;
 use super::view::{Dir, Stack};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall, fs};
 use crate::tree::attrs::{self, Attributes, Inode, Setter};
-use crate::tree::chain;
 use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
 use crate::tree::{Reflink, remove_tree};
@@ -46,10 +45,6 @@ const CACHE: usize = 64;
 
 /// What implied directories that exist nowhere get: the same in every run.
 const IMPLIED_MODE: u32 = 0o755;
-
-/// Directories that are made without an entry of their own: so many at once, and so many more for
-/// each entry. Two bytes of a name are enough for one.
-const IMPLIED: (u64, u64) = (1 << 16, 64);
 
 /// What a layer may ask of an upper.
 #[derive(Clone, Copy, Debug)]
@@ -400,102 +395,6 @@ impl Upper {
         remove_tree(&dir, name, &mut Watch::default())?;
         self.gone(&there);
         self.need(&parent)
-    }
-
-    /// Drops a directory that goes, and all below it, from the cache and the books.
-    fn forget_below(&mut self, dir: &OwnedFd, name: &[u8], real: &[u8]) -> Result<()> {
-        self.cache
-            .retain(|place| !walk::is_below(&place.path, real));
-        let nothing = self
-            .inodes
-            .setter
-            .shut
-            .as_ref()
-            .is_none_or(HashMap::is_empty);
-        if self.implied.is_empty() && self.borrowed.is_empty() && nothing {
-            return Ok(());
-        }
-        let fd = fs::open_dir(dir, name).call("open")?;
-        let mut buf = DirBuf::default();
-        // Names that were met of inodes that belong to a lower layer.
-        let mut met: HashMap<u64, u32> = HashMap::new();
-        chain::directories(fd, &mut |fd| {
-            let ino = fs::stat(fd).call("statx")?.ino;
-            self.implied.forget(ino);
-            if let Some(shut) = &mut self.inodes.setter.shut {
-                shut.remove(&ino);
-            }
-            if self.borrowed.is_empty() {
-                return Ok(());
-            }
-            let again = fs::open_dir(fd, b".").call("open")?;
-            let read = buf.for_each(again, |name, hint| {
-                if hint == Hint::Directory {
-                    return Ok(());
-                }
-                let meta = fs::stat_at(fd, name)?;
-                if self.borrowed.contains(&meta.ino) {
-                    let names = met.entry(meta.ino).or_insert(0);
-                    *names += 1;
-                    if *names == meta.nlink {
-                        self.borrowed.remove(&meta.ino);
-                    }
-                }
-                Ok::<_, Errno>(())
-            });
-            read.call("getdents64")
-        })
-        .map_err(|e| e.below(real))
-    }
-
-    /// `name` in a place has an entry of its own now.
-    fn has_entry(&mut self, place: usize, name: &[u8]) -> Result<bool> {
-        if self.implied.is_empty() {
-            return Ok(false);
-        }
-        let ino = self.ino(place)?;
-        Ok(self.implied.remove(ino, name))
-    }
-
-    /// The inode number of a place.
-    fn ino(&mut self, place: usize) -> Result<u64> {
-        let place = self.at_mut(place);
-        if let Some(ino) = place.ino {
-            return Ok(ino);
-        }
-        let ino = fs::stat(&place.fd).call("statx")?.ino;
-        place.ino = Some(ino);
-        Ok(ino)
-    }
-
-    /// One more entry of the tar.
-    pub fn entry(&mut self) {
-        self.counts.1 += 1;
-    }
-
-    /// One more directory without an entry.
-    fn one_implied(&mut self) -> Result<()> {
-        let (implied, entries) = &mut self.counts;
-        *implied += 1;
-        let room = IMPLIED.0.saturating_add(entries.saturating_mul(IMPLIED.1));
-        let max = room.min(self.bounds.max_implied);
-        if *implied > max {
-            let message = format!("more than {max} directories without entries of their own");
-            return Err(Error::new(Code::Limit, Errno::FBIG, message));
-        }
-        Ok(())
-    }
-
-    /// EFBIG for a path that symbolic links made too long.
-    fn check_path(&self, len: usize) -> Result<()> {
-        if len > self.bounds.max_path {
-            let message = format!(
-                "a path of more than {} bytes, symbolic links followed",
-                self.bounds.max_path
-            );
-            return Err(Error::new(Code::Limit, Errno::FBIG, message));
-        }
-        Ok(())
     }
 
     /// An inode lost a name: its number may soon be another's.

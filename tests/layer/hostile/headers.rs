@@ -225,7 +225,7 @@ fn sizes() -> Vec<Row> {
             all(&[patch(
                 patch(head(b"e", b'0', 0), MAGIC, GNU),
                 345,
-                b"14725764000\014725764000\0",
+                b"14725764000\x0014725764000\0",
             )]),
             0,
         )
@@ -442,13 +442,13 @@ fn types_and_ends() -> Vec<Row> {
         ),
         raw(
             "91 entries after the end",
-            all(&[all(&[file.clone()]), plain(b"ghost", b"")]),
+            all(&[all(std::slice::from_ref(&file)), plain(b"ghost", b"")]),
             0,
         )
         .check(|tree| assert!(!tree.contains_key(&b"ghost"[..]))),
         raw(
             "91 garbage after the end",
-            [all(&[file.clone()]), vec![0xa5; 777]].concat(),
+            [all(std::slice::from_ref(&file)), vec![0xa5; 777]].concat(),
             0,
         )
         .check(there),

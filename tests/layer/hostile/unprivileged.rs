@@ -103,7 +103,7 @@ fn row_63_modes_that_keep_the_owner_out() {
                     [0, 0o111, 0o644]
                 );
                 assert_eq!(std::fs::read(at.join("shut/last")).unwrap(), b"data");
-                std::fs::set_permissions(at.join("shut"), PermissionsExt::from_mode(0)).unwrap();
+                std::fs::set_permissions(at.join("shut"), PermissionsExt::from_mode(0o0)).unwrap();
                 lab.remove("x");
                 lab.assert_nothing("x");
             }
