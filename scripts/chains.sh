@@ -25,7 +25,7 @@ echo "chains: $((each * jobs)) seeds from $first for each of the random tests, i
 job=0
 while [ "$job" -lt "$jobs" ]; do
 	OVL_TEST_CHAINS=$each OVL_TEST_SEED=$((first + job * each)) \
-		"$log/layer" --nocapture random::chains containers::random foreign::random \
+		"$log/layer" --nocapture --test-threads=4 random::chains containers::random foreign::random \
 		view::a_stack >"$log/$job" 2>&1 &
 	echo $! >>"$log/pids"
 	job=$((job + 1))
