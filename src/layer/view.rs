@@ -217,44 +217,6 @@ impl Stack {
         Ok(found)
     }
 
-    /// The content of the regular file `name`, found in `dir`, when the inode itself does not
-    /// have it.
-    pub fn content(&self, dir: &mut Dir, name: &[u8], found: &Found) -> Result<Option<OwnedFd>> {
-        if !self.trees[found.tree].marked || found.meta.kind != Kind::File {
-            return Ok(None);
-        }
-        let own = foreign::of_file(self.provider(dir, found)?, name, self.marks)?;
-        foreign::need_own_spelling(own.misspelt.as_deref(), self.marks)?;
-        if !own.metacopy {
-            return Ok(None);
-        }
-        let part = dir.parts.iter().position(|part| part.tree == found.tree);
-        let mut search = Search::new(name, part.map_or(0, |at| at + 1));
-        search.follow(own.redirect, found.tree);
-        while let Some(hit) = search.next(self, dir)? {
-            if hit.meta.kind != Kind::File {
-                break;
-            }
-            let from = hit.dir(dir)?;
-            if self.trees[hit.tree].marked {
-                let marks = foreign::of_file(from, search.name(), self.marks)?;
-                if marks.metacopy {
-                    search.follow(marks.redirect, hit.tree);
-                    continue;
-                }
-            }
-            if hit.meta.size != found.meta.size {
-                break;
-            }
-            return Ok(Some(fs::open_file(from, search.name()).call("open")?));
-        }
-        Err(Error::new(
-            Code::Damaged,
-            Errno::IO,
-            "it was copied up under overlayfs's metacopy, and its content is not below it",
-        ))
-    }
-
     /// Opens the nearest `count` parts of `dir`, which was found as `name` in `parent`, where the
     /// parent's are open: by its path it takes as long as it is deep.
     pub fn enter(&self, parent: &Dir, name: &[u8], dir: &mut Dir, count: usize) -> Result<()> {

@@ -56,7 +56,7 @@ pub(super) fn reach_shared_trees(old: &Stack, new: &Stack, watch: &mut Watch<'_>
         first: new.trees().len() - shared,
         found: false,
     };
-    walk(old, new, &mut reach, false, watch)?;
+    walk::run(old, new, &mut reach, false, watch)?;
     Ok(reach.found)
 }
 
