@@ -230,7 +230,7 @@ impl Stack {
             }
             if let (None, Some(Part { fd: Some(fd), .. })) = (&part.fd, above) {
                 let fd = fs::open_dir(fd, name);
-                part.fd = Some(fd.call_at("open", join(self.trees[part.tree].name(), &dir.path))?);
+                part.fd = Some(fd.call_at("open", &dir.path)?);
             }
         }
         Ok(())
@@ -267,12 +267,12 @@ impl Stack {
                 Some(fd) => fs::open_dir(fd, b"."),
                 None => self.trees[tree].open(path),
             };
-            let fd = fd.call_at("open", join(self.trees[tree].name(), path))?;
+            let fd = fd.call_at("open", path)?;
             buf.for_each(&fd, |name, _| {
                 names.push(name.to_vec());
                 Ok::<_, Errno>(())
             })
-            .call_at("getdents64", join(self.trees[tree].name(), path))?;
+            .call_at("getdents64", path)?;
         }
         names.sort_unstable();
         names.dedup();
@@ -357,7 +357,7 @@ impl Dir {
         if part.fd.is_none() {
             let tree = &stack.trees[part.tree];
             let path = part.elsewhere.as_deref().unwrap_or(&self.path);
-            let fd = tree.open(path).call_at("open", join(tree.name(), path))?;
+            let fd = tree.open(path).call_at("open", path)?;
             part.fd = Some(fd);
         }
         self.part(at)

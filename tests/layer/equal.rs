@@ -160,6 +160,24 @@ fn cases() -> Vec<Case> {
         ),
         case("g: opaque in a directory not listed", vec![opaque("d")]),
         case(
+            "g: opaque, then the whiteout of the directory",
+            vec![opaque("d"), gone("d"), gone("d")],
+        ),
+        case(
+            "g: opaque inside, then whiteouts outwards",
+            vec![opaque("d/e"), gone("d/e"), opaque("d"), gone("d")],
+        ),
+        case(
+            "g: opaque, whiteout, and the directory again",
+            vec![
+                opaque("d"),
+                gone("d"),
+                file("d/e/n", "n"),
+                gone("d/e"),
+                gone("d"),
+            ],
+        ),
+        case(
             "g: opaque, child, before and after",
             vec![file("d/n", "n"), opaque("d"), file("d/m", "m")],
         ),

@@ -40,15 +40,22 @@ impl Upper {
             return Ok(());
         }
         if directory {
-            // Said again, or of what no layer below has, it hides nothing.
-            if self.below_of(&real)?.is_none() {
+            // Said again, or of what no layer below has, it hides nothing; but a directory that is
+            // there only because of an opaque marker goes.
+            let hides = self.below_of(&real)?.is_some();
+            if !hides && !implied {
                 return Ok(());
             }
             let dir = self.at(place).fd.clone();
             self.flush()?;
-            self.cut_off(&real)?;
+            if hides {
+                self.cut_off(&real)?;
+            }
             let before = fs::stat(&dir).call("statx")?;
             if !self.drop_if_empty(dir.as_fd(), &before, name)? {
+                if !hides {
+                    return Ok(());
+                }
                 let fd = fs::open_dir(&dir, name).call("open")?;
                 return xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr");
             }
