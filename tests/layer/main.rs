@@ -12,6 +12,7 @@ mod container;
 mod cost;
 mod equal;
 mod hostile;
+mod interop;
 mod lab;
 mod race;
 mod random;
