@@ -205,7 +205,7 @@ pub fn told(is: &Tree, should: &Tree) -> Vec<String> {
 }
 
 /// The layer of `id` put on a copy of `old` by a peer.
-fn applied(peer: Peer, dir: &Path, old: Option<&Path>, tar: &[u8]) -> Tree {
+pub fn applied(peer: Peer, dir: &Path, old: Option<&Path>, tar: &[u8]) -> Tree {
     let at = dir.join("at");
     match old {
         Some(old) => copy(old, &at),

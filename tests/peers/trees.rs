@@ -62,7 +62,7 @@ pub fn base(at: &Path) {
          echo root:x >etc/passwd; echo a >etc/conf.d/a; echo b >etc/conf.d/b; echo same >etc/same
          echo prog >usr/bin/prog; chmod 4755 usr/bin/prog; ln usr/bin/prog usr/bin/alias; ln usr/bin/prog bin/prog
          ln -s ../usr/bin/prog bin/link; echo lib >usr/lib/lib.so.1; ln -s lib.so.1 usr/lib/lib.so
-         echo x >usr/lib/deep/er/x; echo y >usr/lib/deep/y; mkfifo var/pipe; mknod var/null c 1 3
+         echo x >usr/lib/deep/er/x; echo y >usr/lib/deep/y; mkfifo var/pipe; mknod var/null c 1 3; touch -d @1000000000 var/null
          echo log >var/log/log; echo keep >var/log/keep; echo t >t-file; mkdir t-dir t-dir/in t-dir2; echo z >t-dir/in/z; ln -s etc t-link
          mkfifo t-fifo; echo mv >mv-file; mkdir -p mv-dir/sub; echo q >mv-dir/sub/q; echo m >mode; echo o >own; echo xa >xattr",
     );
@@ -88,7 +88,7 @@ pub fn work(at: &Path) {
          rm t-file; mkdir -p t-file/now; echo in >t-file/now/a-file; rm -r t-dir; echo file >t-dir; rm t-link; mkdir t-link; echo n >t-link/n
          rm t-fifo; ln -s t-dir t-fifo; mv mv-file mv-moved; mv mv-dir mv-gone; chmod 2711 mode; chown 7:8 own
          rm lib; mkdir lib; echo own >lib/own; ln usr/bin/prog usr/bin/third; rm bin/prog; echo more >>usr/lib/lib.so.1
-         rm var/null; mknod var/null c 1 5; mknod var/block b 7 99; mkfifo -m 600 var/new-pipe
+         rm var/null; mknod var/null c 1 5; touch -d @1000000000 var/null; mknod var/block b 7 99; mkfifo -m 600 var/new-pipe
          echo one >zz-group; ln zz-group aa-group; ln aa-group usr/mm-group; ln -s target s-one; ln s-one s-two; mkfifo f-one; ln f-one f-two
          rm 'odd '*/gone",
     );
