@@ -64,6 +64,12 @@ case $what in
 all | slow)
 	# Ignored tests are children of others and no tests by themselves; what takes minutes is more chains.
 	part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random
+	# Other projects' layer code, next to ours; it takes Go.
+	part peers "$CARGO" test --locked --test peers
+	# The library itself under sanitizers; they take a nightly Rust.
+	part address sh scripts/sanitize.sh address
+	part thread sh scripts/sanitize.sh thread
+	part miri timeout -k 10 1200 sh scripts/sanitize.sh miri
 	;;
 esac
 

@@ -2,7 +2,7 @@
 
 use crate::lab::{self, Lab, Seen, Tree};
 use crate::peer::Peer::{self, Bsd, Containerd, Gnu, Moby, Umoci};
-use crate::peer::{ALL, LAYERS, copy};
+use crate::peer::{ALL, LAYERS, alone, copy};
 use crate::rng::Rng;
 use crate::support::fsys;
 use crate::trees;
@@ -249,6 +249,7 @@ fn check(
 #[test]
 fn trees_and_changes_are_the_same_by_all_and_every_row_is_needed() {
     require!("root", "overlay", "tmpfs");
+    let _one = alone();
     fsys::on("tmpfs", |dir| {
         let lab = Lab::new(dir);
         lab.create("everything", "");
@@ -285,6 +286,7 @@ fn trees_and_changes_are_the_same_by_all_and_every_row_is_needed() {
 #[test]
 fn a_system_is_the_same_by_all() {
     require!("root", "tmpfs");
+    let _one = alone();
     fsys::on("tmpfs", |dir| {
         let lab = Lab::new(dir);
         lab.create("s", "");
@@ -302,6 +304,7 @@ fn a_system_is_the_same_by_all() {
 #[test]
 fn random_chains_are_the_same_by_all() {
     require!("root", "overlay", "tmpfs");
+    let _one = alone();
     let peers: Vec<Peer> = LAYERS.into_iter().filter(|peer| peer.there()).collect();
     for seed in crate::rng::seeds(25) {
         fsys::on("tmpfs", |dir| {

@@ -7,6 +7,7 @@
 use crate::appliers::{applied, differences, told};
 use crate::lab::{self, Lab, Tree};
 use crate::peer::Peer::{self, Containerd, Moby, Umoci};
+use crate::peer::alone;
 use crate::rng::Rng;
 use crate::support::fsys;
 use crate::trees;
@@ -208,6 +209,7 @@ fn with_case<T>(lab: &Lab, old: PathBuf, id: &str, body: impl FnOnce(&Case) -> T
 #[test]
 fn layers_of_others_mean_what_their_makers_mean_and_every_row_is_needed() {
     require!("root", "overlay", "tmpfs");
+    let _one = alone();
     let makers: Vec<_> = MAKERS.into_iter().filter(|m| m.0.there()).collect();
     let mut needed: BTreeSet<(String, &str)> = BTreeSet::new();
     for seed in std::iter::once(0).chain(crate::rng::seeds(20)) {

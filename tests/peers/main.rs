@@ -19,4 +19,5 @@ mod appliers;
 mod differs;
 mod peer;
 mod rng;
+mod suite;
 mod trees;

@@ -4,7 +4,14 @@ use crate::support::have;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+/// One test at a time: a program that another thread is about to start holds, for a moment, the
+/// locks of the store that is used here.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|broken| broken.into_inner())
+}
 
 /// Something else that puts a layer on a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +114,7 @@ fn told(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The Go program, built here; `None`, and said why, where there is no Go or no modules.
-fn program() -> Option<&'static Path> {
+pub fn program() -> Option<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
