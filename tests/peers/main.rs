@@ -16,6 +16,7 @@ mod lab;
 mod tar;
 
 mod appliers;
+mod dialects;
 mod differs;
 mod peer;
 mod rng;

@@ -83,7 +83,7 @@ pub fn work(at: &Path) {
     sh(
         at,
         "umask 022
-         rm etc/conf.d/a; echo c >etc/conf.d/c; rm -r usr/lib/deep; mkdir -p usr/lib/deep/er; echo new >usr/lib/deep/er/x
+         chmod 711 .; rm etc/conf.d/a; echo c >etc/conf.d/c; rm -r usr/lib/deep; mkdir -p usr/lib/deep/er; echo new >usr/lib/deep/er/x
          rm -r var/empty; rm var/log/log; rm -r home/u; mkdir home/u; chmod 750 home/u
          rm t-file; mkdir -p t-file/now; echo in >t-file/now/a-file; rm -r t-dir; echo file >t-dir; rm t-link; mkdir t-link; echo n >t-link/n
          rm t-fifo; ln -s t-dir t-fifo; mv mv-file mv-moved; mv mv-dir mv-gone; chmod 2711 mode; chown 7:8 own
