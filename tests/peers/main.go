@@ -3,10 +3,12 @@
 //
 //	peers apply PEER DIR <TAR          puts a layer on a plain directory
 //	peers diff PEER OLD NEW >TAR       tells two plain directories apart
+//	peers list FILE                    the entries of an archive
 //	peers upper PEER LOWER UPPER >TAR  makes a layer of an overlay's upper
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -42,6 +44,9 @@ func main() {
 }
 
 func run(args []string, in io.Reader, out io.Writer) error {
+	if len(args) == 2 && args[0] == "list" {
+		return list(args[1], out)
+	}
 	if len(args) < 3 {
 		return errUsage
 	}
@@ -62,6 +67,25 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		}
 	}
 	return errUsage
+}
+
+// list tells the entries as the reader has them that all three appliers use.
+func list(file string, out io.Writer) error {
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	for reader := tar.NewReader(in); ; {
+		header, err := reader.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, header.Uid, header.Gid, header.Size, header.Name)
+	}
 }
 
 var appliers = map[string]func(dir string, in io.Reader) error{
@@ -87,8 +111,8 @@ var differs = map[string]func(old, new string, out io.Writer) error{
 		if err != nil {
 			return err
 		}
-		tar, err := moby.ExportChanges(new, changes, user.IdentityMapping{})
-		return send(out, tar, err)
+		layer, err := moby.ExportChanges(new, changes, user.IdentityMapping{})
+		return send(out, layer, err)
 	},
 	"umoci": func(old, new string, out io.Writer) error {
 		return walked(old, new, layer.DirRootfs{}, out)
@@ -105,8 +129,8 @@ var uppers = map[string]func(lower, upper string, out io.Writer) error{
 		return writer.Close()
 	},
 	"moby": func(_, upper string, out io.Writer) error {
-		tar, err := moby.TarWithOptions(upper, &moby.TarOptions{WhiteoutFormat: moby.OverlayWhiteoutFormat})
-		return send(out, tar, err)
+		layer, err := moby.TarWithOptions(upper, &moby.TarOptions{WhiteoutFormat: moby.OverlayWhiteoutFormat})
+		return send(out, layer, err)
 	},
 	"umoci": func(_, upper string, out io.Writer) error {
 		none, err := os.MkdirTemp("", "peers")
@@ -142,14 +166,14 @@ func walked(old, new string, format layer.OnDiskFormat, out io.Writer) error {
 		return err
 	}
 	deltas = mtreefilter.FilterDeltas(deltas, mtreefilter.SimplifyFilter(deltas))
-	tar, err := layer.GenerateLayer(new, deltas, &layer.RepackOptions{OnDiskFormat: format})
-	return send(out, tar, err)
+	made, err := layer.GenerateLayer(new, deltas, &layer.RepackOptions{OnDiskFormat: format})
+	return send(out, made, err)
 }
 
-func send(out io.Writer, tar io.ReadCloser, err error) error {
+func send(out io.Writer, in io.ReadCloser, err error) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, tar)
-	return errors.Join(err, tar.Close())
+	_, err = io.Copy(out, in)
+	return errors.Join(err, in.Close())
 }

@@ -18,6 +18,7 @@ mod tar;
 mod appliers;
 mod dialects;
 mod differs;
+mod large;
 mod peer;
 mod rng;
 mod suite;

@@ -85,6 +85,20 @@ impl Peer {
     }
 }
 
+/// The entries of an archive as a listing has them, that can be read from a file without its data.
+pub fn list(peer: Peer, tar: &Path) -> Result<String, String> {
+    let mut command = match peer {
+        Gnu => Command::new("tar"),
+        Bsd => Command::new("bsdtar"),
+        _ => Command::new(program().unwrap()),
+    };
+    match peer {
+        Gnu | Bsd => command.args(["--numeric-owner", "-tvf"]),
+        _ => command.arg("list"),
+    };
+    told(command.arg(tar), &[]).map(|out| String::from_utf8_lossy(&out).into_owned())
+}
+
 /// A copy of a tree by none of them.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
