@@ -77,6 +77,10 @@ pub fn export<S: Sink>(
 
 const BUF: usize = 128 << 10;
 
+/// What a chown takes from a file. Many an applier owns each name of an inode, so each name's entry
+/// says it again; one that only makes the link loses nothing.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// Gathers what is written into large pieces, and counts and hashes it on its way.
 struct Hashing<S> {
     sink: S,
@@ -201,11 +205,20 @@ impl<S: Sink> Writing<S> {
         };
         header.uid = meta.uid;
         header.gid = meta.gid;
+        let inode = if meta.kind == Kind::Directory {
+            Inode::Open(new.place.dir)
+        } else {
+            Inode::Named(new.place.dir, new.place.name)
+        };
         if meta.kind != Kind::Directory && meta.nlink > 1 {
             let key = (meta.ino, meta.dev);
             if let Some(first) = self.groups.get(&key) {
                 header.kind = archive::Kind::HardLink;
                 header.link = first.clone();
+                if meta.kind == Kind::File {
+                    header.xattrs = compare::own_xattrs(inode)?;
+                    header.xattrs.retain(|(name, _)| name == CAPABILITY);
+                }
                 return self.begin(&header).map(|()| true);
             }
             self.groups.insert(key, path.to_vec());
@@ -219,11 +232,6 @@ impl<S: Sink> Writing<S> {
             Kind::CharDevice | Kind::BlockDevice => (header.major, header.minor) = meta.rdev,
             _ => {}
         }
-        let inode = if meta.kind == Kind::Directory {
-            Inode::Open(new.place.dir)
-        } else {
-            Inode::Named(new.place.dir, new.place.name)
-        };
         header.xattrs = self.xattrs(inode, new.marks)?;
         self.begin(&header).map(|()| true)
     }

@@ -17,6 +17,7 @@ mod fail;
 mod foreign;
 mod full;
 mod hostile;
+mod interop;
 mod lab;
 mod marks;
 mod moving;
