@@ -5,6 +5,7 @@
 #   make run IMAGE=rootfs.tar.gz                      the same with a root file system of yours
 #   make test       what a change must pass; installs what the tests need (apt, when root)
 #   make test-all   what needs minutes, too
+#   make chains     the random tests of layers, CHAINS=10000 seeds each
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -58,6 +59,10 @@ test: all
 test-all: all
 	@sh scripts/test.sh all
 
+CHAINS ?= 10000
+chains:
+	@sh scripts/chains.sh $(CHAINS)
+
 bench: all
 	$(CARGO) bench --locked
 
@@ -78,5 +83,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all bench header install clean
+.PHONY: all run test test-all chains bench header install clean
 .DELETE_ON_ERROR:

@@ -460,6 +460,22 @@ static int cmd_apply(struct tool *tool, const struct args *args)
 	return status;
 }
 
+/* What SOURCE_DATE_EPOCH says, as other tools that make archives take it: no time is later. */
+static int clamp_from_environment(struct ovl_diff_opts *opts)
+{
+	const char *text = getenv("SOURCE_DATE_EPOCH");
+	char *end;
+
+	if (text == NULL || *text == '\0')
+		return EXIT_SUCCESS;
+	errno = 0;
+	opts->clamp_sec = strtoll(text, &end, 10);
+	if (errno != 0 || *end != '\0' || *text < '0' || *text > '9')
+		return fail("diff", "SOURCE_DATE_EPOCH", "must be seconds since 1970");
+	opts->flags |= OVL_DIFF_CLAMP;
+	return EXIT_SUCCESS;
+}
+
 static int cmd_diff(struct tool *tool, const struct args *args)
 {
 	struct bar bar = bar_new("diff", -1);
@@ -472,6 +488,8 @@ static int cmd_diff(struct tool *tool, const struct args *args)
 
 	if (isatty(STDOUT_FILENO))
 		return fail("diff", "standard output", "is a terminal; a tar belongs in a file or a pipe");
+	if (clamp_from_environment(&opts) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
 	said = ovl_diff(tool->store, args->word[0], args->word[1], STDOUT_FILENO, &opts, sizeof opts,
 			&info, sizeof info, &error);
 	bar_end(&bar);

@@ -806,7 +806,8 @@ struct ovl_layer_info {
      */
     uint64_t skipped_owners;
     /**
-     * Left out: extended attributes that could not be set.
+     * Left out: extended attributes that could not be set; of a diff, entries with attributes that
+     * are called like overlayfs's own.
      */
     uint64_t skipped_xattrs;
     /**
@@ -857,7 +858,8 @@ struct ovl_apply_opts {
      */
     uint64_t max_size;
     /**
-     * Limit: entries; 16,777,216.
+     * Limit: entries; 16,777,216. Directories that no entry names may be as many, but not more
+     * than 65,536 and 64 for each entry.
      */
     uint64_t max_entries;
     /**
@@ -1113,7 +1115,7 @@ struct ovl_copy_stats {
      */
     uint64_t mounts_skipped;
     /**
-     * Names that vanished while the source was read.
+     * Names that vanished, and files that changed, while the source was read.
      */
     uint64_t vanished;
     /**
@@ -1326,8 +1328,9 @@ int ovl_create(struct ovl_store *store,
  * Returns 0.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
  * a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
- * (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); ENOSPC, EDQUOT; EIO,
- * also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
+ * (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
+ * program's overlay wrote to the layer what no mount of it would show (OVL_E_UNSUPPORTED, with the
+ * path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
  */
 int ovl_commit(struct ovl_store *store,
                const char *id,
@@ -1422,7 +1425,9 @@ int ovl_apply_layer(struct ovl_store *store,
  * Errors: ENOENT no such layer or parent (OVL_E_NO_LAYER); EBADF `out_fd` is not open for writing;
  * EPIPE; EBUSY somebody works on the layer (OVL_E_LOCKED); EPERM also where the caller cannot use
  * the store's marks (OVL_E_MARKS); EOPNOTSUPP something cannot be said in a tar and
- * OVL_DIFF_STRICT is given (OVL_E_STRICT); what the callback said (OVL_E_CALLBACK); ENOSPC, EIO.
+ * OVL_DIFF_STRICT is given (OVL_E_STRICT), or another program's overlay wrote to the layer what
+ * the upper does not tell (OVL_E_UNSUPPORTED, OVL_E_MARKS); what the callback said
+ * (OVL_E_CALLBACK); EIO also for a file that changed while it was read; ENOSPC.
  */
 int ovl_diff(struct ovl_store *store,
              const char *id,
@@ -1481,7 +1486,8 @@ int ovl_diff_size(struct ovl_store *store,
  * or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or in
  * another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
  * mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
- * (OVL_E_UNSUPPORTED; the message says what can); ENOTDIR, EACCES of the target; and what the
+ * (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the layer
+ * what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); ENOTDIR, EACCES of the target; and what the
  * kernel said to the mount, with its own words in the message.
  */
 int ovl_mount(struct ovl_store *store,

@@ -62,8 +62,16 @@ slow) ;;
 esac
 case $what in
 all | slow)
-	# Ignored tests are children of others and no tests by themselves; what takes minutes is more chains.
+	# Ignored tests are children of others and no tests by themselves; what takes minutes is
+	# more chains, and more swaps under what reads and writes trees.
 	part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random
+	part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race
+	# Other projects' layer code, next to ours; it takes Go.
+	part peers "$CARGO" test --locked --test peers
+	# The library itself under sanitizers; they take a nightly Rust.
+	part address sh scripts/sanitize.sh address
+	part thread sh scripts/sanitize.sh thread
+	part miri timeout -k 10 1200 sh scripts/sanitize.sh miri
 	;;
 esac
 

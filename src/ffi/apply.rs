@@ -32,7 +32,8 @@ pub struct ovl_apply_opts {
     pub durability: u32,
     /// Limit: bytes of the uncompressed tar, and of its files with their holes filled; 64 GiB.
     pub max_size: u64,
-    /// Limit: entries; 16,777,216.
+    /// Limit: entries; 16,777,216. Directories that no entry names may be as many, but not more
+    /// than 65,536 and 64 for each entry.
     pub max_entries: u64,
     /// Limit: bytes of one header of an entry; 1 MiB.
     pub max_meta: u64,

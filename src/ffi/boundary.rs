@@ -9,6 +9,7 @@
 
 use super::error::ovl_error;
 use crate::error::{Code, Errno, Error, Result};
+use crate::sys::signal::FileSizeLimit;
 use std::any::Any;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,6 +78,7 @@ pub(super) fn call(
     err: *mut *mut ovl_error,
     body: impl FnOnce() -> Result<c_int>,
 ) -> c_int {
+    let _limit = FileSizeLimit::hold_back();
     match catch(body) {
         Ok(Ok(value)) => value,
         Ok(Err(error)) | Err(error) => fail(operation, err, error),
@@ -90,6 +92,7 @@ pub(super) fn on<H: Handle>(
     err: *mut *mut ovl_error,
     body: impl FnOnce(&H) -> Result<c_int>,
 ) -> c_int {
+    let _limit = FileSizeLimit::hold_back();
     match enter(handle, body) {
         Ok(value) => value,
         Err(error) => fail(operation, err, error),

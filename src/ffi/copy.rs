@@ -54,7 +54,7 @@ pub struct ovl_copy_stats {
     pub link_fallbacks: u64,
     /// Other mounts in the source, which were not entered.
     pub mounts_skipped: u64,
-    /// Names that vanished while the source was read.
+    /// Names that vanished, and files that changed, while the source was read.
     pub vanished: u64,
     /// Left out: owners that could not be set.
     pub skipped_owners: u64,

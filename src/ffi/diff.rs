@@ -90,7 +90,9 @@ unsafe impl Plain for ovl_diff_size_opts {}
 /// Errors: ENOENT no such layer or parent (OVL_E_NO_LAYER); EBADF `out_fd` is not open for writing;
 /// EPIPE; EBUSY somebody works on the layer (OVL_E_LOCKED); EPERM also where the caller cannot use
 /// the store's marks (OVL_E_MARKS); EOPNOTSUPP something cannot be said in a tar and
-/// OVL_DIFF_STRICT is given (OVL_E_STRICT); what the callback said (OVL_E_CALLBACK); ENOSPC, EIO.
+/// OVL_DIFF_STRICT is given (OVL_E_STRICT), or another program's overlay wrote to the layer what
+/// the upper does not tell (OVL_E_UNSUPPORTED, OVL_E_MARKS); what the callback said
+/// (OVL_E_CALLBACK); EIO also for a file that changed while it was read; ENOSPC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_diff(
     store: *mut ovl_store,

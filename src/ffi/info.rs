@@ -48,7 +48,8 @@ pub struct ovl_layer_info {
     pub skipped_devices: u64,
     /// Left out: owners that could not be set.
     pub skipped_owners: u64,
-    /// Left out: extended attributes that could not be set.
+    /// Left out: extended attributes that could not be set; of a diff, entries with attributes that
+    /// are called like overlayfs's own.
     pub skipped_xattrs: u64,
     /// Left out: sockets, which a tar cannot say.
     pub skipped_sockets: u64,

@@ -125,8 +125,9 @@ pub unsafe extern "C" fn ovl_create(
 /// Returns 0.
 /// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
 /// a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
-/// (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); ENOSPC, EDQUOT; EIO,
-/// also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
+/// (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
+/// program's overlay wrote to the layer what no mount of it would show (OVL_E_UNSUPPORTED, with the
+/// path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_commit(
     store: *mut ovl_store,

@@ -1,14 +1,14 @@
 //! A layer tar becomes the content of a layer.
 
 use super::size;
-use super::upper::{LowerLinks, Made, Upper};
+use super::upper::{Bounds, LowerLinks, Made, Upper};
 use super::view::Stack;
 use crate::archive::{self, Entry, Reader, Source, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall};
-use crate::tree::attrs::{Attributes, Inode, Partial};
+use crate::tree::attrs::{Attributes, Inode, Partial, Shut};
 use crate::watch::Watch;
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -37,6 +37,10 @@ pub struct Applied {
     pub partial: Partial,
     /// Inodes that have extended attributes, overlayfs's own aside.
     pub tagged: HashSet<u64>,
+    /// Modes of directories that are to be put on when all is done, see [`attrs::shut`].
+    ///
+    /// [`attrs::shut`]: crate::tree::attrs::shut
+    pub shut: Shut,
 }
 
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
@@ -51,14 +55,18 @@ pub fn apply<S: Source>(
     watch: &mut Watch<'_>,
 ) -> Result<(Applied, Stack)> {
     let again = fs::open_dir_trusted(&root, b".").call("open")?;
+    let bounds = Bounds {
+        max_path: rules.max_path,
+        max_implied: rules.limits.max_entries,
+    };
     let mut job = Job {
-        upper: Upper::new(root, stack, links, rules.strict)?,
+        upper: Upper::new(root, stack, links, rules.strict, bounds)?,
         rules,
         applied: Applied::default(),
     };
-    job.upper.inodes.setter.tagged.get_or_insert_default();
     let mut reader = Reader::new(source, rules.limits.clone());
     while let Some(entry) = reader.next_entry()? {
+        job.upper.entry();
         job.entry(&mut reader, &entry, watch)
             .map_err(|e| e.at(&entry.path))?;
         job.applied.entries += 1;
@@ -72,9 +80,8 @@ pub fn apply<S: Source>(
     if replaced {
         applied.size = size::of_tree(again, &borrowed)?;
     }
-    applied.partial.owners += inodes.setter.partial.owners;
-    applied.partial.xattrs += inodes.setter.partial.xattrs;
-    applied.partial.devices += inodes.setter.partial.devices;
+    applied.partial = applied.partial.plus(inodes.setter.partial);
+    applied.shut = inodes.setter.shut.unwrap_or_default();
     applied.tagged = inodes.setter.tagged.unwrap_or_default();
     // What came from below may have any.
     applied.tagged.extend(&borrowed);
@@ -214,19 +221,22 @@ impl Job<'_> {
             .call("utimensat")
     }
 
-    /// The extended attributes that may reach the disk: overlayfs's own never do.
+    /// The extended attributes that may reach the disk: overlayfs's own never do, nor the ACLs in
+    /// the spelling of XFS.
     fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
         let mut pairs = Pairs::with_capacity(entry.xattrs.len());
         for (name, value) in &entry.xattrs {
-            if !xattr::is_overlay(name) {
+            let own = xattr::is_overlay(name);
+            if !own && !xattr::is_xfs_acl(name) {
                 pairs.push((name.clone(), value.clone()));
             } else if self.rules.strict {
                 return Err(Error::new(
                     Code::Strict,
                     Errno::PERM,
                     format!(
-                        "extended attribute {} is overlayfs's own",
-                        name.escape_ascii()
+                        "extended attribute {} is {}'s own",
+                        name.escape_ascii(),
+                        if own { "overlayfs" } else { "XFS" }
                     ),
                 ));
             } else {

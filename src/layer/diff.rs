@@ -4,24 +4,24 @@
 //! ends of two stacks that are the same trees are equal and never looked at. For a container and
 //! its image that is a walk over the container's upper; for a container and its -init layer over
 //! their two uppers; for unrelated trees over both. The answer does not depend on how the content
-//! is kept.
+//! is kept. Both trees are walked whole only where an inode that is told may have other names in
+//! what they share: another program's overlay renamed a directory, or the old stack hides it.
 //!
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
+//!
+//! A writable layer may change while it is compared. What a tar is made of must not: see
+//! [`Visitor::EXACT`].
 
 mod linked;
+mod walk;
 
-use self::linked::{Identity, Linked, identity};
-use super::view::{Dir, Found, Stack, common, join};
-use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::BorrowedFd;
-use crate::sys::dir::DirBuf;
+use super::view::{Found, Stack};
+use crate::error::Result;
 use crate::sys::fs::Meta;
-use crate::sys::xattr::{self, Marks};
-use crate::tree::attrs::Inode;
-use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
+use crate::sys::xattr::Marks;
+use crate::tree::compare::Place;
 use crate::watch::Watch;
-use std::collections::HashSet;
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,10 @@ pub enum ChangeKind {
 pub struct New<'a> {
     /// The directory it is in, and its name there; for a directory itself and `.`.
     pub place: Place<'a>,
-    /// Whether the tree that provides it may hold overlayfs's marks.
-    pub marked: bool,
+    /// The tree that provides it.
+    pub tree: usize,
+    /// How overlayfs's marks are spelled in that tree, if it may hold any.
+    pub marks: Option<Marks>,
 }
 
 /// A change, with what is needed to tell it.
@@ -59,10 +61,14 @@ pub struct Change<'a> {
 pub trait Visitor {
     /// Whether unchanged names of an inode that got another name are told too.
     const LINK_GROUPS: bool;
+    /// Whether a name that goes, or a directory that changes, while the new trees are read is an
+    /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
+    /// from where nothing was looked at yet to where all was is not seen by either.)
+    const EXACT: bool = false;
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
     /// A name whose inode, with more names than one, is equal to the old one.
-    fn equal(&mut self, _old: &Meta, _new: &Meta) {}
+    fn equal(&mut self, _old: &Meta, _new: &Found) {}
 }
 
 /// Compares `new` with `old` and tells `visitor` what differs.
@@ -72,357 +78,8 @@ pub fn compare<V: Visitor>(
     visitor: &mut V,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    Walk {
-        old,
-        new,
-        visitor,
-        frames: Vec::new(),
-        linked: None,
-        buf: DirBuf::default(),
-    }
-    .run(watch)
-}
-
-/// A directory that is being compared.
-struct Frame {
-    name: Vec<u8>,
-    old: Option<Dir>,
-    new: Option<Dir>,
-    meta: Meta,
-    /// The tree that provides the new directory.
-    marked: bool,
-    /// The directory itself was told.
-    told: bool,
-    /// Names to look at, last first.
-    names: Vec<Vec<u8>>,
-}
-
-/// Deeper than this, directories above are closed while those below are looked at; those that
-/// more than a few trees have always are.
-const OPEN: usize = 16;
-
-struct Walk<'a, V> {
-    old: &'a Stack,
-    new: &'a Stack,
-    visitor: &'a mut V,
-    frames: Vec<Frame>,
-    /// Inodes with changed names; collected by a walk of its own when first needed.
-    linked: Option<HashSet<Identity>>,
-    buf: DirBuf,
-}
-
-impl<V: Visitor> Walk<'_, V> {
-    fn run(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let (old, new) = (self.old.root()?, self.new.root()?);
-        let Some(new) = new else {
-            return self.delete_all(old, watch);
-        };
-        self.directory(Vec::new(), old, new, watch)?;
-        while let Some(frame) = self.frames.last_mut() {
-            match frame.names.pop() {
-                Some(name) => self.name(name, watch)?,
-                None => {
-                    self.frames.pop();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The new stack has nothing: every name of the old root is gone.
-    fn delete_all(&mut self, old: Option<Found>, watch: &mut Watch<'_>) -> Result<()> {
-        let Some(mut dir) = old.and_then(|found| found.dir) else {
-            return Ok(());
-        };
-        for name in self.old.names(&mut dir, &mut self.buf)? {
-            let change = Change {
-                kind: ChangeKind::Delete,
-                path: &name,
-                new: None,
-                only_linked: false,
-            };
-            self.visitor.change(&change, watch)?;
-        }
-        Ok(())
-    }
-
-    fn path(&self, name: &[u8]) -> Vec<u8> {
-        match self.frames.last() {
-            Some(frame) => {
-                let dir = frame
-                    .new
-                    .as_ref()
-                    .or(frame.old.as_ref())
-                    .map_or(&b""[..], Dir::path);
-                join(dir, name)
-            }
-            None => name.to_vec(),
-        }
-    }
-
-    /// Compares one name of the current directory.
-    fn name(&mut self, name: Vec<u8>, watch: &mut Watch<'_>) -> Result<()> {
-        let Some(frame) = self.frames.last_mut() else {
-            return Ok(());
-        };
-        let old = match &mut frame.old {
-            Some(dir) => self.old.lookup(dir, &name)?,
-            None => None,
-        };
-        let new = match &mut frame.new {
-            Some(dir) => self.new.lookup(dir, &name)?,
-            None => None,
-        };
-        match (old, new) {
-            (None, None) => Ok(()),
-            (Some(_), None) => self.tell(ChangeKind::Delete, &name, None, false, watch),
-            (old, Some(new)) if new.dir.is_some() => self.directory(name, old, new, watch),
-            (None, Some(new)) => self.tell(ChangeKind::Add, &name, Some(&new), false, watch),
-            (Some(old), Some(new)) => self.entry(&name, &old, &new, watch),
-        }
-    }
-
-    /// Both have something at `name`, and the new is no directory.
-    fn entry(
-        &mut self,
-        name: &[u8],
-        old: &Found,
-        new: &Found,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        if old.dir.is_none() {
-            let path = self.path(name);
-            let Some(frame) = self.frames.last_mut() else {
-                return Ok(());
-            };
-            let (Some(old_dir), Some(new_dir)) = (&mut frame.old, &mut frame.new) else {
-                return Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no directory"));
-            };
-            let a = Place {
-                dir: self.old.provider(old_dir, old)?,
-                name,
-                meta: &old.meta,
-            };
-            let b = Place {
-                dir: self.new.provider(new_dir, new)?,
-                name,
-                meta: &new.meta,
-            };
-            if same_entry(a, b).map_err(|e| e.at(path))? {
-                if new.meta.nlink > 1 {
-                    self.visitor.equal(&old.meta, &new.meta);
-                }
-                if V::LINK_GROUPS && new.meta.nlink > 1 && self.regrouped(&new.meta, watch)? {
-                    return self.tell(ChangeKind::Modify, name, Some(new), true, watch);
-                }
-                return Ok(());
-            }
-        }
-        self.tell(ChangeKind::Modify, name, Some(new), false, watch)
-    }
-
-    /// Whether the names of this inode are not those it had.
-    fn regrouped(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
-        if self.linked.is_none() {
-            let mut linked = Linked::default();
-            compare(self.old, self.new, &mut linked, watch)?;
-            self.linked = Some(linked.changed);
-        }
-        Ok(self
-            .linked
-            .as_ref()
-            .is_some_and(|set| set.contains(&identity(meta))))
-    }
-
-    /// The new stack has a directory: compares it, and goes into it.
-    fn directory(
-        &mut self,
-        name: Vec<u8>,
-        old: Option<Found>,
-        new: Found,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        let marked = self.new.trees()[new.tree].marked;
-        let (old_meta, mut old_dir) = match old {
-            Some(old) => (Some(old.meta), old.dir),
-            None => (None, None),
-        };
-        let Some(mut new_dir) = new.dir else {
-            return Ok(());
-        };
-        let shared = match &old_dir {
-            Some(dir) => common((self.old, dir), (self.new, &new_dir)),
-            None => 0,
-        };
-        let old_own = old_dir.as_ref().map_or(0, |dir| dir.parts() - shared);
-        let new_own = new_dir.parts() - shared;
-        if old_own == 0 && new_own == 0 {
-            return Ok(());
-        }
-        if marked {
-            let dir = new_dir.nearest(self.new)?;
-            refuse_redirect(dir, self.new.marks()).map_err(|e| e.at(self.path(&name)))?;
-        }
-        let same = match (&old_meta, &mut old_dir) {
-            (Some(meta), Some(dir)) => {
-                self.same_directory((meta, dir), (&new.meta, &mut new_dir))?
-            }
-            _ => false,
-        };
-        let mut names = self.new.own_names(&mut new_dir, new_own, &mut self.buf)?;
-        if let Some(dir) = &mut old_dir {
-            names.extend(self.old.own_names(dir, old_own, &mut self.buf)?);
-        }
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        names.dedup();
-        let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
-        if self.frames.len() > OPEN || parts > 4 {
-            if let Some(frame) = self.frames.last_mut() {
-                frame
-                    .old
-                    .iter_mut()
-                    .chain(frame.new.iter_mut())
-                    .for_each(Dir::release);
-            }
-        }
-        let told = same;
-        self.frames.push(Frame {
-            name,
-            old: old_dir,
-            new: Some(new_dir),
-            meta: new.meta,
-            marked,
-            told,
-            names,
-        });
-        if !same {
-            let kind = if old_meta.is_some() {
-                ChangeKind::Modify
-            } else {
-                ChangeKind::Add
-            };
-            self.tell_directories(kind, watch)?;
-        } else if let Some(frame) = self.frames.last_mut() {
-            // The root is told for its own sake alone.
-            frame.told = frame.name.is_empty();
-        }
-        Ok(())
-    }
-
-    fn same_directory(&self, old: (&Meta, &mut Dir), new: (&Meta, &mut Dir)) -> Result<bool> {
-        if !same_attributes(old.0, new.0, true) {
-            return Ok(false);
-        }
-        if old.0.same_inode(new.0) {
-            return Ok(true);
-        }
-        let a = own_xattrs(Inode::Open(old.1.nearest(self.old)?))?;
-        let b = own_xattrs(Inode::Open(new.1.nearest(self.new)?))?;
-        Ok(a == b)
-    }
-
-    /// Tells a change of `name`, after the directories that lead to it.
-    fn tell(
-        &mut self,
-        kind: ChangeKind,
-        name: &[u8],
-        found: Option<&Found>,
-        only_linked: bool,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        self.tell_directories(ChangeKind::Modify, watch)?;
-        let path = self.path(name);
-        let Some(frame) = self.frames.last_mut() else {
-            return Ok(());
-        };
-        let new = match (found, &mut frame.new) {
-            (Some(found), Some(dir)) => Some(New {
-                place: Place {
-                    dir: self.new.provider(dir, found)?,
-                    name,
-                    meta: &found.meta,
-                },
-                marked: self.new.trees()[found.tree].marked,
-            }),
-            _ => None,
-        };
-        let change = Change {
-            kind,
-            path: &path,
-            new,
-            only_linked,
-        };
-        self.visitor.change(&change, watch).map_err(|e| e.at(&path))
-    }
-
-    /// Tells the directories on the way that have not been told; the last of them as `last`.
-    fn tell_directories(&mut self, last: ChangeKind, watch: &mut Watch<'_>) -> Result<()> {
-        let depth = self.frames.len();
-        let from = self
-            .frames
-            .iter()
-            .rposition(|frame| frame.told)
-            .map_or(0, |at| at + 1);
-        for (at, frame) in self.frames.iter_mut().enumerate().skip(from) {
-            frame.told = true;
-            let Some(dir) = &mut frame.new else { continue };
-            let path = dir.path().to_vec();
-            let kind = if at + 1 == depth {
-                last
-            } else {
-                ChangeKind::Modify
-            };
-            let place = Place {
-                dir: dir.nearest(self.new)?,
-                name: b".",
-                meta: &frame.meta,
-            };
-            let new = Some(New {
-                place,
-                marked: frame.marked,
-            });
-            let change = Change {
-                kind,
-                path: &path,
-                new,
-                only_linked: false,
-            };
-            self.visitor
-                .change(&change, watch)
-                .map_err(|e| e.at(&path))?;
-        }
-        Ok(())
-    }
-}
-
-/// A directory renamed under `redirect_dir` keeps its content elsewhere: what its upper shows is
-/// not what it holds.
-fn refuse_redirect(dir: BorrowedFd<'_>, marks: Marks) -> Result<()> {
-    if xattr::get(dir, &marks.attribute("redirect"))
-        .call("fgetxattr")?
-        .is_some()
-    {
-        return Err(Error::new(
-            Code::Unsupported,
-            Errno::OPNOTSUPP,
-            "the directory was renamed under overlayfs's redirect_dir",
-        ));
-    }
-    Ok(())
-}
-
-/// A file copied up under `metacopy` has its content elsewhere.
-pub fn refuse_metacopy(inode: Inode<'_>) -> Result<()> {
-    let pairs = inode.xattrs().call("listxattr")?;
-    if pairs
-        .iter()
-        .any(|(name, _)| xattr::is_overlay(name) && name.ends_with(b".metacopy"))
-    {
-        return Err(Error::new(
-            Code::Unsupported,
-            Errno::OPNOTSUPP,
-            "the file was copied up under overlayfs's metacopy",
-        ));
-    }
-    Ok(())
+    let whole = old.renamed
+        || new.renamed
+        || (V::LINK_GROUPS && linked::reach_shared_trees(old, new, watch)?);
+    walk::run(old, new, visitor, whole, watch)
 }

@@ -8,9 +8,11 @@ use crate::archive::{
 };
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
+use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
+use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashMap;
 
@@ -40,6 +42,8 @@ pub struct Exported {
     pub sockets: u64,
     /// Names that begin with `.wh.`, which a layer tar cannot say.
     pub names: u64,
+    /// Entries with attributes called like overlayfs's marks, which are left out.
+    pub xattrs: u64,
 }
 
 /// Writes what `new` has that `old` has not as a layer tar.
@@ -75,6 +79,10 @@ pub fn export<S: Sink>(
 }
 
 const BUF: usize = 128 << 10;
+
+/// What a chown takes from a file. Many an applier owns each name of an inode, so each name's entry
+/// says it again; one that only makes the link loses nothing.
+const CAPABILITY: &[u8] = b"security.capability";
 
 /// Gathers what is written into large pieces, and counts and hashes it on its way.
 struct Hashing<S> {
@@ -119,6 +127,7 @@ struct Writing<S: Sink> {
 
 impl<S: Sink> Visitor for Writing<S> {
     const LINK_GROUPS: bool = true;
+    const EXACT: bool = true;
 
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let (parent, base) = path::split(change.path);
@@ -209,11 +218,20 @@ impl<S: Sink> Writing<S> {
         };
         header.uid = meta.uid;
         header.gid = meta.gid;
+        let inode = if meta.kind == Kind::Directory {
+            Inode::Open(new.place.dir)
+        } else {
+            Inode::Named(new.place.dir, new.place.name)
+        };
         if meta.kind != Kind::Directory && meta.nlink > 1 {
             let key = (meta.ino, meta.dev);
             if let Some(first) = self.groups.get(&key) {
                 header.kind = archive::Kind::HardLink;
                 header.link = first.clone();
+                if meta.kind == Kind::File {
+                    header.xattrs = compare::own_xattrs(inode)?;
+                    header.xattrs.retain(|(name, _)| name == CAPABILITY);
+                }
                 return self.begin(&header).map(|()| true);
             }
             self.groups.insert(key, path.to_vec());
@@ -227,23 +245,38 @@ impl<S: Sink> Writing<S> {
             Kind::CharDevice | Kind::BlockDevice => (header.major, header.minor) = meta.rdev,
             _ => {}
         }
-        let inode = if meta.kind == Kind::Directory {
-            Inode::Open(new.place.dir)
-        } else {
-            Inode::Named(new.place.dir, new.place.name)
-        };
-        header.xattrs = compare::own_xattrs(inode)?;
+        header.xattrs = self.xattrs(inode, new.marks)?;
         self.begin(&header).map(|()| true)
     }
 
-    fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
-        let file = fs::open_file(new.place.dir, new.place.name).call("open")?;
-        let meta = new.place.meta;
-        if new.marked {
-            diff::refuse_metacopy(Inode::Open(file.as_fd()))?;
+    /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
+    /// among them; the marks of the upper itself are none of the content.
+    fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
+        let pairs = inode.xattrs().call("listxattr")?;
+        let lost = |name: &[u8]| {
+            let nested = |marks: Marks| {
+                marks
+                    .name_of(name)
+                    .is_some_and(|n| n.starts_with(b"overlay."))
+            };
+            xattr::is_overlay(name)
+                && marks.is_none_or(|marks| marks.name_of(name).is_none() || nested(marks))
+        };
+        if pairs.iter().any(|(name, _)| lost(name)) {
+            self.unsayable("an attribute of overlayfs", |done| &mut done.xattrs)?;
         }
+        Ok(compare::own(pairs))
+    }
+
+    fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        let meta = new.place.meta;
+        let file = new.place.open()?;
+        let inode = match new.place.content {
+            Some(_) => Inode::Named(new.place.dir, new.place.name),
+            None => Inode::Open(file.as_fd()),
+        };
         header.size = meta.size;
-        header.xattrs = compare::own_xattrs(Inode::Open(file.as_fd()))?;
+        header.xattrs = self.xattrs(inode, new.marks)?;
         self.done.size += meta.size;
         let mut holes = None;
         if self.style.sparse && fs::has_hole(&file, meta.size).call("lseek")? {
@@ -263,7 +296,11 @@ impl<S: Sink> Writing<S> {
             }
         }
         // Another inode, or other content: what was written is not what it holds.
-        let after = fs::stat(&file).call("statx")?;
+        let after = match new.place.content {
+            Some(_) => fs::stat_at(new.place.dir, new.place.name),
+            None => fs::stat(&file),
+        };
+        let after = after.call("statx")?;
         let same = after.same_inode(meta) && after.size == meta.size && after.mtime == meta.mtime;
         if !same {
             return Err(changed());
@@ -291,10 +328,6 @@ impl<S: Sink> Writing<S> {
         }
         Ok(())
     }
-}
-
-fn changed() -> Error {
-    Error::sys(Errno::IO, "read").context("the file changed while it was read")
 }
 
 /// The parts of a file that hold data. They are no more than a tar may say: where the disk knows

@@ -11,6 +11,8 @@ pub mod apply;
 pub mod diff;
 pub mod export;
 pub mod flatten;
+pub mod foreign;
+mod search;
 pub mod size;
 pub mod upper;
 pub mod view;

@@ -1,12 +1,14 @@
 //! The size of a layer: what the regular files and symbolic links in its own tree hold.
 
-use crate::error::{Result, SysResult};
+use crate::error::{Errno, Error, Result};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::Kind;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::chain::Chain;
 use std::collections::HashSet;
 
+/// What goes while it is looked at, in the upper of a running container, does not count.
+///
 /// The sizes of regular files and symbolic links below `root`, each inode once; inodes in `skip`
 /// belong to a lower layer.
 pub fn of_tree(root: OwnedFd, skip: &HashSet<u64>) -> Result<u64> {
@@ -17,7 +19,11 @@ pub fn of_tree(root: OwnedFd, skip: &HashSet<u64>) -> Result<u64> {
     let mut pending = vec![one(&chain, &mut buf, skip, &mut seen, &mut total)?];
     while let Some(below) = pending.last_mut() {
         if let Some(name) = below.pop() {
-            let fd = fs::open_dir(chain.fd()?, &name).call_at("open", chain.path_of(&name))?;
+            let fd = match fs::open_dir(chain.fd()?, &name) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(errno) => return Err(Error::sys(errno, "open").at(chain.path_of(&name))),
+            };
             chain.push(name, fd)?;
             pending.push(one(&chain, &mut buf, skip, &mut seen, &mut total)?);
             continue;
@@ -42,7 +48,10 @@ fn one(
             below.push(name.to_vec());
             return Ok(());
         }
-        let meta = fs::stat_at(fd, name)?;
+        let meta = match fs::stat_at(fd, name) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
         match meta.kind {
             Kind::Directory => below.push(name.to_vec()),
             Kind::File | Kind::Symlink => {
@@ -53,8 +62,11 @@ fn one(
             }
             _ => {}
         }
-        Ok::<_, crate::error::Errno>(())
+        Ok::<_, Errno>(())
     });
-    read.call_at("read", chain.path())?;
-    Ok(below)
+    match read {
+        // The directory itself was removed.
+        Ok(()) | Err(Errno::NOENT) => Ok(below),
+        Err(errno) => Err(Error::sys(errno, "read").at(chain.path())),
+    }
 }

@@ -8,12 +8,15 @@
 //! Open directories are cached. A directory's times are put on when it leaves the cache: those of
 //! its tar entry, or those it had before entries went into it.
 
+mod books;
 mod hide;
+mod implied;
 mod link;
 mod walk;
 
 pub use walk::Make;
 
+use self::implied::Implied;
 use super::view::{Dir, Stack};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
@@ -24,7 +27,7 @@ use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
 use crate::tree::{Reflink, remove_tree};
 use crate::watch::Watch;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -42,6 +45,15 @@ const CACHE: usize = 64;
 
 /// What implied directories that exist nowhere get: the same in every run.
 const IMPLIED_MODE: u32 = 0o755;
+
+/// What a layer may ask of an upper.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of a path as it is on the disk, after symbolic links.
+    pub max_path: usize,
+    /// Directories without an entry of their own.
+    pub max_implied: u64,
+}
 
 /// An open directory of the upper.
 pub struct Place {
@@ -61,6 +73,8 @@ pub struct Place {
     through: Vec<Vec<u8>>,
     /// What the parent's stack has here, once asked for.
     below: Option<Option<Dir>>,
+    /// Its inode number, once asked for.
+    ino: Option<u64>,
 }
 
 /// See the module's text.
@@ -73,9 +87,11 @@ pub struct Upper {
     /// What lies below the directory that a walk made last.
     last_below: Option<(Vec<u8>, Option<Dir>)>,
     links: LowerLinks,
-    /// Real paths of what was made without an entry of its own: implied directories, copied-up
-    /// link targets.
-    implied: BTreeSet<Vec<u8>>,
+    /// What was made without an entry of its own.
+    implied: Implied,
+    /// Implied directories made, and entries seen.
+    counts: (u64, u64),
+    bounds: Bounds,
     /// Inodes that came from below and do not count in the layer's size.
     borrowed: HashSet<u64>,
     /// The tar hides all that the parent has.
@@ -88,13 +104,23 @@ pub struct Upper {
 
 impl Upper {
     /// The empty directory `root`, over `stack`.
-    pub fn new(root: OwnedFd, stack: Stack, links: LowerLinks, strict: bool) -> Result<Self> {
+    pub fn new(
+        root: OwnedFd,
+        stack: Stack,
+        links: LowerLinks,
+        strict: bool,
+        bounds: Bounds,
+    ) -> Result<Self> {
         attrs::disinherit(&root).call("fremovexattr")?;
+        let mut setter = Setter::new(strict);
+        setter.tagged = Some(HashSet::new());
+        setter.shut = attrs::modes_bind().then(HashMap::new);
         let inodes = InodeCopier {
-            setter: Setter::new(strict),
+            setter,
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
             hostile_umask: false,
+            changed: None,
         };
         let meta = fs::stat(&root).call("statx")?;
         let root = Place {
@@ -107,6 +133,7 @@ impl Upper {
             mtime: Time::default(),
             through: Vec::new(),
             below: None,
+            ino: Some(meta.ino),
         };
         let mut upper = Upper {
             root,
@@ -115,7 +142,9 @@ impl Upper {
             stack,
             last_below: None,
             links,
-            implied: BTreeSet::new(),
+            implied: Implied::default(),
+            counts: (0, 0),
+            bounds,
             borrowed: HashSet::new(),
             root_opaque: false,
             replaced: false,
@@ -205,7 +234,7 @@ impl Upper {
             }
             Err(errno) => return Err(errno).call("mkdir"),
         };
-        self.implied.remove(&real);
+        self.has_entry(place, name)?;
         // A cached descriptor of this directory would put old times back.
         self.forget(&real);
         let fd = Arc::new(fs::open_dir(&dir, name).call("open")?);
@@ -237,6 +266,7 @@ impl Upper {
             mtime: attributes.mtime,
             through: Vec::new(),
             below: None,
+            ino: None,
         })
     }
 
@@ -248,8 +278,13 @@ impl Upper {
         pairs: &Pairs,
         own: bool,
     ) -> Result<()> {
-        for name in xattr::list(fd).call("flistxattr")? {
-            if !xattr::is_overlay(&name) && !pairs.iter().any(|(wanted, _)| *wanted == name) {
+        let has = xattr::list(fd).call("flistxattr")?;
+        let wanted: HashSet<&[u8]> = match has.is_empty() {
+            true => HashSet::new(),
+            false => pairs.iter().map(|(name, _)| &name[..]).collect(),
+        };
+        for name in has {
+            if !xattr::is_overlay(&name) && !wanted.contains(&name[..]) {
                 // security.* of the system's own making stays where it may not be removed.
                 let _ = xattr::remove(fd, &name);
             }
@@ -353,9 +388,12 @@ impl Upper {
         }
         let parent = self.at(place).path.clone();
         self.replaced = true;
+        self.has_entry(place, name)?;
+        if there.kind == Kind::Directory {
+            self.forget_below(&dir, name, &real)?;
+        }
         remove_tree(&dir, name, &mut Watch::default())?;
         self.gone(&there);
-        self.forget_below(&real);
         self.need(&parent)
     }
 

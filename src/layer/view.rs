@@ -1,11 +1,14 @@
 //! A stack of trees read as one, by the rules of overlayfs: the nearest tree that has a name
 //! decides what it is, directories are merged until one is opaque or something else is in the
-//! way, a whiteout hides.
+//! way, a whiteout hides. A directory's redirect says what it is called in the trees below; the
+//! content of a metacopy file is that of the next file below.
 //!
 //! Nothing is mounted, so this works without privilege and for chains that are nowhere mounted.
 //! A tree is a path below one open directory (`layer/`), opened when it is needed: a stack of 500
 //! holds no descriptors.
 
+use super::foreign;
+use super::search::Search;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
@@ -60,23 +63,29 @@ impl Tree {
 pub struct Stack {
     trees: Vec<Tree>,
     marks: Marks,
+    /// Directories of its own trees may be elsewhere in those that it shares with another stack.
+    pub renamed: bool,
 }
 
 /// The descriptors of a directory that more trees have are closed after each look.
-const KEPT: usize = 16;
+pub(super) const KEPT: usize = 16;
 
 /// One tree's part of a merged directory.
 #[derive(Debug)]
-struct Part {
-    tree: usize,
+pub(super) struct Part {
+    pub(super) tree: usize,
     fd: Option<OwnedFd>,
+    /// Its path in the tree, when that is not the directory's.
+    elsewhere: Option<Vec<u8>>,
 }
 
 /// A directory of a stack: the trees that have it, nearest first.
 #[derive(Debug)]
 pub struct Dir {
     path: Vec<u8>,
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
+    /// See [`foreign::DirMarks`].
+    misspelt: Option<Vec<u8>>,
 }
 
 /// A name found in a merged directory.
@@ -93,7 +102,11 @@ pub struct Found {
 impl Stack {
     /// A stack of these trees, nearest first; none is a tree with nothing in it.
     pub fn new(trees: Vec<Tree>, marks: Marks) -> Self {
-        Stack { trees, marks }
+        Stack {
+            trees,
+            marks,
+            renamed: false,
+        }
     }
 
     /// The trees, nearest first.
@@ -101,9 +114,20 @@ impl Stack {
         &self.trees
     }
 
+    /// How overlayfs's marks are spelled in one tree, if it may hold any.
+    pub fn marks_of(&self, tree: usize) -> Option<Marks> {
+        self.trees[tree].marked.then_some(self.marks)
+    }
+
     /// How overlayfs's marks are spelled here.
     pub fn marks(&self) -> Marks {
         self.marks
+    }
+
+    /// How many trees at the far end are the same in another stack.
+    pub fn shared_trees(&self, other: &Stack) -> usize {
+        let pairs = self.trees.iter().rev().zip(other.trees.iter().rev());
+        pairs.take_while(|(a, b)| a.same(b)).count()
     }
 
     /// The merged root; `None` for an empty stack.
@@ -114,7 +138,11 @@ impl Stack {
         let fd = nearest.open(b"").call_at("open", nearest.name())?;
         let meta = fs::stat(&fd).call_at("statx", nearest.name())?;
         let mut parts: Vec<Part> = (0..self.trees.len())
-            .map(|tree| Part { tree, fd: None })
+            .map(|tree| Part {
+                tree,
+                fd: None,
+                elsewhere: None,
+            })
             .collect();
         parts[0].fd = Some(fd);
         Ok(Some(Found {
@@ -123,6 +151,7 @@ impl Stack {
             dir: Some(Dir {
                 path: Vec::new(),
                 parts,
+                misspelt: None,
             }),
         }))
     }
@@ -135,65 +164,76 @@ impl Stack {
     fn look(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
         let keep = dir.parts.len() <= KEPT;
-        for at in 0..dir.parts.len() {
-            let tree = dir.parts[at].tree;
-            let last = at + 1 == dir.parts.len();
-            let fd = dir.open_part(self, at)?;
-            let meta = match fs::stat_at(fd, name) {
-                Ok(meta) => meta,
-                Err(Errno::NOENT) => {
-                    if !keep {
-                        dir.parts[at].fd = None;
-                    }
-                    continue;
-                }
-                Err(errno) => return Err(errno).call_at("statx", name),
-            };
-            if self.trees[tree].marked && meta.is_whiteout() {
-                break;
-            }
-            if meta.kind != Kind::Directory {
+        let mut search = Search::new(name, 0);
+        while let Some(hit) = search.next(self, dir)? {
+            if hit.meta.kind != Kind::Directory {
                 if found.is_none() {
                     found = Some(Found {
-                        meta,
-                        tree,
+                        meta: hit.meta,
+                        tree: hit.tree,
                         dir: None,
                     });
                 }
                 break;
             }
-            let (child, opaque) = if last || !self.trees[tree].marked {
-                (None, false)
-            } else {
-                let child = fs::open_dir(fd, name).call_at("open", name)?;
-                let opaque = is_opaque(child.as_fd(), self.marks).call_at("getxattr", name)?;
-                (Some(child), opaque)
-            };
-            if !keep {
-                dir.parts[at].fd = None;
+            let mut fd = None;
+            let mut marks = foreign::DirMarks::default();
+            if self.trees[hit.tree].marked {
+                let child = fs::open_dir(hit.dir(dir)?, search.name()).call_at("open", name)?;
+                marks = foreign::of_directory(child.as_fd(), self.marks).map_err(|e| e.at(name))?;
+                fd = Some(child).filter(|_| keep);
             }
-            let fd = child.filter(|_| keep);
-            let part = Part { tree, fd };
+            if !keep {
+                hit.release(dir);
+            }
+            let part = Part {
+                tree: hit.tree,
+                fd,
+                elsewhere: hit.elsewhere,
+            };
             match found.as_mut().and_then(|f| f.dir.as_mut()) {
-                Some(dir) => dir.parts.push(part),
+                Some(dir) => {
+                    dir.parts.push(part);
+                    dir.misspelt = dir.misspelt.take().or(marks.misspelt);
+                }
                 None => {
-                    let path = join(&dir.path, name);
                     let dir = Dir {
-                        path,
+                        path: join(&dir.path, name),
                         parts: vec![part],
+                        misspelt: marks.misspelt,
                     };
                     found = Some(Found {
-                        meta,
-                        tree,
+                        meta: hit.meta,
+                        tree: hit.tree,
                         dir: Some(dir),
                     });
                 }
             }
-            if opaque {
+            if marks.opaque {
                 break;
             }
+            search.follow(marks.redirect, hit.tree);
         }
         Ok(found)
+    }
+
+    /// Opens the nearest `count` parts of `dir`, which was found as `name` in `parent`, where the
+    /// parent's are open: by its path it takes as long as it is deep.
+    pub fn enter(&self, parent: &Dir, name: &[u8], dir: &mut Dir, count: usize) -> Result<()> {
+        if dir.parts.len() > KEPT {
+            return Ok(());
+        }
+        for part in dir.parts.iter_mut().take(count) {
+            let above = parent.parts.iter().find(|above| above.tree == part.tree);
+            if part.elsewhere.is_some() {
+                continue;
+            }
+            if let (None, Some(Part { fd: Some(fd), .. })) = (&part.fd, above) {
+                let fd = fs::open_dir(fd, name);
+                part.fd = Some(fd.call_at("open", &dir.path)?);
+            }
+        }
+        Ok(())
     }
 
     /// The directory that provides `name` as `found`, for reading it.
@@ -222,13 +262,17 @@ impl Stack {
         for at in 0..count {
             let tree = dir.parts[at].tree;
             // A descriptor of its own: the position in the directory is shared otherwise.
-            let fd = self.trees[tree].open(&dir.path);
-            let fd = fd.call_at("open", join(self.trees[tree].name(), &dir.path))?;
+            let path = dir.path_in(at);
+            let fd = match &dir.parts[at].fd {
+                Some(fd) => fs::open_dir(fd, b"."),
+                None => self.trees[tree].open(path),
+            };
+            let fd = fd.call_at("open", path)?;
             buf.for_each(&fd, |name, _| {
                 names.push(name.to_vec());
                 Ok::<_, Errno>(())
             })
-            .call_at("getdents64", join(self.trees[tree].name(), &dir.path))?;
+            .call_at("getdents64", path)?;
         }
         names.sort_unstable();
         names.dedup();
@@ -242,6 +286,26 @@ impl Dir {
         &self.path
     }
 
+    /// An attribute of it that would be a mark under the other spelling.
+    pub fn misspelt(&self) -> Option<&[u8]> {
+        self.misspelt.as_deref()
+    }
+
+    /// Opens the nearest tree's directory from one in it, `child`, if that is open; what is opened
+    /// must be `meta`.
+    pub fn open_from(&mut self, child: &Dir, meta: &Meta) -> SysCall<()> {
+        let (Some(own), Some(below)) = (self.parts.first_mut(), child.parts.first()) else {
+            return Ok(());
+        };
+        if let (None, Some(fd), true) = (&own.fd, &below.fd, own.tree == below.tree) {
+            let fd = fs::open_dir_trusted(fd, b"..")?;
+            if fs::stat(&fd)?.same_inode(meta) {
+                own.fd = Some(fd);
+            }
+        }
+        Ok(())
+    }
+
     /// How many trees have it.
     pub fn parts(&self) -> usize {
         self.parts.len()
@@ -250,6 +314,17 @@ impl Dir {
     /// The trees that have it, nearest first.
     pub fn trees(&self) -> impl Iterator<Item = usize> + '_ {
         self.parts.iter().map(|part| part.tree)
+    }
+
+    /// The path in its tree of the part at `at`.
+    pub(super) fn path_in(&self, at: usize) -> &[u8] {
+        let part = &self.parts[at];
+        part.elsewhere.as_deref().unwrap_or(&self.path)
+    }
+
+    /// Closes the descriptor of one part.
+    pub(super) fn release_part(&mut self, at: usize) {
+        self.parts[at].fd = None;
     }
 
     /// Closes its descriptors; they are opened again when needed.
@@ -264,17 +339,9 @@ impl Dir {
         self.open_part(stack, 0)
     }
 
-    /// Opens the part at `at`, as [`Dir::trees`] counts.
-    pub fn open_part(&mut self, stack: &Stack, at: usize) -> Result<BorrowedFd<'_>> {
-        let part = &mut self.parts[at];
-        if part.fd.is_none() {
-            let tree = &stack.trees[part.tree];
-            let fd = tree
-                .open(&self.path)
-                .call_at("open", join(tree.name(), &self.path))?;
-            part.fd = Some(fd);
-        }
-        match &part.fd {
+    /// The open descriptor of the part at `at`.
+    pub(super) fn part(&self, at: usize) -> Result<BorrowedFd<'_>> {
+        match &self.parts[at].fd {
             Some(fd) => Ok(fd.as_fd()),
             None => Err(Error::new(
                 Code::Bug,
@@ -283,25 +350,34 @@ impl Dir {
             )),
         }
     }
+
+    /// Opens the part at `at`, as [`Dir::trees`] counts.
+    pub fn open_part(&mut self, stack: &Stack, at: usize) -> Result<BorrowedFd<'_>> {
+        let part = &mut self.parts[at];
+        if part.fd.is_none() {
+            let tree = &stack.trees[part.tree];
+            let path = part.elsewhere.as_deref().unwrap_or(&self.path);
+            let fd = tree.open(path).call_at("open", path)?;
+            part.fd = Some(fd);
+        }
+        self.part(at)
+    }
 }
 
-/// How many trees two directories of one path have in common at the far end: below them the two
-/// are equal.
+/// How many parts two directories have in common at the far end: below them the two are equal.
 pub fn common(a: (&Stack, &Dir), b: (&Stack, &Dir)) -> usize {
-    let trees = |(stack, dir): (&Stack, &Dir)| -> Vec<Tree> {
-        dir.parts
-            .iter()
-            .rev()
-            .map(|part| stack.trees[part.tree].clone())
-            .collect()
+    let at = |(stack, dir): (&Stack, &Dir), from_end: usize| {
+        let at = dir.parts.len() - 1 - from_end;
+        (
+            stack.trees[dir.parts[at].tree].clone(),
+            dir.path_in(at).to_vec(),
+        )
     };
-    if a.1.path != b.1.path {
-        return 0;
-    }
-    trees(a)
-        .iter()
-        .zip(&trees(b))
-        .take_while(|(x, y)| x.same(y))
+    (0..a.1.parts.len().min(b.1.parts.len()))
+        .take_while(|&n| {
+            let ((x, from), (y, to)) = (at(a, n), at(b, n));
+            from == to && x.same(&y)
+        })
         .count()
 }
 

@@ -17,6 +17,7 @@ use crate::layer::upper::LowerLinks;
 use crate::layer::view::Stack;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs;
+use crate::tree::attrs;
 use crate::watch::Watch;
 
 impl Store {
@@ -207,7 +208,7 @@ impl Store {
             },
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
-        let (applied, stack) = apply(&mut decoder, again()?, stack, links, &rules, watch)?;
+        let (mut applied, stack) = apply(&mut decoder, again()?, stack, links, &rules, watch)?;
         let summary = decoder.finish()?;
         check_digest(&summary, options)?;
         describe_tar(&mut meta, &summary, &applied);
@@ -219,6 +220,7 @@ impl Store {
             let known = Known {
                 marks: self.marked(kind),
                 tagged: Some(&applied.tagged),
+                modes: Some(&applied.shut),
             };
             let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
             meta.manifest = Some(manifest);
@@ -227,13 +229,17 @@ impl Store {
             fs::sync_fs(&content).call("syncfs")?;
             self.verify(stage.dir()?, kind, &content, manifest, watch)?;
         }
+        let modes = std::mem::take(&mut applied.shut);
         if fill {
             let sharing = if shares {
                 Sharing::Links
             } else {
                 Sharing::Copies
             };
-            flatten::fill(again()?, &stack, sharing, rules.strict, watch)?;
+            let filled = flatten::fill(again()?, &stack, sharing, rules.strict, modes, watch)?;
+            applied.partial = applied.partial.plus(filled.partial);
+        } else {
+            attrs::shut(again()?, &modes)?;
         }
         frame(stage, kind)?;
         Ok((meta, applied))

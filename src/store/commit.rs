@@ -6,7 +6,7 @@ use super::manifest::{self, Contents, Known};
 use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::size;
+use crate::layer::{foreign, size};
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::remove_contents;
@@ -44,11 +44,15 @@ impl Store {
         self.need_unmounted(&layer)?;
         if layer.meta.kind == Kind::Overlay {
             self.need_marks()?;
+            // It could not be mounted under a layer; and only while `work` is whole can it be read.
+            let work = layer.open("work")?;
+            let every = foreign::Files::Every;
+            foreign::refuse(layer.open("upper")?, &work, self.marks, every, watch)?;
             // A volatile mount left data unwritten; its mark must not go before that is on the disk.
             fs::sync_fs(&layer.fd).call("syncfs")?;
             // What overlayfs keeps there serves a writable mount, which there will be none of. It
             // includes the mark of a volatile mount, so its data is synced below in any case.
-            remove_contents(layer.open("work")?, &mut Watch::default())?;
+            remove_contents(work, &mut Watch::default())?;
         }
         self.seal(&mut layer, durability, watch)
     }
@@ -71,6 +75,7 @@ impl Store {
         let known = Known {
             marks: self.marked(layer.meta.kind),
             tagged: None,
+            modes: None,
         };
         let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)?;
         layer.meta.manifest = Some(digest);

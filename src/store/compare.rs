@@ -7,8 +7,8 @@ use crate::archive::Sink;
 use crate::error::{Code, Errno, Error, Result};
 use crate::layer::diff::{self, Visitor};
 use crate::layer::export::{Style, export};
-use crate::layer::size;
 use crate::layer::view::Stack;
+use crate::layer::{foreign, size};
 use crate::sys::fs;
 use crate::watch::Watch;
 use std::collections::HashSet;
@@ -44,6 +44,7 @@ impl Store {
             info.blob_size = done.tar_size;
             info.skipped_sockets = done.sockets;
             info.skipped_names = done.names;
+            info.skipped_xattrs = done.xattrs;
             Ok(info)
         })()
         .map_err(|e: Error| e.at(id).op("diff"))
@@ -79,7 +80,9 @@ impl Store {
                 }
                 if layer.meta.kind == Kind::Overlay {
                     let layer = self.lock_layer(&layer.id, Mode::Shared, PATIENCE, watch)?;
-                    return size::of_tree(layer.open("upper")?, &HashSet::new());
+                    if !self.stack_told(&layer, watch)?.renamed {
+                        return size::of_tree(layer.open("upper")?, &HashSet::new());
+                    }
                 }
             }
             drop(layer);
@@ -103,6 +106,19 @@ impl Store {
         let mut sum = Sum::default();
         diff::compare(&old, &self.stack(layer)?, &mut sum, watch)?;
         Ok(sum.total)
+    }
+
+    /// The stack of a layer, which another program's overlay may have written if it is writable.
+    fn stack_told(&self, layer: &Layer, watch: &mut Watch<'_>) -> Result<Stack> {
+        let mut stack = self.stack(layer)?;
+        if stack.trees().iter().any(|tree| tree.marked) {
+            self.need_marks()?;
+        }
+        if layer.meta.kind == Kind::Overlay && !layer.committed() {
+            foreign::need_no_index(&layer.open("work")?, self.marks)?;
+            stack.renamed = foreign::has_renamed(layer.open("upper")?, self.marks, watch)?;
+        }
+        Ok(stack)
     }
 
     /// Locks both layers of a comparison, and reads their stacks.
@@ -133,18 +149,12 @@ impl Store {
                 "another caller replaced the layer",
             ));
         }
-        let new = self.stack(&layer)?;
+        let new = self.stack_told(&layer, watch)?;
         let old = match &other {
-            Some(other) => self.stack(other)?,
+            Some(other) => self.stack_told(other, watch)?,
             None if own => new.clone(),
             None => Stack::new(Vec::new(), self.marks),
         };
-        if [&old, &new]
-            .iter()
-            .any(|stack| stack.trees().iter().any(|tree| tree.marked))
-        {
-            self.need_marks()?;
-        }
         Ok(Pair {
             layer,
             old,

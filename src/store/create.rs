@@ -8,9 +8,10 @@ use super::stage::Stage;
 use super::{CreateFlags, Durability, Kind, State, Store, id, now, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::flatten::{self, Sharing};
+use crate::layer::foreign;
 use crate::layer::view::Stack;
 use crate::sys::{AsFd, OwnedFd, fs};
-use crate::tree::attrs::{Attributes, Inode, Setter, disinherit};
+use crate::tree::attrs::{Attributes, Inode, Setter, Shut, disinherit};
 use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::watch::Watch;
@@ -154,6 +155,7 @@ impl Store {
             ..CopyOptions::default()
         };
         let mut copier = Copier::new(&options)?;
+        foreign::need_no_index(&source.open("work")?, self.marks)?;
         let from = source.open("upper")?;
         copier.run(
             from,
@@ -198,10 +200,11 @@ impl Store {
         let known = Known {
             marks: None,
             tagged: None,
+            modes: None,
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);
-        flatten::fill(root, &stack, Sharing::Links, true, watch)?;
+        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), watch)?;
         frame(&stage, Kind::Root)?;
         self.hint_child(parent, id)?;
         finish(stage, id, &meta, None, true)

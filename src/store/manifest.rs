@@ -19,7 +19,7 @@ use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{Marks, Pairs};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
-use crate::tree::attrs::Inode;
+use crate::tree::attrs::{Inode, Shut};
 use crate::tree::chain::Chain;
 use crate::tree::compare::own;
 use crate::watch::Watch;
@@ -50,6 +50,8 @@ pub struct Known<'a> {
     /// The only inodes that have extended attributes, where that is known: asking each costs as
     /// much as making it.
     pub tagged: Option<&'a HashSet<u64>>,
+    /// Directories whose modes are still to be put on, by inode.
+    pub modes: Option<&'a Shut>,
 }
 
 /// Writes the manifest of the tree `content` into the layer's directory; gives its SHA-256.
@@ -218,9 +220,12 @@ impl Job<'_> {
             Kind::File => "?".into(),
             _ => "-".into(),
         };
+        let kept_back = self.known.modes.filter(|_| directory);
+        let mode = *kept_back
+            .and_then(|modes| modes.get(&meta.ino))
+            .unwrap_or(&meta.mode);
         Ok(format!(
-            "{kind} {:04o} {} {} {size} {}.{:09} {group} {xattrs} {content} {}",
-            meta.mode,
+            "{kind} {mode:04o} {} {} {size} {}.{:09} {group} {xattrs} {content} {}",
             meta.uid,
             meta.gid,
             meta.mtime.sec,
@@ -300,6 +305,7 @@ pub fn compare(
     let known = Known {
         marks,
         tagged: None,
+        modes: None,
     };
     lines(content, known, contents, watch, &mut |line| {
         let path = path_of(line);

@@ -11,9 +11,9 @@ use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
 use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::xattr::Marks;
-use crate::sys::{AsFd, OwnedFd, fs, xattr};
+use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 
@@ -219,7 +219,15 @@ impl Store {
         plan.source = format!("ovl:{}", layer.id).into_bytes();
         plan.scratch = Some(scratch.as_fd());
         if as_upper {
-            refuse_foreign(&upper, self.marks).map_err(|e| e.at(&layer.id))?;
+            if !layer.committed() {
+                foreign::refuse(
+                    layer.open("upper")?,
+                    &work,
+                    self.marks,
+                    foreign::Files::Noted,
+                    &mut Watch::default(),
+                )?;
+            }
             self.clear_volatile(&work, wish)?;
             plan.upper = Some(Upper {
                 upper: upper.as_fd(),
@@ -366,22 +374,4 @@ fn same_place(target: &[u8], root: &OwnedFd) -> bool {
         }
         Err(_) => false,
     }
-}
-
-/// An upper written elsewhere may hold a root that overlayfs would read otherwise than this store
-/// does. What lies deeper is refused where it is met: the mount says `redirect_dir=nofollow`.
-fn refuse_foreign(upper: &OwnedFd, marks: Marks) -> Result<()> {
-    for name in ["redirect", "metacopy"] {
-        if xattr::get(upper, &marks.attribute(name))
-            .call("fgetxattr")?
-            .is_some()
-        {
-            return Err(Error::new(
-                Code::Unsupported,
-                Errno::OPNOTSUPP,
-                format!("the upper was written under overlayfs's {name}"),
-            ));
-        }
-    }
-    Ok(())
 }

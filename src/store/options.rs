@@ -172,7 +172,8 @@ pub struct OpenOptions {
 pub struct Limits {
     /// Uncompressed bytes; bytes of the files, too, when their holes are filled.
     pub max_size: u64,
-    /// Entries.
+    /// Entries. Directories that no entry names may be as many, but not more than 65,536 and 64
+    /// for each entry.
     pub max_entries: u64,
     /// Bytes of one PAX or long-name header.
     pub max_meta: u64,

@@ -37,7 +37,7 @@ impl Store {
                 format!("layers are built on it: {child}{more}"),
             ));
         }
-        self.need_unmounted(&layer)?;
+        self.need_removable(&layer)?;
         let nonce = to_trash(self, &self.layers, id.as_bytes())?;
         fs::sync(&self.layers).call_at("fsync", "layer")?;
         if let Some(parent) = &layer.parent {

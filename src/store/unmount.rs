@@ -88,32 +88,39 @@ impl Store {
     pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<OwnedFd> {
         let mut pins = self.pins(layer)?;
         let alone = layer.open(layer.mount_lock())?;
-        if !lock::try_lock(&alone, Mode::Exclusive)? {
-            return Err(Error::new(
-                Code::Mounted,
-                Errno::BUSY,
-                "a mount handle of it is open",
-            ));
+        alone_with(&alone)?;
+        end_pins(&mut pins)?;
+        self.need_upper_unheld(layer)?;
+        Ok(alone)
+    }
+
+    /// The same of a layer that is to go: what is missing in a damaged one nobody holds.
+    pub(super) fn need_removable(&self, layer: &Layer) -> Result<()> {
+        let mut pins = match lacks(layer, "pin") {
+            true => None,
+            false => Some(self.pins(layer)?),
+        };
+        let alone = match lacks(layer, layer.mount_lock()) {
+            true => None,
+            false => Some(layer.open(layer.mount_lock())?),
+        };
+        if let Some(alone) = &alone {
+            alone_with(alone)?;
         }
-        pins.end_leftovers()?;
-        if let Some(pin) = pins.here.first() {
-            let at = pin.path.escape_ascii();
-            return Err(Error::new(
-                Code::Mounted,
-                Errno::BUSY,
-                format!("it is mounted at {at}"),
-            ));
+        if let Some(pins) = &mut pins {
+            end_pins(pins)?;
         }
-        if pins.elsewhere.iter().any(|pin| pin.certain) {
-            return Err(Error::new(
-                Code::Mounted,
-                Errno::BUSY,
-                "it is mounted in another mount namespace",
-            ));
+        match lacks(layer, layer.content()) {
+            true => Ok(()),
+            false => self.need_upper_unheld(layer),
         }
+    }
+
+    /// No overlay that nobody told of has the layer's upper.
+    fn need_upper_unheld(&self, layer: &Layer) -> Result<()> {
         if layer.meta.kind == Kind::Overlay {
             let upper = layer.open("upper")?;
-            let answer = oracle::upper_in_use(upper.as_fd(), layer.open("child")?.as_fd());
+            let answer = oracle::upper_in_use(upper.as_fd(), self.trash.as_fd());
             if answer == oracle::InUse::Busy {
                 return Err(Error::new(
                     Code::Mounted,
@@ -122,7 +129,7 @@ impl Store {
                 ));
             }
         }
-        Ok(alone)
+        Ok(())
     }
 
     /// Whether a handle holds the layer, or it is mounted where the caller can see it.
@@ -136,6 +143,37 @@ impl Store {
         }
         Ok(!pins.here.is_empty())
     }
+}
+
+/// No handle has the layer's mount lock, and none will while the caller has it.
+fn alone_with(lock: &OwnedFd) -> Result<()> {
+    if lock::try_lock(lock, Mode::Exclusive)? {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Mounted,
+        Errno::BUSY,
+        "a mount handle of it is open",
+    ))
+}
+
+/// Ends what nobody holds any more; nothing else is mounted.
+fn end_pins(pins: &mut pin::Pins) -> Result<()> {
+    pins.end_leftovers()?;
+    let busy = |why: String| Err(Error::new(Code::Mounted, Errno::BUSY, why));
+    if let Some(pin) = pins.here.first() {
+        return busy(format!("it is mounted at {}", pin.path.escape_ascii()));
+    }
+    if pins.elsewhere.iter().any(|pin| pin.certain) {
+        return busy("it is mounted in another mount namespace".into());
+    }
+    Ok(())
+}
+
+/// Whether a directory of the layer is missing, or is none.
+fn lacks(layer: &Layer, name: &str) -> bool {
+    let missing = |errno| matches!(errno, Errno::NOENT | Errno::NOTDIR);
+    layer.open(name).is_err_and(|error| missing(error.errno()))
 }
 
 fn not_mounted() -> Error {

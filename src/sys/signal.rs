@@ -6,7 +6,8 @@
 //! process's; it may change the calling thread's mask for a moment. SIGPIPE of a write is sent to
 //! the writing thread, so it stays pending there while it is blocked, and is taken away again with
 //! `sigtimedwait` before the mask is put back. One that was pending already is the host's, and
-//! stays. Sockets have `MSG_NOSIGNAL`, regular files never raise it.
+//! stays. Sockets have `MSG_NOSIGNAL`, regular files never raise it. SIGXFSZ, which a write beyond
+//! the limit on file sizes raises, is held back in the same way for as long as a call takes.
 
 use super::fs::last_errno;
 use super::{SysCall, retry};
@@ -55,7 +56,7 @@ pub fn write(fd: impl AsFd, channel: Channel, data: &[u8]) -> SysCall<usize> {
             usize::try_from(sent).map_err(|_| last_errno())
         }),
         Channel::Stream => {
-            let held = HeldBack::new()?;
+            let held = HeldBack::new(libc::SIGPIPE)?;
             let result = retry(|| rustix::io::write(&fd, data));
             if result == Err(Errno::PIPE) {
                 held.take();
@@ -97,38 +98,62 @@ pub fn wait(fd: impl AsFd, readiness: Readiness, milliseconds: u32) -> SysCall<b
     }
 }
 
-/// SIGPIPE blocked on the calling thread, until this is dropped.
+/// While this lives, a write beyond the process's limit on file sizes (RLIMIT_FSIZE) is EFBIG on the
+/// calling thread and no SIGXFSZ, which ends a process that has not provided for it. Where there is
+/// no limit, which is usual, nothing is done.
+pub struct FileSizeLimit(Option<HeldBack>);
+
+impl FileSizeLimit {
+    /// From now on.
+    pub fn hold_back() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+        FileSizeLimit(match limit.current {
+            Some(_) => HeldBack::new(libc::SIGXFSZ).ok(),
+            None => None,
+        })
+    }
+}
+
+impl Drop for FileSizeLimit {
+    fn drop(&mut self) {
+        if let Some(held) = &self.0 {
+            held.take();
+        }
+    }
+}
+
+/// A signal blocked on the calling thread, until this is dropped.
 struct HeldBack {
-    pipe: libc::sigset_t,
+    signal: libc::sigset_t,
     before: libc::sigset_t,
     was_pending: bool,
 }
 
 impl HeldBack {
-    fn new() -> SysCall<Self> {
-        let pipe = only_sigpipe();
+    fn new(signal: libc::c_int) -> SysCall<Self> {
+        let set = only(signal);
         let mut pending = MaybeUninit::<libc::sigset_t>::zeroed();
         let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: all point to sets of ours. sigpending fails for a bad pointer only.
         let was_pending = unsafe {
             libc::sigpending(pending.as_mut_ptr());
-            libc::sigismember(pending.as_ptr(), libc::SIGPIPE) == 1
+            libc::sigismember(pending.as_ptr(), signal) == 1
         };
         // SAFETY: as above; the mask is the calling thread's alone.
         let failed =
-            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const pipe, before.as_mut_ptr()) };
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, before.as_mut_ptr()) };
         if failed != 0 {
             return Err(Errno::from_raw_os_error(failed));
         }
         Ok(HeldBack {
-            pipe,
+            signal: set,
             // SAFETY: filled by the call; zeroes are a set as well.
             before: unsafe { before.assume_init() },
             was_pending,
         })
     }
 
-    /// Takes away the SIGPIPE that a write of ours raised, unless one was there before.
+    /// Takes away the signal that a write of ours raised, unless one was there before.
     fn take(&self) {
         if self.was_pending {
             return;
@@ -137,11 +162,11 @@ impl HeldBack {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // EAGAIN says that the host ignores SIGPIPE, and that none is pending.
+        // EAGAIN says that none is pending: none was raised, or the host ignores it.
         let _ = retry(|| {
             // SAFETY: a set and a time of ours; no information is asked for.
             let signal = unsafe {
-                libc::sigtimedwait(&raw const self.pipe, std::ptr::null_mut(), &raw const now)
+                libc::sigtimedwait(&raw const self.signal, std::ptr::null_mut(), &raw const now)
             };
             if signal < 0 {
                 return Err(last_errno());
@@ -164,12 +189,12 @@ impl Drop for HeldBack {
     }
 }
 
-fn only_sigpipe() -> libc::sigset_t {
+fn only(signal: libc::c_int) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: a set of ours, made empty and then given a signal that exists.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE);
+        libc::sigaddset(set.as_mut_ptr(), signal);
         set.assume_init()
     }
 }
@@ -262,6 +287,24 @@ mod tests {
     }
 
     #[test]
+    fn too_large_a_file_is_an_errno() {
+        let file = tempfile::tempfile().unwrap();
+        in_child(|| {
+            use rustix::process::{Resource, Rlimit, setrlimit};
+            // SAFETY: the child's own disposition.
+            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+            let (current, maximum) = (Some(4), None);
+            setrlimit(Resource::Fsize, Rlimit { current, maximum }).unwrap();
+            let held = FileSizeLimit::hold_back();
+            let short = rustix::io::write(&file, b"12345") == Ok(4);
+            let over = rustix::io::write(&file, b"5") == Err(Errno::FBIG);
+            let longer = rustix::fs::ftruncate(&file, 5) == Err(Errno::FBIG);
+            drop(held);
+            short && over && longer
+        });
+    }
+
+    #[test]
     fn broken_socket_is_an_errno() {
         let (one, other) = UnixStream::pair().unwrap();
         drop(other);
@@ -274,7 +317,7 @@ mod tests {
     fn a_pending_one_is_the_hosts() {
         let pipe = broken();
         in_child(|| {
-            let held = HeldBack::new().unwrap();
+            let held = HeldBack::new(libc::SIGPIPE).unwrap();
             // SAFETY: SIGPIPE is blocked on this thread.
             unsafe { libc::raise(libc::SIGPIPE) };
             let ok =

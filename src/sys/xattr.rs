@@ -21,6 +21,15 @@ pub fn is_overlay(name: &[u8]) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
+/// XFS shows the ACLs to root a second time, in a spelling of its own, which on another file system
+/// would be an attribute like any.
+const XFS_ACLS: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
+
+/// Whether `name` is an ACL as XFS keeps it; no list here has it.
+pub fn is_xfs_acl(name: &[u8]) -> bool {
+    XFS_ACLS.contains(&name)
+}
+
 /// Grows a buffer until the kernel is content.
 fn grow(mut call: impl FnMut(&mut [u8]) -> SysCall<usize>) -> SysCall<Vec<u8>> {
     let mut buf = vec![0u8; 1024];
@@ -42,7 +51,7 @@ fn grow(mut call: impl FnMut(&mut [u8]) -> SysCall<usize>) -> SysCall<Vec<u8>> {
 
 fn split(list: &[u8]) -> Vec<Vec<u8>> {
     list.split(|&b| b == 0)
-        .filter(|n| !n.is_empty())
+        .filter(|n| !n.is_empty() && !is_xfs_acl(n))
         .map(<[u8]>::to_vec)
         .collect()
 }
@@ -112,10 +121,25 @@ fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// The names of the attributes of `name` in `dir`; a symbolic link's own.
+pub fn list_at(dir: impl AsFd, name: &[u8]) -> SysCall<Vec<Vec<u8>>> {
+    let path = proc_path(&dir, name);
+    // Most inodes have none: one call with a buffer on the stack says so.
+    let mut small = [0u8; 512];
+    match retry(|| rustix::fs::llistxattr(path.as_slice(), &mut small)) {
+        Ok(len) => Ok(split(&small[..len])),
+        Err(Errno::RANGE) => {
+            none_if_unsupported(grow(|buf| rustix::fs::llistxattr(path.as_slice(), buf)))
+        }
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// All attributes of `name` in `dir`; a symbolic link's own.
 pub fn get_all_at(dir: impl AsFd, name: &[u8]) -> SysCall<Pairs> {
     let path = proc_path(&dir, name);
-    let names = none_if_unsupported(grow(|buf| rustix::fs::llistxattr(path.as_slice(), buf)))?;
+    let names = list_at(&dir, name)?;
     let mut pairs = Vec::with_capacity(names.len());
     for attr in names {
         let value = grow(|buf| rustix::fs::lgetxattr(path.as_slice(), attr.as_slice(), buf));
@@ -181,6 +205,19 @@ impl Marks {
             Marks::Trusted => OVERLAY_PREFIXES[0],
             Marks::User => OVERLAY_PREFIXES[1],
         }
+    }
+
+    /// The marks that this store does not use.
+    pub fn other(self) -> Marks {
+        match self {
+            Marks::Trusted => Marks::User,
+            Marks::User => Marks::Trusted,
+        }
+    }
+
+    /// What a mark is called without its prefix; none for what is no mark of this spelling.
+    pub fn name_of(self, attribute: &[u8]) -> Option<&[u8]> {
+        attribute.strip_prefix(self.prefix())
     }
 
     /// The name of one attribute, as `opaque`.

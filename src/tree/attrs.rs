@@ -9,7 +9,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 
 /// What could be done in part only.
@@ -21,6 +21,18 @@ pub struct Partial {
     pub xattrs: u64,
     /// Device nodes that could not be made.
     pub devices: u64,
+}
+
+impl Partial {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Partial) -> Partial {
+        Partial {
+            owners: self.owners + other.owners,
+            xattrs: self.xattrs + other.xattrs,
+            devices: self.devices + other.devices,
+        }
+    }
 }
 
 /// An inode that attributes are put on: open, or by name where it cannot be opened.
@@ -124,6 +136,35 @@ pub struct Setter {
     pub partial: Partial,
     /// Inodes that got extended attributes, where somebody wants to know.
     pub tagged: Option<HashSet<u64>>,
+    /// Modes that would keep the caller out of directories in which he still has work to do, by
+    /// inode; see [`shut`]. `None` for who puts modes on when all else is done, or may go anywhere.
+    pub shut: Option<Shut>,
+}
+
+/// The modes that directories are still to get.
+pub type Shut = HashMap<u64, u32>;
+
+/// What the owner of a directory needs to work in it.
+const OPEN_MODE: u32 = 0o700;
+
+/// Whether modes keep the caller out of his own directories.
+pub fn modes_bind() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    !capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::DAC_OVERRIDE))
+}
+
+/// Gives the directories at and below `root` the modes that were kept back.
+pub fn shut(root: OwnedFd, modes: &Shut) -> Result<()> {
+    if modes.is_empty() {
+        return Ok(());
+    }
+    super::chain::directories(root, &mut |fd| {
+        let meta = fs::stat(fd).call("statx")?;
+        match modes.get(&meta.ino) {
+            Some(&mode) => fs::chmod(fd, mode).call("fchmod"),
+            None => Ok(()),
+        }
+    })
 }
 
 impl Setter {
@@ -135,6 +176,7 @@ impl Setter {
             strict,
             partial: Partial::default(),
             tagged: None,
+            shut: None,
         }
     }
 
@@ -180,6 +222,15 @@ impl Setter {
         }
         if let (Some(tagged), false) = (&mut self.tagged, xattrs.is_empty()) {
             tagged.insert(inode.stat().call("statx")?.ino);
+        }
+        if let (Some(shut), Kind::Directory) = (&mut self.shut, attrs.kind) {
+            let ino = inode.stat().call("statx")?.ino;
+            // A number that another directory had may be told anew.
+            shut.remove(&ino);
+            if mode & OPEN_MODE != OPEN_MODE {
+                shut.insert(ino, mode);
+                mode |= OPEN_MODE;
+            }
         }
         if attrs.kind != Kind::Symlink {
             inode.chmod(mode).call("chmod")?;

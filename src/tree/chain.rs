@@ -5,6 +5,8 @@
 //! directory that it was: a tree that was rearranged underneath ends the walk with ESTALE.
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::dir::{DirBuf, Hint};
+use crate::sys::fs::Kind;
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
 use std::os::fd::AsFd;
 
@@ -90,16 +92,19 @@ impl Chain {
         if self.levels.len() < 2 {
             return Ok(None);
         }
-        let path = self.path();
         let Some(left) = self.levels.pop() else {
             return Ok(None);
         };
         let Some(left_fd) = left.fd else {
-            return Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "closed level").at(path));
+            let error = Error::new(Code::Bug, Errno::NOTRECOVERABLE, "closed level");
+            return Err(error.at(self.path_of(&left.name)));
         };
-        if let Some(level) = self.levels.last_mut() {
-            if level.fd.is_none() {
-                let fd = reopen(&left_fd, level.id).call_at("open ..", &path)?;
+        if let Some(Level { fd: None, id, .. }) = self.levels.last() {
+            let fd = reopen(&left_fd, *id).map_err(|errno| {
+                // A path takes time as the tree is deep: only for who reads it.
+                Error::sys(errno, "open ..").at(self.path_of(&left.name))
+            })?;
+            if let Some(level) = self.levels.last_mut() {
                 level.fd = Some(fd);
             }
         }
@@ -121,6 +126,50 @@ impl Chain {
         let names: Vec<&[u8]> = self.levels[1..].iter().map(|l| l.name.as_slice()).collect();
         names.join(&b'/')
     }
+}
+
+/// Calls `each` with every directory below `root` and with `root` itself, those below first.
+pub fn directories(
+    root: OwnedFd,
+    each: &mut dyn FnMut(BorrowedFd<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut buf = DirBuf::default();
+    let mut chain = Chain::new(root);
+    let mut pending = vec![below(&chain, &mut buf)?];
+    while let Some(names) = pending.last_mut() {
+        if let Some(name) = names.pop() {
+            let fd = fs::open_dir(chain.fd()?, &name);
+            let fd = fd.map_err(|errno| Error::sys(errno, "open").at(chain.path_of(&name)))?;
+            chain.push(name, fd)?;
+            pending.push(below(&chain, &mut buf)?);
+            continue;
+        }
+        pending.pop();
+        match chain.pop()? {
+            Some((_, fd)) => each(fd.as_fd())?,
+            None => each(chain.fd()?)?,
+        }
+    }
+    Ok(())
+}
+
+/// The directories where the chain stands.
+fn below(chain: &Chain, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    let fd = chain.fd()?;
+    let read = buf.for_each(fd, |name, hint| {
+        let directory = match hint {
+            Hint::Directory => true,
+            Hint::Unknown => fs::stat_at(fd, name)?.kind == Kind::Directory,
+            Hint::File | Hint::Other { .. } => false,
+        };
+        if directory {
+            names.push(name.to_vec());
+        }
+        Ok::<_, Errno>(())
+    });
+    read.map_err(|errno| Error::sys(errno, "getdents64").at(chain.path()))?;
+    Ok(names)
 }
 
 fn reopen(child: &OwnedFd, id: Option<Identity>) -> SysCall<OwnedFd> {

@@ -4,7 +4,7 @@ use super::attrs::Inode;
 use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
-use crate::sys::{BorrowedFd, fs};
+use crate::sys::{BorrowedFd, OwnedFd, fs};
 use std::os::fd::AsFd;
 
 /// Where an inode is: a name in a directory, and its attributes.
@@ -16,6 +16,22 @@ pub struct Place<'a> {
     pub name: &'a [u8],
     /// The inode's attributes.
     pub meta: &'a Meta,
+    /// The file that has its content, when the inode itself does not.
+    pub content: Option<BorrowedFd<'a>>,
+}
+
+impl Place<'_> {
+    /// Opens what has the content of a regular file.
+    pub fn open(&self) -> Result<OwnedFd> {
+        match self.content {
+            // A descriptor of its own, whose owner need not live on.
+            Some(fd) => fd.try_clone_to_owned().map_err(|error| {
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                Error::sys(errno, "fcntl")
+            }),
+            None => fs::open_file(self.dir, self.name).call("open"),
+        }
+    }
 }
 
 /// The label that a host's SELinux policy puts on every inode: the host's, not the layer's.
@@ -78,7 +94,7 @@ fn same_content(a: Place<'_>, b: Place<'_>) -> Result<bool> {
     if a.meta.size == 0 {
         return Ok(true);
     }
-    let open = |p: Place<'_>| fs::open_file(p.dir, p.name).call_at("open", p.name);
+    let open = |p: Place<'_>| p.open().map_err(|e| e.at(p.name));
     let (left, right) = (open(a)?, open(b)?);
     let (mut x, mut y) = (vec![0u8; BUF], vec![0u8; BUF]);
     let mut at = 0;

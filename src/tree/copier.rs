@@ -5,13 +5,14 @@ use super::attrs::{self, Attributes, Inode, Setter};
 use super::chain::Chain;
 use super::copy::{CopyFlags, CopyOptions, CopyStats};
 use super::data::{DataCopier, Method};
+use super::groups::{Groups, Joined};
 use super::inode::InodeCopier;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs, xattr};
 use crate::watch::Watch;
-use std::collections::HashMap;
+use std::os::fd::AsFd;
 
 /// Whether the umask keeps the owner out of what is made in the empty directory `dir`. Asked of
 /// the kernel by making something, since reading the umask means changing it.
@@ -21,6 +22,13 @@ fn hostile_umask(dir: &OwnedFd) -> SysCall<bool> {
     let mode = fs::stat_at(dir, PROBE).map(|made| made.mode);
     fs::rmdir(dir, PROBE)?;
     Ok(mode? & 0o700 != 0o700)
+}
+
+fn join(prefix: &[u8], path: &[u8]) -> Vec<u8> {
+    match prefix.is_empty() {
+        true => path.to_vec(),
+        false => [prefix, path].join(&b'/'),
+    }
 }
 
 /// A directory on the way: its attributes for the end, and the directories still to be done.
@@ -35,17 +43,12 @@ pub struct Copier {
     inodes: InodeCopier,
     buf: DirBuf,
     stats: CopyStats,
-    /// Inodes with several names, and the first name that the copy has for each.
-    groups: HashMap<(u64, (u32, u32)), Group>,
+    /// Where the current destination is below the root of the link groups.
+    prefix: Vec<u8>,
     /// The destination's root, which must not turn up in the source.
     target: Option<(u64, (u32, u32))>,
     /// New inodes belong to the caller's user and group.
     own: bool,
-}
-
-struct Group {
-    path: Vec<u8>,
-    left: u32,
 }
 
 impl Copier {
@@ -59,10 +62,11 @@ impl Copier {
                 data: DataCopier::new(options.reflink),
                 no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
                 hostile_umask: false,
+                changed: (!strict).then_some(0),
             },
             buf: DirBuf::default(),
             stats: CopyStats::default(),
-            groups: HashMap::new(),
+            prefix: Vec::new(),
             target: None,
             own: false,
         })
@@ -74,7 +78,13 @@ impl Copier {
             fs::sync_fs(root).call("syncfs")?;
         }
         self.stats.partial = self.inodes.setter.partial;
+        self.stats.vanished += self.inodes.changed.unwrap_or(0);
         Ok(self.stats)
+    }
+
+    /// Other mounts that were met.
+    pub fn mounts_skipped(&self) -> u64 {
+        self.stats.mounts_skipped
     }
 
     fn strict(&self) -> bool {
@@ -87,18 +97,32 @@ impl Copier {
 
     /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
     pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
+        let mut groups = Groups::new(dst.as_fd())?;
+        self.run_below(source, dst, b"", &mut groups, watch)
+    }
+
+    /// The same for a `dst` that is `path` below the root of `groups`.
+    pub fn run_below(
+        &mut self,
+        source: OwnedFd,
+        dst: OwnedFd,
+        path: &[u8],
+        groups: &mut Groups,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.prefix = path.to_vec();
         let top = fs::stat(&source).call("statx")?;
         self.prepare(&dst, &top)?;
         let mut src = Chain::new(source);
         let mut dst = Chain::new(dst);
         let mut levels = vec![Level {
             meta: top,
-            below: self.entries(&src, &dst, watch)?,
+            below: self.entries(&src, &dst, groups, watch)?,
         }];
         while let Some(level) = levels.last_mut() {
             if let Some(name) = level.below.pop() {
                 if let Some(meta) = self.descend(&mut src, &mut dst, name)? {
-                    let below = self.entries(&src, &dst, watch)?;
+                    let below = self.entries(&src, &dst, groups, watch)?;
                     levels.push(Level { meta, below });
                 }
                 continue;
@@ -138,47 +162,67 @@ impl Copier {
 
     /// Opens the directory `name` on both sides; `None` when there is nothing to enter.
     fn descend(&mut self, src: &mut Chain, dst: &mut Chain, name: Vec<u8>) -> Result<Option<Meta>> {
-        let path = || src.path_of(&name);
-        let from = match fs::open_dir(src.fd()?, &name) {
+        match self.open_both(src, dst, &name) {
+            Ok(Some((from, to, meta))) => {
+                src.push(name.clone(), from)?;
+                dst.push(name, to)?;
+                Ok(Some(meta))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error.at(src.path_of(&name))),
+        }
+    }
+
+    fn open_both(
+        &mut self,
+        src: &Chain,
+        dst: &Chain,
+        name: &[u8],
+    ) -> Result<Option<(OwnedFd, OwnedFd, Meta)>> {
+        let from = match fs::open_dir(src.fd()?, name) {
             Ok(fd) => fd,
             // The kernel says EXDEV of a directory that is renamed away meanwhile, too.
             Err(Errno::XDEV)
-                if !fs::stat_at(src.fd()?, &name).is_ok_and(|there| there.mount_root) =>
+                if !fs::stat_at(src.fd()?, name).is_ok_and(|there| there.mount_root) =>
             {
-                self.vanished(&path())?;
+                self.vanished(&src.path_of(name))?;
                 return Ok(None);
             }
             Err(Errno::XDEV) => {
-                self.skip_mount(&path())?;
+                self.skip_mount(&src.path_of(name))?;
                 // Its attributes are the other file system's: an empty directory stands for it.
-                fs::mkdir(dst.fd()?, &name, 0o755).call_at("mkdir", path())?;
-                fs::chmod_at(dst.fd()?, &name, 0o755).call_at("chmod", path())?;
+                fs::mkdir(dst.fd()?, name, 0o755).call("mkdir")?;
+                fs::chmod_at(dst.fd()?, name, 0o755).call("chmod")?;
                 return Ok(None);
             }
             // It was renamed or replaced since the directory was read.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                self.vanished(&path())?;
+                self.vanished(&src.path_of(name))?;
                 return Ok(None);
             }
-            Err(errno) => return Err(errno).call_at("open", path()),
+            Err(errno) => return Err(errno).call("open"),
         };
-        let meta = fs::stat(&from).call_at("statx", path())?;
+        let meta = fs::stat(&from).call("statx")?;
         // `..` does not tell when a bind mount leads from the destination into the source.
         if self.target == Some((meta.ino, meta.dev)) {
-            return Err(Error::invalid("a directory cannot be copied into itself").at(path()));
+            return Err(Error::invalid("a directory cannot be copied into itself"));
         }
-        fs::mkdir(dst.fd()?, &name, 0o700).call_at("mkdir", path())?;
+        fs::mkdir(dst.fd()?, name, 0o700).call("mkdir")?;
         if self.inodes.hostile_umask {
-            fs::chmod_at(dst.fd()?, &name, 0o700).call_at("chmod", path())?;
+            fs::chmod_at(dst.fd()?, name, 0o700).call("chmod")?;
         }
-        let to = fs::open_dir(dst.fd()?, &name).call_at("open", path())?;
-        src.push(name.clone(), from)?;
-        dst.push(name, to)?;
-        Ok(Some(meta))
+        let to = fs::open_dir(dst.fd()?, name).call("open")?;
+        Ok(Some((from, to, meta)))
     }
 
     /// Copies what is no directory where the chains stand; gives the directories, last first.
-    fn entries(&mut self, src: &Chain, dst: &Chain, watch: &mut Watch<'_>) -> Result<Vec<Vec<u8>>> {
+    fn entries(
+        &mut self,
+        src: &Chain,
+        dst: &Chain,
+        groups: &mut Groups,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Vec<u8>>> {
         let mut below = Vec::new();
         let mut failed: Option<Error> = None;
         let mut buf = std::mem::take(&mut self.buf);
@@ -187,7 +231,7 @@ impl Copier {
                 below.push(name.to_vec());
                 return Ok(());
             }
-            let entry = self.entry(src, dst, name, hint, watch);
+            let entry = self.entry(src, dst, name, hint, groups, watch);
             let entry = entry.map_err(|e| e.at(src.path_of(name)));
             match entry {
                 Ok(true) => {}
@@ -207,7 +251,7 @@ impl Copier {
         match read {
             // The directory itself was removed.
             Err(Errno::NOENT) => self.vanished(&src.path())?,
-            read => read.call_at("getdents64", src.path())?,
+            read => read.call("getdents64").map_err(|e| e.at(src.path()))?,
         }
         below.reverse();
         Ok(below)
@@ -220,6 +264,7 @@ impl Copier {
         dst: &Chain,
         name: &[u8],
         hint: Hint,
+        groups: &mut Groups,
         watch: &mut Watch<'_>,
     ) -> Result<bool> {
         let (from, to) = (src.fd()?, dst.fd()?);
@@ -258,10 +303,10 @@ impl Copier {
         }
         let done = match &held {
             Some((inode, meta)) if meta.kind != Kind::File => {
-                self.special(inode, dst, name, meta)?;
+                self.special(inode, dst, name, meta, groups)?;
                 true
             }
-            _ => self.file(src, dst, name, watch)?,
+            _ => self.file(src, dst, name, groups, watch)?,
         };
         if done {
             self.stats.entries += 1;
@@ -277,6 +322,7 @@ impl Copier {
         src: &Chain,
         dst: &Chain,
         name: &[u8],
+        groups: &mut Groups,
         watch: &mut Watch<'_>,
     ) -> Result<bool> {
         let from = match fs::open_file(src.fd()?, name) {
@@ -296,7 +342,7 @@ impl Copier {
         if meta.kind != Kind::File {
             return self.vanished(&src.path_of(name)).map(|()| false);
         }
-        if self.join_group(dst, name, &meta)? {
+        if self.join_group(dst, name, &meta, groups)? {
             return Ok(true);
         }
         match self
@@ -307,19 +353,26 @@ impl Copier {
             Method::Copied => self.stats.copied += 1,
         }
         self.stats.bytes += meta.size;
-        self.found_group(dst, name, &meta);
+        groups.found(&meta, || join(&self.prefix, &dst.path_of(name)));
         Ok(true)
     }
 
     /// Copies a symbolic link, device, FIFO or socket, held by `from`.
-    fn special(&mut self, from: &OwnedFd, dst: &Chain, name: &[u8], meta: &Meta) -> Result<()> {
-        if self.join_group(dst, name, meta)? {
+    fn special(
+        &mut self,
+        from: &OwnedFd,
+        dst: &Chain,
+        name: &[u8],
+        meta: &Meta,
+        groups: &mut Groups,
+    ) -> Result<()> {
+        if self.join_group(dst, name, meta, groups)? {
             return Ok(());
         }
         if !self.inodes.special(from, meta, dst.fd()?, name, self.own)? {
             return Ok(());
         }
-        self.found_group(dst, name, meta);
+        groups.found(meta, || join(&self.prefix, &dst.path_of(name)));
         Ok(())
     }
 
@@ -349,46 +402,20 @@ impl Copier {
     }
 
     /// Links `name` to the copy of the inode that an earlier name of it led to.
-    fn join_group(&mut self, dst: &Chain, name: &[u8], meta: &Meta) -> Result<bool> {
-        if meta.nlink < 2 {
-            return Ok(false);
+    fn join_group(
+        &mut self,
+        dst: &Chain,
+        name: &[u8],
+        meta: &Meta,
+        groups: &mut Groups,
+    ) -> Result<bool> {
+        let joined = groups.join(meta, dst.fd()?, name)?;
+        match joined {
+            Joined::Linked => self.stats.grouped += 1,
+            Joined::Full => self.stats.link_fallbacks += 1,
+            Joined::First => {}
         }
-        let key = (meta.ino, meta.dev);
-        let Some(group) = self.groups.get_mut(&key) else {
-            return Ok(false);
-        };
-        let (parent, base) = match group.path.iter().rposition(|&b| b == b'/') {
-            Some(at) => (&group.path[..at], &group.path[at + 1..]),
-            None => (&b""[..], group.path.as_slice()),
-        };
-        let parent = dst.open_from_root(parent)?;
-        match fs::link(&parent, base, dst.fd()?, name) {
-            Ok(()) => {}
-            // The copy has all the names it can have: begin another.
-            Err(Errno::MLINK) => {
-                self.groups.remove(&key);
-                self.stats.link_fallbacks += 1;
-                return Ok(false);
-            }
-            Err(errno) => return Err(errno).call("link"),
-        }
-        self.stats.grouped += 1;
-        group.left -= 1;
-        if group.left == 0 {
-            self.groups.remove(&key);
-        }
-        Ok(true)
-    }
-
-    /// Remembers the first name of an inode that has more.
-    fn found_group(&mut self, dst: &Chain, name: &[u8], meta: &Meta) {
-        if meta.nlink > 1 {
-            let group = Group {
-                path: dst.path_of(name),
-                left: meta.nlink - 1,
-            };
-            self.groups.insert((meta.ino, meta.dev), group);
-        }
+        Ok(joined == Joined::Linked)
     }
 
     /// A file that is a mount of its own: an empty file stands for it. EXDEV can also mean that

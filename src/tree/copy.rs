@@ -71,7 +71,8 @@ pub struct CopyStats {
     pub link_fallbacks: u64,
     /// Other mounts in the source that were not entered.
     pub mounts_skipped: u64,
-    /// Names that vanished while the source was read.
+    /// Names that vanished, and files that changed, while the source was read: a file is then as
+    /// far as it was read.
     pub vanished: u64,
     /// What could be done in part only.
     pub partial: Partial,

@@ -63,7 +63,9 @@ impl DataCopier {
         // The count of blocks does not tell: it includes those that hold attributes, and those
         // beyond the end.
         if size == 0 || !fs::has_hole(from, size)? {
-            self.range(from, to, 0, None, &mut tick)?;
+            // A file that grows is not followed; one whose size is not known is read to its end.
+            let end = (size > 0).then_some(size);
+            self.range(from, to, 0, end, &mut tick)?;
             return Ok(Method::Copied);
         }
         let mut at = 0;

@@ -19,6 +19,8 @@ pub struct InodeCopier {
     pub no_overlay_xattrs: bool,
     /// The umask keeps the owner out of what he makes.
     pub hostile_umask: bool,
+    /// Files that changed while they were copied; `None` makes that an error.
+    pub changed: Option<u64>,
 }
 
 impl InodeCopier {
@@ -47,6 +49,15 @@ impl InodeCopier {
             Err(Stop::Said(error)) => return Err(error),
             Err(Stop::Call(errno)) => return Err(errno).call("copy"),
         };
+        if method == Method::Copied {
+            let after = fs::stat(from).call("statx")?;
+            if (after.size, after.mtime) != (meta.size, meta.mtime) {
+                match &mut self.changed {
+                    Some(count) => *count += 1,
+                    None => return Err(changed()),
+                }
+            }
+        }
         let xattrs = self.wanted(xattr::get_all(from))?;
         let inode = Inode::Open(to.as_fd());
         self.setter
@@ -115,6 +126,11 @@ impl InodeCopier {
         }
         Ok(pairs)
     }
+}
+
+/// What was read is not what the file holds.
+pub fn changed() -> Error {
+    Error::sys(Errno::IO, "read").context("it changed while it was read")
 }
 
 /// Why a data copy stopped.

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod copier;
 pub mod copy;
 pub mod data;
+pub mod groups;
 pub mod inode;
 pub mod remove;
 

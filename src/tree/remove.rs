@@ -44,7 +44,6 @@ pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
             break;
         }
         let passes = *passes;
-        let path = chain.path();
         let Some((name, fd)) = chain.pop()? else {
             break;
         };
@@ -55,14 +54,15 @@ pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
             }
             // Read while it was emptied, a directory may not show all it had.
             Err(Errno::NOTEMPTY) if passes < PASSES => {
-                let fd = fs::open_dir_trusted(&fd, b".").call_at("open", &path)?;
+                let fd = fs::open_dir_trusted(&fd, b".")
+                    .map_err(|errno| Error::sys(errno, "open").at(chain.path_of(&name)))?;
                 chain.push(name, fd)?;
                 let below = sweep(&chain, &mut buf, watch)?;
                 if let Some(level) = pending.last_mut() {
                     *level = (below, passes + 1);
                 }
             }
-            Err(errno) => return Err(errno).call_at("rmdir", path),
+            Err(errno) => return Err(errno).call_at("rmdir", chain.path_of(&name)),
         }
     }
     Ok(())

@@ -16,7 +16,10 @@ use support::have;
 
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| surface::shared("c", "gcc", ""))
+    LIBRARY.get_or_init(|| match surface::sanitized_archive() {
+        Some(_) => surface::shared("c-sanitized", "gcc", "-fsanitize=address,undefined"),
+        None => surface::shared("c", "gcc", ""),
+    })
 }
 
 fn build(name: &str, flags: &[&str]) -> PathBuf {
@@ -62,6 +65,10 @@ fn judge(output: &Output) {
 
 fn run(name: &str) {
     require!("gcc");
+    if surface::sanitized_archive().is_some() {
+        // A program without the sanitizer's runtime cannot load it.
+        return run_sanitized(name);
+    }
     let program = build(name, &[]);
     let home = tempfile::tempdir_in(library().parent().unwrap()).unwrap();
     judge(&Command::new(&program).arg(home.path()).output().unwrap());
@@ -69,7 +76,8 @@ fn run(name: &str) {
 
 /// The same under the address sanitizer: no byte beyond what the caller gave is touched, and no
 /// memory is lost. The library's own memory comes from the same malloc, and its copies are made by
-/// the same memcpy.
+/// the same memcpy. `scripts/sanitize.sh address` runs these with a library that is itself built
+/// with the sanitizer.
 fn run_sanitized(name: &str) {
     require!("gcc");
     if !sanitizer_works() {
@@ -79,7 +87,11 @@ fn run_sanitized(name: &str) {
         );
         return;
     }
-    let program = build(name, &["-fsanitize=address"]);
+    let flags = match surface::sanitized_archive() {
+        Some(_) => ["-fsanitize=address,undefined", "-fno-sanitize-recover"].as_slice(),
+        None => &["-fsanitize=address"],
+    };
+    let program = build(name, flags);
     let home = tempfile::tempdir_in(library().parent().unwrap()).unwrap();
     judge(&sanitized(&program).arg(home.path()).output().unwrap());
 }

@@ -110,3 +110,19 @@ test_diff_of_a_closed_pipe_ends() {
 	(ovl diff base '' || true) | head -c 1 >/dev/null
 	ovl check
 }
+
+test_diff_keeps_to_source_date_epoch() {
+	changed
+	in_container 'touch -d @1000000000 /added'
+	ovl diff c >plain.tar
+	SOURCE_DATE_EPOCH=1234567890 ovl diff c >clamped.tar
+	TZ=UTC tar -tvf clamped.tar --full-time | grep -v /.wh. | awk '{ print $4, $5, $6 }' | sort >got
+	grep -q '^2001-09-09 01:46:40 added$' got || wrong "an older time was changed: $(cat got)"
+	grep -q '^2009-02-13 23:31:30 dir/in$' got || wrong "a newer time was kept: $(cat got)"
+	awk '$1 > "2009-02-13" { print; bad = 1 } END { exit bad }' got || wrong "later than the clamp"
+	SOURCE_DATE_EPOCH='' ovl diff c | cmp - plain.tar || wrong "empty is not unset"
+	for bad in x -1 12x 1.5 99999999999999999999; do
+		SOURCE_DATE_EPOCH=$bad exits 1 "$OVL" diff c
+		grep -q '^ovl: diff: SOURCE_DATE_EPOCH: ' err || wrong "$bad: $(cat err)"
+	done
+}

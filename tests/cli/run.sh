@@ -6,7 +6,8 @@
 # ends with this script, on a tmpfs. A test that leaves a mount or a process behind has failed.
 #
 # With SANITIZE=1 the tool is compiled anew with the address and undefined-behaviour sanitizers, and a
-# leak fails the test too.
+# leak fails the test too. LIBRARY is the directory of another libovl.so to link, such as one that is
+# sanitized itself.
 #
 # A test that lacks something says `skip WHAT`; if OVL_TEST_HAVE declares WHAT, it has failed.
 set -u
@@ -14,7 +15,8 @@ set -u
 HERE=$(cd "$(dirname "$0")" && pwd)
 TOP=$(cd "$HERE/../.." && pwd)
 OVL=${OVL:-$TOP/build/ovl}
-export HERE TOP OVL LC_ALL=C
+LIBRARY=${LIBRARY:-$TOP/build}
+export HERE TOP OVL LIBRARY LC_ALL=C
 umask 022
 
 [ -x "$OVL" ] || {
@@ -57,7 +59,7 @@ tar -C "$BASE/rootfs" --owner=0 --group=0 --numeric-owner -cf "$BASE/rootfs.tar"
 # The leak check starts a thread, which a process that has made a pid namespace cannot.
 if [ -n "${SANITIZE:-}" ]; then
 	${CC:-cc} -fsanitize=address,undefined -fno-sanitize-recover -g -std=c99 -I"$TOP/include" \
-		"$TOP/examples-c/ovl.c" -o "$BASE/sanitized" -L"$TOP/build" -lovl -Wl,-rpath,"$TOP/build" || exit 1
+		"$TOP/examples-c/ovl.c" -o "$BASE/sanitized" -L"$LIBRARY" -lovl -Wl,-rpath,"$LIBRARY" || exit 1
 	cat >"$BASE/ovl" <<-END
 		#!/bin/sh
 		case " \$* " in *" run "*) leaks=0 ;; *) leaks=1 ;; esac

@@ -11,6 +11,7 @@
 //! | `c_api` | the C side |
 //! | `world`, `tar` | what the cases share |
 //! | `cases/*` | the cases: the peers' (with their rows in `row N`), and the contract's own |
+//! | `page` | the page that names the cases, `docs/conformance.md` |
 //! | `both` | one store seen from both sides at once |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,6 +26,7 @@ mod c_api;
 mod c_call;
 mod c_handle;
 mod cases;
+mod page;
 mod rust_api;
 mod tar;
 mod world;
@@ -73,6 +75,14 @@ suite! {
         stat_of_all_that_is_listed same_second_same_size a_new_directory_hides_the_old
         chown_keeps_the_rest directories_keep_their_modes what_went_stays_away
         directories_from_below_are_not_renamed a_view_is_not_written roots_are_0755;
+    apply: whiteouts implied_parents odd_names empty_and_slow global_headers links attributes
+        labels_are_the_hosts without_xattrs shared_files_stay;
+    escape: symlinks one_over_another hard_links whiteouts;
+    resolve: names shapes paths_resolve_inside trees_that_became_links;
+    hold: full_disks opened_again mounts_inside immutable_files each_of_many_layers specs_of_each_sort any_path;
+    damage: every_attribute_is_checked missing_rooms damaged_layers_can_go;
+    change: twenty_files mutations nothing_is_an_empty_tar the_way_is_told metadata_alone the_same_time;
+    tell: parents_come_first link_groups sizes clamped unreadable_is_an_error marks_are_spelled_out;
     error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain
         without_marks beyond wrong_descriptors;
     store: opening user_marks held_mounts kept_mounts detached_mounts volatile_mounts specs

@@ -11,7 +11,20 @@ impl Tar {
     }
 
     pub fn entry(self, name: &str, kind: u8, mode: u32, link: &str, data: &[u8]) -> Tar {
-        self.header(name, (kind, mode), link, (0, 0), data)
+        // What is too long for the header.
+        let mut more: Vec<(&str, &[u8])> = Vec::new();
+        for (key, value) in [("path", name), ("linkpath", link)] {
+            if value.len() > 100 {
+                more.push((key, value.as_bytes()));
+            }
+        }
+        let tar = if more.is_empty() {
+            self
+        } else {
+            self.pax(&more)
+        };
+        let cut = |text: &str| text[..text.len().min(100)].to_string();
+        tar.header(&cut(name), (kind, mode), &cut(link), (0, 0), data)
     }
 
     fn header(
@@ -69,6 +82,18 @@ impl Tar {
         self.header(name, (b'3', 0o666), "", (major, minor), b"")
     }
 
+    /// An extended header for the entry that follows.
+    pub fn pax(self, records: &[(&str, &[u8])]) -> Tar {
+        let data = self::records(records);
+        self.entry("meta", b'x', 0o644, "", &data)
+    }
+
+    /// A global extended header.
+    pub fn global(self, records: &[(&str, &[u8])]) -> Tar {
+        let data = self::records(records);
+        self.entry("global", b'g', 0o644, "", &data)
+    }
+
     /// The bytes, without the end.
     pub fn unfinished(self) -> Vec<u8> {
         self.0
@@ -80,22 +105,61 @@ impl Tar {
     }
 }
 
-/// The names of a tar that needs no pax headers for them.
-pub fn names(tar: &[u8]) -> Vec<String> {
+/// Records of an extended header: each begins with its own length.
+fn records(all: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (key, value) in all {
+        let rest = key.len() + value.len() + 3;
+        let mut len = rest + 1;
+        while len != rest + len.to_string().len() {
+            len = rest + len.to_string().len();
+        }
+        data.extend_from_slice(format!("{len} {key}=").as_bytes());
+        data.extend_from_slice(value);
+        data.push(b'\n');
+    }
+    data
+}
+
+/// What a header says, but for what only a pax header can.
+#[derive(Debug)]
+pub struct Header {
+    pub name: String,
+    pub kind: u8,
+    pub link: String,
+    pub mode: u32,
+    pub size: u64,
+    pub mtime: u64,
+}
+
+/// The headers of a tar that needs no pax headers for its names.
+pub fn headers(tar: &[u8]) -> Vec<Header> {
     let text = |field: &[u8]| {
         let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
         String::from_utf8(field[..end].to_vec()).unwrap()
     };
-    let mut names = Vec::new();
+    let number = |field: &[u8]| u64::from_str_radix(text(field).trim(), 8).unwrap_or(0);
+    let mut headers = Vec::new();
     let mut at = 0;
     while tar[at] != 0 {
         let header = &tar[at..at + 512];
-        let size = text(&header[124..136]);
-        let size = usize::from_str_radix(size.trim(), 8).unwrap();
+        let size = number(&header[124..136]);
         if !matches!(header[156], b'x' | b'g') {
-            names.push(text(&header[..100]));
+            headers.push(Header {
+                name: text(&header[..100]),
+                kind: header[156],
+                link: text(&header[157..257]),
+                mode: number(&header[100..108]) as u32,
+                size,
+                mtime: number(&header[136..148]),
+            });
         }
-        at += 512 + size.next_multiple_of(512);
+        at += 512 + size.next_multiple_of(512) as usize;
     }
-    names
+    headers
+}
+
+/// The names of a tar that needs no pax headers for them.
+pub fn names(tar: &[u8]) -> Vec<String> {
+    headers(tar).into_iter().map(|header| header.name).collect()
 }

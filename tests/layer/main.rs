@@ -9,14 +9,26 @@
 mod support;
 
 mod container;
+mod containers;
 mod cost;
+mod dialect;
 mod equal;
+mod fail;
+mod foreign;
+mod full;
 mod hostile;
+mod interop;
 mod lab;
+mod marks;
+mod moving;
+mod peers;
 mod race;
 mod random;
 mod reference;
 mod refuse;
 mod stream;
 mod tar;
+mod truth;
 mod unsaid;
+mod view;
+mod work;

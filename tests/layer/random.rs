@@ -2,6 +2,7 @@
 //!
 //! `OVL_TEST_CHAINS=N` runs N chains; `OVL_TEST_SEED=N` begins with that seed.
 
+use crate::dialect;
 use crate::lab::{Lab, assert_same_but_splits, assert_tree, differences};
 use crate::reference::{Links, Model};
 use crate::support::fsys;
@@ -9,25 +10,29 @@ use crate::tar::{self, Entry, What};
 use ovl::store::{Against, Kind};
 use std::path::Path;
 
-struct Rng(u64);
+pub struct Rng(pub u64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
-    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }
 }
 
-const NAMES: [&str; 6] = ["a", "b", "c", "d", "lib", "x"];
+/// Few, so that they meet.
+pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "lib", "x", "\u{e9}\n\\"];
+
+/// File capabilities, version 2.
+pub const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 fn path(rng: &mut Rng) -> String {
     let depth = *rng.pick(&[1, 1, 2, 2, 2, 3, 3, 4]);
@@ -65,8 +70,14 @@ fn entry(rng: &mut Rng) -> Entry {
     let mut entry = entry
         .mode(*rng.pick(&modes))
         .mtime(1_000_000 + rng.below(3) as i64, rng.below(2) as u32 * 5);
+    if rng.below(8) == 0 {
+        entry = entry.mtime(-1 - rng.below(3) as i64, rng.below(2) as u32 * 999_999_999);
+    }
     if rng.below(3) == 0 {
-        entry = entry.owner(rng.below(3) as u32 * 1000, rng.below(2) as u32 * 1000);
+        entry = entry.owner(*rng.pick(&[0, 1000, 70_000]), rng.below(2) as u32 * 1000);
+    }
+    if matches!(entry.what, What::File(_)) && rng.below(6) == 0 {
+        entry = entry.xattr("security.capability", CAPABILITY);
     }
     let hard = matches!(entry.what, What::Hard(_));
     if rng.below(5) == 0 && !hard {
@@ -75,9 +86,10 @@ fn entry(rng: &mut Rng) -> Entry {
     entry
 }
 
-type Chain = Vec<Vec<Entry>>;
+pub type Chain = Vec<Vec<Entry>>;
 
-fn chain(seed: u64) -> Chain {
+/// The chain of a seed.
+pub fn chain(seed: u64) -> Chain {
     let mut rng = Rng(seed);
     let layers = 3 + rng.below(3);
     (0..layers)
@@ -100,11 +112,9 @@ const WAYS: [Way; 3] = [
     }),
 ];
 
-/// Runs a chain; what went wrong, in words.
-fn run(dir: &Path, chain: &Chain) -> Result<(), String> {
-    let lab = Lab::new(dir);
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&lab, chain)));
-    drop(lab);
+/// Calls `work` with a store below `dir`, which it clears after; a panic is an error too.
+pub fn caught<T>(dir: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     std::fs::remove_dir_all(dir.join("home")).map_err(|e| format!("left behind: {e}"))?;
     done.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -115,7 +125,68 @@ fn run(dir: &Path, chain: &Chain) -> Result<(), String> {
     })
 }
 
-fn check(lab: &Lab, chain: &Chain) -> Result<(), String> {
+/// The seeds of a run: so many, or what the environment says; and how far it is, for long ones.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let count = number("OVL_TEST_CHAINS").unwrap_or(count);
+    let first = number("OVL_TEST_SEED").unwrap_or(1);
+    (first..first + count).inspect(move |seed| {
+        let done = seed - first;
+        if done > 0 && done % 100 == 0 {
+            let name = std::thread::current();
+            println!("{}: {done} done", name.name().unwrap_or("?"));
+        }
+    })
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|n| n.parse().ok())
+}
+
+/// What each layer of a chain says, without the entries that cannot be.
+fn sound(chain: &Chain, links: impl Fn(usize) -> Links) -> Chain {
+    let mut model = Model::empty();
+    let mut layers = Vec::new();
+    for (at, entries) in chain.iter().enumerate() {
+        let mut entries = entries.clone();
+        model = loop {
+            match model.apply(&entries, links(at)) {
+                Ok(next) => break next,
+                Err(bad) => drop(entries.remove(bad)),
+            }
+        };
+        layers.push(entries);
+    }
+    layers
+}
+
+/// Makes the layers of a chain, some of each kind; gives the id of the last.
+pub fn build(lab: &Lab, seed: u64, chain: &Chain) -> Result<String, String> {
+    let kind = |at: usize| match at == 0 || (seed + at as u64) % 4 == 0 {
+        true => Kind::Root,
+        false => Kind::Overlay,
+    };
+    let links = |at: usize| match kind(at) {
+        Kind::Root => Links::Share,
+        _ => Links::CopyUp,
+    };
+    let mut parent = String::new();
+    for (at, entries) in sound(chain, links).into_iter().enumerate() {
+        let id = format!("l{at}");
+        let tar = dialect::bytes(&entries, seed + at as u64);
+        lab.apply(&id, &parent, kind(at), &tar)
+            .map_err(|e| format!("{id}: {e}"))?;
+        parent = id;
+    }
+    Ok(parent)
+}
+
+/// Runs a chain; what went wrong, in words.
+fn run(dir: &Path, chain: &Chain, seed: u64) -> Result<(), String> {
+    caught(dir, || check(&Lab::new(dir), chain, seed))
+}
+
+fn check(lab: &Lab, chain: &Chain, seed: u64) -> Result<(), String> {
     let mut diffs: Vec<Vec<(crate::lab::Tree, crate::lab::Tree, Vec<u8>)>> =
         vec![Vec::new(); chain.len()];
     for (way, kind_of) in WAYS {
@@ -145,7 +216,12 @@ fn check(lab: &Lab, chain: &Chain) -> Result<(), String> {
                     }
                 }
             };
-            lab.apply(&id, &parent, kind, &tar::bytes(&entries))
+            // The same entries in other words every time.
+            let tar = match way {
+                "root" => tar::bytes(&entries),
+                _ => dialect::bytes(&entries, seed + way.len() as u64),
+            };
+            lab.apply(&id, &parent, kind, &tar)
                 .map_err(|e| format!("{id}: {e}"))?;
             let (before, after) = (model.tree(), next.tree());
             let lines = differences(&lab.look(&id), &after);
@@ -165,7 +241,9 @@ fn check(lab: &Lab, chain: &Chain) -> Result<(), String> {
                     &format!("{id} {kind:?} again"),
                     &lab.look(other),
                     &after,
-                    &entries,
+                    entries
+                        .iter()
+                        .any(|entry| matches!(entry.what, What::Hard(_))),
                 );
                 if lab.diff(other, Against::Parent) != diff {
                     return Err(format!("{id}: the diff of its diff differs ({kind:?})"));
@@ -190,7 +268,7 @@ fn check(lab: &Lab, chain: &Chain) -> Result<(), String> {
 }
 
 /// Drops entries and layers while it still fails.
-fn shrink(dir: &Path, mut chain: Chain) -> Chain {
+fn shrink(dir: &Path, mut chain: Chain, seed: u64) -> Chain {
     let mut tries = 0;
     loop {
         let before: usize = chain.iter().map(Vec::len).sum();
@@ -199,7 +277,7 @@ fn shrink(dir: &Path, mut chain: Chain) -> Chain {
                 let mut less = chain.clone();
                 less[layer].remove(at);
                 tries += 1;
-                if tries < 1500 && run(dir, &less).is_err() {
+                if tries < 1500 && run(dir, &less, seed).is_err() {
                     chain = less;
                 }
             }
@@ -214,15 +292,12 @@ fn shrink(dir: &Path, mut chain: Chain) -> Chain {
 #[test]
 fn chains_mean_the_same_in_every_kind() {
     require!("root", "overlay", "tmpfs");
-    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
-    let seeds = number("OVL_TEST_CHAINS").unwrap_or(100);
-    let first = number("OVL_TEST_SEED").unwrap_or(1);
     fsys::on("tmpfs", |dir| {
-        for seed in first..first + seeds {
+        for seed in seeds(100) {
             let chain = chain(seed);
-            if let Err(first) = run(dir, &chain) {
-                let less = shrink(dir, chain);
-                let why = run(dir, &less).err().unwrap_or(first);
+            if let Err(first) = run(dir, &chain, seed) {
+                let less = shrink(dir, chain, seed);
+                let why = run(dir, &less, seed).err().unwrap_or(first);
                 let text: Vec<String> = less
                     .iter()
                     .map(|layer| layer.iter().map(said).collect::<Vec<_>>().join("\n"))
@@ -236,7 +311,8 @@ fn chains_mean_the_same_in_every_kind() {
     });
 }
 
-fn said(entry: &Entry) -> String {
+/// An entry, in words.
+pub fn said(entry: &Entry) -> String {
     let Entry {
         path,
         what,

@@ -8,7 +8,7 @@ use ovl::store::{Against, Kind};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-fn pack(program: &str, data: &[u8]) -> Vec<u8> {
+pub fn pack(program: &str, data: &[u8]) -> Vec<u8> {
     let mut child = Command::new(program)
         .arg("-c")
         .stdin(Stdio::piped())

@@ -98,6 +98,15 @@ pub fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     [len.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
+/// A time as an extended header says it, with nine digits behind the point.
+pub fn decimal((sec, nsec): (i64, u32)) -> String {
+    // -1 s + 0.25 s is said as -0.75.
+    match (sec < 0, nsec) {
+        (true, 1..) => format!("-{}.{:09}", -(sec + 1), 1_000_000_000 - nsec),
+        _ => format!("{sec}.{nsec:09}"),
+    }
+}
+
 /// A header block with its checksum.
 pub fn block(name: &[u8], flag: u8, numbers: [u64; 4], device: (u32, u32)) -> Vec<u8> {
     let mut b = vec![0u8; 512];
@@ -115,6 +124,12 @@ pub fn block(name: &[u8], flag: u8, numbers: [u64; 4], device: (u32, u32)) -> Ve
         329,
         format!("{:07o}\0{:07o}\0", device.0, device.1).as_bytes(),
     );
+    checked(b)
+}
+
+/// The header block with its checksum made right.
+pub fn checked(mut b: Vec<u8>) -> Vec<u8> {
+    b[148..156].fill(b' ');
     let sum: u32 = b.iter().map(|&x| u32::from(x)).sum();
     b[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     b
@@ -129,13 +144,7 @@ pub fn padded(data: &[u8]) -> Vec<u8> {
 /// The bytes of one entry, its names and times in an extended header.
 pub fn bytes_of(entry: &Entry) -> Vec<u8> {
     let mut pax = record(b"path", &entry.path);
-    let (sec, nsec) = entry.mtime;
-    // -1 s + 0.25 s is said as -0.75.
-    let time = match (sec < 0, nsec) {
-        (true, 1..) => format!("-{}.{:09}", -(sec + 1), 1_000_000_000 - nsec),
-        _ => format!("{sec}.{nsec:09}"),
-    };
-    pax.extend(record(b"mtime", time.as_bytes()));
+    pax.extend(record(b"mtime", decimal(entry.mtime).as_bytes()));
     let (flag, data, link, device): (u8, &[u8], &[u8], _) = match &entry.what {
         What::File(data) => (b'0', data, b"", (0, 0)),
         What::Hard(target) => (b'1', b"", target, (0, 0)),

@@ -1,15 +1,13 @@
 //! What a tar can say only in part, or only when asked: sockets, holes, clamped times, uppers
 //! that other mount options made.
 
-use crate::container::{base, comes_again};
+use crate::container::base;
 use crate::lab::{Lab, assert_tree};
-use crate::support::{fsys, have};
+use crate::support::fsys;
 use crate::tar;
 use ovl::store::*;
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
-use std::process::Command;
+use std::os::unix::fs::FileExt;
 
 #[test]
 fn what_a_tar_cannot_say_is_counted_or_refused() {
@@ -91,52 +89,6 @@ fn holes_are_kept_when_asked_and_times_are_clamped() {
             .unwrap();
         lab.apply("clamped", "base", Kind::Root, &tar).unwrap();
         assert_eq!(lab.look("clamped")[&b"holes"[..]].mtime, (1000, 0));
-    });
-}
-
-/// Uppers made under metacopy or redirect_dir are read right or refused.
-#[test]
-fn uppers_of_other_mount_options_are_never_read_wrong() {
-    require!("root", "overlay", "tmpfs");
-    type Work = fn(&Path);
-    let works: [(&str, Work); 2] = [
-        ("metacopy=on", |at| {
-            fs::set_permissions(at.join("long"), fs::Permissions::from_mode(0o600)).unwrap()
-        }),
-        ("redirect_dir=on", |at| {
-            fs::rename(at.join("tree"), at.join("renamed")).unwrap()
-        }),
-    ];
-    fsys::on("tmpfs", |dir| {
-        for (options, work) in works {
-            let lab = Lab::with(dir, options);
-            lab.apply("base", "", Kind::Root, &tar::bytes(&base()))
-                .unwrap();
-            lab.create("c", "base");
-            let at = lab.home.join("layer");
-            let show = |p: &str| at.join(p).display().to_string();
-            let data = format!(
-                "{options},lowerdir={},upperdir={},workdir={}",
-                show("base/root"),
-                show("c/upper"),
-                show("c/work")
-            );
-            let merged = dir.join("merged");
-            fs::create_dir_all(&merged).unwrap();
-            have::run(
-                Command::new("mount")
-                    .args(["-t", "overlay", "x", "-o", &data])
-                    .arg(&merged),
-            )
-            .unwrap();
-            work(&merged);
-            let tree = crate::lab::look(&merged);
-            have::run(Command::new("umount").arg(&merged)).unwrap();
-            match lab.try_diff("c", Against::Parent, DiffFlags::empty()) {
-                Ok((tar, _)) => comes_again(&lab, "base", &tar, &tree),
-                Err(error) => assert_eq!(error.errno().raw_os_error(), libc::EOPNOTSUPP, "{error}"),
-            }
-        }
     });
 }
 

@@ -115,10 +115,19 @@ pub fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
+/// The static library that `scripts/sanitize.sh` built with the address sanitizer, when it runs the
+/// tests.
+pub fn sanitized_archive() -> Option<PathBuf> {
+    std::env::var_os("OVL_TEST_ARCHIVE").map(PathBuf::from)
+}
+
 /// The static library, and what rustc says that it must be linked with.
 pub fn archive() -> &'static (PathBuf, String) {
     static BUILT: OnceLock<(PathBuf, String)> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(archive) = sanitized_archive() {
+            return (archive, String::new());
+        }
         let mut cargo = cargo();
         cargo
             .args(["rustc", "--lib", "--crate-type", "staticlib", "--locked"])

@@ -52,7 +52,7 @@ fn code(error: *const ovl_error) -> u32 {
 
 #[test]
 fn success_leaves_err_and_errno_alone() {
-    let mut err = 0x10 as *mut ovl_error;
+    let mut err = std::ptr::without_provenance_mut::<ovl_error>(0x10);
     set_errno(77);
     assert_eq!(call("try", &raw mut err, || Ok(5)), 5);
     assert_eq!(err as usize, 0x10);

@@ -4,13 +4,14 @@
 //! the two come, and nothing is marked where there is nothing to hide.
 
 use super::{Make, Upper, implied_attributes};
-use crate::error::{Errno, Result, SysResult};
-use crate::layer::view::{is_opaque, join};
+use crate::error::{Errno, Error, Result, SysResult};
+use crate::layer::view::is_opaque;
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::Kind;
+use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Pairs};
-use crate::sys::{OwnedFd, fs};
+use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::attrs::Attributes;
+use crate::tree::chain::Chain;
 use std::os::fd::AsFd;
 
 impl Upper {
@@ -27,38 +28,50 @@ impl Upper {
             Err(errno) => return Err(errno).call("statx"),
         };
         let directory = there.is_some_and(|there| there.kind == Kind::Directory);
-        if there.is_some() && !directory && !self.implied.contains(&real) {
+        let implied = match there {
+            Some(_) => {
+                let ino = self.ino(place)?;
+                self.implied.contains(ino, name)
+            }
+            None => false,
+        };
+        if there.is_some() && !directory && !implied {
             // The tar's own file hides what is below.
             return Ok(());
         }
-        let mut stays = false;
         if directory {
-            let own = fs::open_dir(&self.at(place).fd, name).call("open")?;
-            let opaque = is_opaque(own.as_fd(), self.stack.marks()).call("getxattr")?;
-            if opaque && !self.implied.contains(&real) {
+            // Said again, or of what no layer below has, it hides nothing; but a directory that is
+            // there only because of an opaque marker goes.
+            let hides = self.below_of(&real)?.is_some();
+            if !hides && !implied {
                 return Ok(());
             }
-            let below = self.below_of(&real)?.is_some();
+            let dir = self.at(place).fd.clone();
             self.flush()?;
-            self.cut_off(&real)?;
-            stays = !self.drop_if_empty(&real)?;
-            if stays && below {
-                let fd = fs::open_dir_deep(&self.root.fd, &real).call("open")?;
-                xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
+            if hides {
+                self.cut_off(&real)?;
+            }
+            let before = fs::stat(&dir).call("statx")?;
+            if !self.drop_if_empty(dir.as_fd(), &before, name)? {
+                if !hides {
+                    return Ok(());
+                }
+                let fd = fs::open_dir(&dir, name).call("open")?;
+                return xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr");
             }
         } else {
             self.taken(&real)?;
         }
         // The cache may have been emptied.
         match self.walk(crate::archive::path::split(&real).0, Make::IfBelow)? {
-            Some(again) if !stays => place = again,
-            _ => return Ok(()),
+            Some(again) => place = again,
+            None => return Ok(()),
         }
         let dir = self.at(place).fd.clone();
         if let (Some(there), false) = (there, directory) {
             fs::unlink(&dir, name).call("unlink")?;
             self.gone(&there);
-            self.implied.remove(&real);
+            self.has_entry(place, name)?;
         }
         if self.lookup_below(place, name)?.is_some() {
             self.mark_whiteout(&dir, name)?;
@@ -72,19 +85,15 @@ impl Upper {
             return Ok(());
         };
         let (dir, real) = (self.at(place).fd.clone(), self.at(place).path.clone());
-        // Said again it hides nothing more.
-        let marks = self.stack.marks();
-        let already = match real.is_empty() {
-            true => self.root_opaque,
-            false => is_opaque(dir.as_fd(), marks).call("getxattr")?,
-        };
-        if already {
-            return Ok(());
-        }
         if real.is_empty() {
-            self.root_opaque = true;
+            if std::mem::replace(&mut self.root_opaque, true) {
+                return Ok(());
+            }
         } else if self.below_of(&real)?.is_some() {
             xattr::set(&dir, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
+        } else {
+            // Said again, or of what no layer below has, it hides nothing.
+            return Ok(());
         }
         self.flush()?;
         self.cut_off(&real)
@@ -94,58 +103,86 @@ impl Upper {
     /// goes too, directories that hold entries of the tar lose the attributes they had below, and
     /// whiteouts hide nothing any more. The cache is empty; directories keep their times.
     fn cut_off(&mut self, real: &[u8]) -> Result<()> {
-        let mut dirs = vec![real.to_vec()];
+        let top = fs::open_dir_deep(&self.root.fd, real).call_at("open", real)?;
+        self.cut_off_below(top).map_err(|e| e.below(real))
+    }
+
+    fn cut_off_below(&mut self, top: OwnedFd) -> Result<()> {
         let mut buf = DirBuf::default();
-        let mut at = 0;
-        while let Some(path) = dirs.get(at).cloned() {
-            at += 1;
-            let fd = fs::open_dir_deep(&self.root.fd, &path).call_at("open", &path)?;
-            let before = fs::stat(&fd).call_at("statx", &path)?;
-            let mut removed = false;
-            for name in buf.sorted_names(&fd).call_at("getdents64", &path)? {
-                let child = join(&path, &name);
-                let meta = fs::stat_at(&fd, &name).call_at("statx", &child)?;
-                if meta.kind == Kind::Directory {
-                    dirs.push(child);
-                } else if meta.is_whiteout() || self.implied.remove(&child) {
-                    fs::unlink(&fd, &name).call_at("unlink", &child)?;
-                    self.gone(&meta);
-                    removed = true;
-                }
+        let mut chain = Chain::new(top);
+        let mut pending = vec![self.cut_off_level(chain.fd()?, &mut buf)?];
+        while let Some((_, below)) = pending.last_mut() {
+            if let Some(name) = below.pop() {
+                let fd = fs::open_dir(chain.fd()?, &name);
+                let fd = fd.map_err(|errno| Error::sys(errno, "open").at(chain.path_of(&name)))?;
+                // What is opaque was cut off before.
+                let opaque = is_opaque(fd.as_fd(), self.stack.marks()).call("getxattr")?;
+                chain.push(name, fd)?;
+                pending.push(match opaque {
+                    true => (fs::stat(chain.fd()?).call("statx")?, Vec::new()),
+                    false => self.cut_off_level(chain.fd()?, &mut buf)?,
+                });
+                continue;
             }
-            if removed {
-                fs::set_times(&fd, before.atime, before.mtime).call_at("utimensat", &path)?;
+            pending.pop();
+            if let (Some((name, _)), Some((parent, _))) = (chain.pop()?, pending.last()) {
+                self.drop_if_empty(chain.fd()?, parent, &name)?;
             }
-        }
-        // Directories in it, the deepest first.
-        for path in dirs.iter().skip(1).rev() {
-            self.drop_if_empty(path)?;
         }
         Ok(())
     }
 
+    /// One directory of those; gives what it was, and the directories in it.
+    fn cut_off_level(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        buf: &mut DirBuf,
+    ) -> Result<(Meta, Vec<Vec<u8>>)> {
+        let before = fs::stat(fd).call("statx")?;
+        let (mut below, mut removed) = (Vec::new(), false);
+        for name in buf.sorted_names(fd).call("getdents64")? {
+            let meta = fs::stat_at(fd, &name).call_at("statx", &name)?;
+            if meta.kind == Kind::Directory {
+                below.push(name);
+            } else if meta.is_whiteout() || self.implied.remove(before.ino, &name) {
+                fs::unlink(fd, &name).call_at("unlink", &name)?;
+                self.gone(&meta);
+                removed = true;
+            }
+        }
+        if removed {
+            fs::set_times(fd, before.atime, before.mtime).call("utimensat")?;
+        }
+        Ok((before, below))
+    }
+
     /// An implied directory that is cut off: it goes when nothing is in it, and gets the default
-    /// attributes otherwise. Whether it is gone.
-    fn drop_if_empty(&mut self, real: &[u8]) -> Result<bool> {
-        if !self.implied.contains(real) {
+    /// attributes otherwise. Whether it is gone. What holds it was `before` and keeps its times.
+    fn drop_if_empty(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        before: &Meta,
+        name: &[u8],
+    ) -> Result<bool> {
+        if !self.implied.contains(before.ino, name) {
             return Ok(false);
         }
-        let (parent, name) = crate::archive::path::split(real);
-        let parent = fs::open_dir_deep(&self.root.fd, parent).call_at("open", real)?;
-        let before = fs::stat(&parent).call_at("statx", real)?;
-        match fs::rmdir(&parent, name) {
+        let fd = fs::open_dir(parent, name).call_at("open", name)?;
+        match fs::rmdir(parent, name) {
             Ok(()) => {
-                self.implied.remove(real);
-                fs::set_times(&parent, before.atime, before.mtime).call_at("utimensat", real)?;
+                self.implied.remove(before.ino, name);
+                if let Some(shut) = &mut self.inodes.setter.shut {
+                    shut.remove(&fs::stat(&fd).call_at("statx", name)?.ino);
+                }
+                fs::set_times(parent, before.atime, before.mtime).call_at("utimensat", name)?;
                 return Ok(true);
             }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Err(errno) => return Err(errno).call_at("rmdir", real),
+            Err(errno) => return Err(errno).call_at("rmdir", name),
         }
-        let fd = fs::open_dir(&parent, name).call_at("open", real)?;
         let Attributes { atime, mtime, .. } = implied_attributes();
         self.put_directory(&fd, &implied_attributes(), &Pairs::new(), false)?;
-        fs::set_times(&fd, atime, mtime).call_at("utimensat", real)?;
+        fs::set_times(&fd, atime, mtime).call_at("utimensat", name)?;
         Ok(false)
     }
 

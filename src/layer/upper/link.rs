@@ -3,11 +3,11 @@
 use super::walk::is_below;
 use super::{LowerLinks, Made, Make, Upper};
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::foreign;
 use crate::layer::view::Found;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{OwnedFd, fs};
-use crate::tree::attrs::Inode;
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
@@ -54,7 +54,8 @@ impl Upper {
         let mut below = self.below_of(&real_dir)?.ok_or_else(missing)?;
         let lower = self.stack.provider(&mut below, &found)?;
         let lower = fs::open_dir_trusted(lower, b".").call("open")?;
-        if self.links == LowerLinks::Share && self.may_share(&lower, to_name, &found)? {
+        let may_share = self.may_share(&lower, to_name, &found)?;
+        if self.links == LowerLinks::Share && may_share {
             match self.link_here(path, &lower, &from_real, &found.meta) {
                 Err(error) if matches!(error.errno(), Errno::MLINK | Errno::PERM) => {}
                 other => {
@@ -77,7 +78,8 @@ impl Upper {
         }
         let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
-        self.implied.insert(from_real.clone());
+        let parent = fs::stat(&from_dir).call("statx")?.ino;
+        self.implied.insert(parent, to_name);
         self.link_here(path, &from_dir, &from_real, &copy)
     }
 
@@ -103,7 +105,7 @@ impl Upper {
                 Err(Errno::EXIST) => {
                     let there = fs::stat_at(&dir, new).call("statx")?;
                     if there.same_inode(inode) {
-                        self.implied.remove(&real);
+                        self.has_entry(place, new)?;
                         return Ok(self.made(place, new));
                     }
                     place = self.clear(place, new)?;
@@ -123,10 +125,9 @@ impl Upper {
         {
             return Ok(true);
         }
-        let pairs = Inode::Named(lower.as_fd(), name)
-            .xattrs()
-            .call("llistxattr")?;
-        Ok(!pairs.iter().any(|(name, _)| xattr::is_overlay(name)))
+        let names = xattr::list_at(lower, name).call("llistxattr")?;
+        foreign::need_own_content(&names)?;
+        Ok(!names.iter().any(|name| xattr::is_overlay(name)))
     }
 }
 

@@ -1,9 +1,10 @@
 //! From a path of the tar to an open directory of the upper.
 
 use super::{CACHE, Place, Upper, implied_attributes, seal};
-use crate::error::{Errno, Error, Result, SysResult};
+use crate::archive::whiteout;
+use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::view::{Dir, Found, is_opaque, join};
-use crate::sys::fs::Kind;
+use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::{self, Attributes, Inode};
@@ -13,6 +14,9 @@ use std::sync::Arc;
 
 /// As many symbolic links as the kernel follows in one path.
 const MAX_LINKS: usize = 40;
+
+/// Components of all the links' targets in one path: one entry must not keep a store busy.
+const MAX_PARTS: usize = 1024;
 
 /// The root, which is no part of the cache.
 const ROOT: usize = usize::MAX;
@@ -73,7 +77,7 @@ impl Upper {
         let (mut here, mut real) = (start.fd.clone(), start.path.clone());
         let mut through = start.through.clone();
         let mut todo: VecDeque<Vec<u8>> = rest.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
-        let mut links = 0;
+        let (mut links, mut parts) = (0, 0);
         while let Some(name) = todo.pop_front() {
             if name.is_empty() || name == b"." {
                 continue;
@@ -91,11 +95,13 @@ impl Upper {
                 Step::Into(fd) => {
                     here = Arc::new(fd);
                     real = join(&real, &name);
+                    self.check_path(real.len())?;
                 }
                 Step::Nowhere => return Ok(None),
                 Step::Link(target) => {
                     links += 1;
-                    if links > MAX_LINKS {
+                    parts += target.split(|&b| b == b'/').count();
+                    if links > MAX_LINKS || parts > MAX_PARTS {
                         return Err(Error::sys(Errno::LOOP, "open").at(path));
                     }
                     through.push(join(&real, &name));
@@ -167,7 +173,7 @@ impl Upper {
                 }
                 let before = fs::stat(here).call("statx")?;
                 self.replace_by_directory(here, name, &there)?;
-                let made = self.implied(here, real, name, None)?;
+                let made = self.implied(here, &before, name, None)?;
                 fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
                 return Ok(Step::Into(made));
             }
@@ -191,12 +197,17 @@ impl Upper {
                 Make::IfBelow => Ok(Step::Nowhere),
                 Make::Always => Err(Error::sys(Errno::NOTDIR, "open")),
             },
+            (None, _) if name.starts_with(whiteout::PREFIX) => Err(Error::new(
+                Code::Archive,
+                Errno::INVAL,
+                "a symbolic link leads to a name that whiteouts have",
+            )),
             (found, _) => {
                 // Nothing else may know `here`, and keep its times.
                 let before = fs::stat(here).call("statx")?;
                 fs::mkdir(here, name, 0o700).call("mkdir")?;
                 let mut found = found;
-                let made = self.implied(here, real, name, found.as_mut())?;
+                let made = self.implied(here, &before, name, found.as_mut())?;
                 fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
                 let next = found.and_then(|found| found.dir);
                 self.last_below = Some((join(real, name), next));
@@ -209,10 +220,12 @@ impl Upper {
     fn implied(
         &mut self,
         here: &OwnedFd,
-        real: &[u8],
+        parent: &Meta,
         name: &[u8],
         below: Option<&mut Found>,
     ) -> Result<OwnedFd> {
+        self.one_implied()?;
+        self.implied.insert(parent.ino, name);
         let fd = fs::open_dir(here, name).call("open")?;
         attrs::disinherit(&fd).call("fremovexattr")?;
         let (attributes, pairs) = match below {
@@ -234,7 +247,6 @@ impl Upper {
             .setter
             .put(Inode::Open(fd.as_fd()), &attributes, &pairs, false)?;
         fs::set_times(&fd, attributes.atime, attributes.mtime).call("utimensat")?;
-        self.implied.insert(join(real, name));
         Ok(fd)
     }
 
@@ -317,6 +329,7 @@ impl Upper {
             mtime: meta.mtime,
             through,
             below: None,
+            ino: Some(meta.ino),
         })
     }
 
@@ -345,6 +358,7 @@ impl Upper {
     pub(super) fn claim(&mut self, parent: &[u8], name: &[u8]) -> Result<usize> {
         let place = self.need(parent)?;
         let real = self.real(place, name);
+        self.check_path(real.len())?;
         if self.taken(&real)? {
             // By its real path: the way to it may lead through what goes.
             return self.need(crate::archive::path::split(&real).0);
@@ -370,12 +384,6 @@ impl Upper {
     /// Drops one directory from the cache, without its times.
     pub(super) fn forget(&mut self, real: &[u8]) {
         self.cache.retain(|place| place.path != real);
-    }
-
-    /// Drops what is no more, and all below it, from the cache and the books.
-    pub(super) fn forget_below(&mut self, real: &[u8]) {
-        self.cache.retain(|place| !is_below(&place.path, real));
-        self.implied.retain(|path| !is_below(path, real));
     }
 }
 

@@ -1,7 +1,14 @@
 //! The cases.
+pub mod apply;
+pub mod change;
+pub mod damage;
 pub mod error;
+pub mod escape;
 pub mod graph;
+pub mod hold;
+pub mod resolve;
 pub mod snapshot;
 pub mod store;
+pub mod tell;
 pub mod tools;
 pub mod watch;

@@ -1,0 +1,440 @@
+//! The walk over two stacks: which names to look at, and when a directory is told.
+
+use super::linked::{Identity, Linked, identity};
+use super::{Change, ChangeKind, New, Visitor};
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::foreign;
+use crate::layer::view::{Dir, Found, Stack, common, join};
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::Meta;
+use crate::sys::{OwnedFd, fs};
+use crate::tree::attrs::Inode;
+use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
+use crate::tree::inode::changed;
+use crate::watch::Watch;
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+
+/// Walks both stacks at once. `whole`: what they share, too.
+pub(super) fn run<V: Visitor>(
+    old: &Stack,
+    new: &Stack,
+    visitor: &mut V,
+    whole: bool,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    Walk {
+        old,
+        new,
+        whole,
+        visitor,
+        frames: Vec::new(),
+        linked: None,
+        buf: DirBuf::default(),
+    }
+    .run(watch)
+}
+
+/// A directory that is being compared.
+struct Frame {
+    name: Vec<u8>,
+    old: Option<Dir>,
+    new: Option<Dir>,
+    meta: Meta,
+    tree: usize,
+    /// A tree lists names in it that the old stack does not share: it may change meanwhile.
+    own: bool,
+    /// The directory itself was told.
+    told: bool,
+    /// Names to look at, last first.
+    names: Vec<Vec<u8>>,
+}
+
+/// Directories farther above than this are closed while those below are looked at; those that more
+/// than a few trees have always are.
+const OPEN: usize = 16;
+
+struct Walk<'a, V> {
+    old: &'a Stack,
+    new: &'a Stack,
+    /// What both stacks share is walked too: told inodes may have names there.
+    whole: bool,
+    visitor: &'a mut V,
+    frames: Vec<Frame>,
+    /// Inodes with changed names; collected by a walk of its own when first needed.
+    linked: Option<HashSet<Identity>>,
+    buf: DirBuf,
+}
+
+impl<V: Visitor> Walk<'_, V> {
+    fn run(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        let (old, new) = (self.old.root()?, self.new.root()?);
+        let Some(new) = new else {
+            return self.delete_all(old, watch);
+        };
+        self.directory(Vec::new(), old, new, watch)?;
+        while let Some(frame) = self.frames.last_mut() {
+            match frame.names.pop() {
+                Some(name) => self.name(name, watch)?,
+                None => self.leave()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// All of a directory was looked at.
+    fn leave(&mut self) -> Result<()> {
+        let Some(mut frame) = self.frames.pop() else {
+            return Ok(());
+        };
+        let (Some(dir), true) = (&mut frame.new, V::EXACT && frame.own) else {
+            return Ok(());
+        };
+        let now = fs::stat(dir.nearest(self.new)?);
+        // By its path it would take as long as it is deep.
+        if let Some(Frame {
+            new: Some(above),
+            meta,
+            ..
+        }) = self.frames.last_mut()
+        {
+            let _ = above.open_from(dir, meta);
+        }
+        if now.is_ok_and(|now| now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime) {
+            return Ok(());
+        }
+        Err(changed().at(dir.path()))
+    }
+
+    /// Whether a name that is listed and not found is hidden by a whiteout, and did not just go.
+    fn is_hidden(&mut self, name: &[u8]) -> Result<bool> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(true);
+        };
+        let sides = [(self.new, &mut frame.new), (self.old, &mut frame.old)];
+        for (stack, dir) in sides {
+            let Some(dir) = dir else { continue };
+            let trees: Vec<usize> = dir.trees().collect();
+            for (at, tree) in trees.into_iter().enumerate() {
+                let Some(marks) = stack.marks_of(tree) else {
+                    continue;
+                };
+                let fd = dir.open_part(stack, at)?;
+                match fs::stat_at(fd, name) {
+                    Ok(there) if foreign::is_whiteout(fd, name, &there, marks)? => return Ok(true),
+                    Ok(_) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno).call_at("statx", name),
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The new stack has nothing: every name of the old root is gone.
+    fn delete_all(&mut self, old: Option<Found>, watch: &mut Watch<'_>) -> Result<()> {
+        let Some(mut dir) = old.and_then(|found| found.dir) else {
+            return Ok(());
+        };
+        for name in self.old.names(&mut dir, &mut self.buf)? {
+            let change = Change {
+                kind: ChangeKind::Delete,
+                path: &name,
+                new: None,
+                only_linked: false,
+            };
+            self.visitor.change(&change, watch)?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &[u8]) -> Vec<u8> {
+        match self.frames.last() {
+            Some(frame) => {
+                let dir = frame
+                    .new
+                    .as_ref()
+                    .or(frame.old.as_ref())
+                    .map_or(&b""[..], Dir::path);
+                join(dir, name)
+            }
+            None => name.to_vec(),
+        }
+    }
+
+    /// Compares one name of the current directory.
+    fn name(&mut self, name: Vec<u8>, watch: &mut Watch<'_>) -> Result<()> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(());
+        };
+        let old = match &mut frame.old {
+            Some(dir) => self.old.lookup(dir, &name)?,
+            None => None,
+        };
+        let new = match &mut frame.new {
+            Some(dir) => self.new.lookup(dir, &name)?,
+            None => None,
+        };
+        match (old, new) {
+            (None, None) if V::EXACT && !self.is_hidden(&name)? => {
+                Err(changed().at(self.path(&name)))
+            }
+            (None, None) => Ok(()),
+            (Some(_), None) => self.tell(ChangeKind::Delete, &name, None, false, watch),
+            (old, Some(new)) if new.dir.is_some() => self.directory(name, old, new, watch),
+            (None, Some(new)) => self.tell(ChangeKind::Add, &name, Some(&new), false, watch),
+            (Some(old), Some(new)) => self.entry(&name, &old, &new, watch),
+        }
+    }
+
+    /// Both have something at `name`, and the new is no directory.
+    fn entry(
+        &mut self,
+        name: &[u8],
+        old: &Found,
+        new: &Found,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        if old.dir.is_none() {
+            let path = self.path(name);
+            let Some(frame) = self.frames.last_mut() else {
+                return Ok(());
+            };
+            let (Some(old_dir), Some(new_dir)) = (&mut frame.old, &mut frame.new) else {
+                return Err(Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no directory"));
+            };
+            let mut same = || {
+                // Attributes first: they cost nothing more.
+                if !same_attributes(&old.meta, &new.meta, true) {
+                    return Ok(false);
+                }
+                let from = self.old.content(old_dir, name, old)?;
+                let to = self.new.content(new_dir, name, new)?;
+                let a = Place {
+                    dir: self.old.provider(old_dir, old)?,
+                    name,
+                    meta: &old.meta,
+                    content: from.as_ref().map(OwnedFd::as_fd),
+                };
+                let b = Place {
+                    dir: self.new.provider(new_dir, new)?,
+                    name,
+                    meta: &new.meta,
+                    content: to.as_ref().map(OwnedFd::as_fd),
+                };
+                same_entry(a, b)
+            };
+            if same().map_err(|e| e.at(path))? {
+                if new.meta.nlink > 1 {
+                    self.visitor.equal(&old.meta, new);
+                }
+                if V::LINK_GROUPS && new.meta.nlink > 1 && self.regrouped(&new.meta, watch)? {
+                    return self.tell(ChangeKind::Modify, name, Some(new), true, watch);
+                }
+                return Ok(());
+            }
+        }
+        self.tell(ChangeKind::Modify, name, Some(new), false, watch)
+    }
+
+    /// Whether the names of this inode are not those it had.
+    fn regrouped(&mut self, meta: &Meta, watch: &mut Watch<'_>) -> Result<bool> {
+        if self.linked.is_none() {
+            let mut linked = Linked::default();
+            run(self.old, self.new, &mut linked, self.whole, watch)?;
+            self.linked = Some(linked.changed);
+        }
+        Ok(self
+            .linked
+            .as_ref()
+            .is_some_and(|set| set.contains(&identity(meta))))
+    }
+
+    /// The new stack has a directory: compares it, and goes into it.
+    fn directory(
+        &mut self,
+        name: Vec<u8>,
+        old: Option<Found>,
+        new: Found,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let (old_meta, mut old_dir) = match old {
+            Some(old) => (Some(old.meta), old.dir),
+            None => (None, None),
+        };
+        let Some(mut new_dir) = new.dir else {
+            return Ok(());
+        };
+        let shared = match &old_dir {
+            Some(_) if self.whole => 0,
+            Some(dir) => common((self.old, dir), (self.new, &new_dir)),
+            None => 0,
+        };
+        let old_own = old_dir.as_ref().map_or(0, |dir| dir.parts() - shared);
+        let new_own = new_dir.parts() - shared;
+        if old_own == 0 && new_own == 0 {
+            return Ok(());
+        }
+        for dir in old_dir.iter().chain([&new_dir]) {
+            foreign::need_own_spelling(dir.misspelt(), self.new.marks())
+                .map_err(|e| e.at(self.path(&name)))?;
+        }
+        if let Some(frame) = self.frames.last() {
+            if let Some(above) = &frame.new {
+                self.new.enter(above, &name, &mut new_dir, new_own.max(1))?;
+            }
+            if let (Some(above), Some(dir)) = (&frame.old, &mut old_dir) {
+                self.old.enter(above, &name, dir, old_own.max(1))?;
+            }
+        }
+        let same = match (&old_meta, &mut old_dir) {
+            (Some(meta), Some(dir)) => {
+                self.same_directory((meta, dir), (&new.meta, &mut new_dir))?
+            }
+            _ => false,
+        };
+        let mut names = self.new.own_names(&mut new_dir, new_own, &mut self.buf)?;
+        if let Some(dir) = &mut old_dir {
+            names.extend(self.old.own_names(dir, old_own, &mut self.buf)?);
+        }
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        names.dedup();
+        let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
+        let close = match parts > 4 {
+            true => self.frames.len().checked_sub(1),
+            false => self.frames.len().checked_sub(OPEN),
+        };
+        if let Some(frame) = close.and_then(|at| self.frames.get_mut(at)) {
+            frame
+                .old
+                .iter_mut()
+                .chain(frame.new.iter_mut())
+                .for_each(Dir::release);
+        }
+        let told = same;
+        self.frames.push(Frame {
+            name,
+            old: old_dir,
+            new: Some(new_dir),
+            meta: new.meta,
+            tree: new.tree,
+            own: new_own > 0,
+            told,
+            names,
+        });
+        if !same {
+            let kind = if old_meta.is_some() {
+                ChangeKind::Modify
+            } else {
+                ChangeKind::Add
+            };
+            self.tell_directories(kind, watch)?;
+        } else if let Some(frame) = self.frames.last_mut() {
+            // The root is told for its own sake alone.
+            frame.told = frame.name.is_empty();
+        }
+        Ok(())
+    }
+
+    fn same_directory(&self, old: (&Meta, &mut Dir), new: (&Meta, &mut Dir)) -> Result<bool> {
+        if !same_attributes(old.0, new.0, true) {
+            return Ok(false);
+        }
+        if old.0.same_inode(new.0) {
+            return Ok(true);
+        }
+        let a = own_xattrs(Inode::Open(old.1.nearest(self.old)?))?;
+        let b = own_xattrs(Inode::Open(new.1.nearest(self.new)?))?;
+        Ok(a == b)
+    }
+
+    /// Tells a change of `name`, after the directories that lead to it.
+    fn tell(
+        &mut self,
+        kind: ChangeKind,
+        name: &[u8],
+        found: Option<&Found>,
+        only_linked: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.tell_directories(ChangeKind::Modify, watch)?;
+        let path = self.path(name);
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(());
+        };
+        let marks = found.and_then(|found| self.new.marks_of(found.tree));
+        let mut content = None;
+        if let (Some(found), Some(dir)) = (found, &mut frame.new) {
+            content = self
+                .new
+                .content(dir, name, found)
+                .map_err(|e| e.at(&path))?;
+            if let (Some(marks), true) = (marks, found.meta.nlink > 1) {
+                let fd = self.new.provider(dir, found)?;
+                foreign::of_file(fd, name, marks)
+                    .and_then(|marks| foreign::need_names(&marks))
+                    .map_err(|e| e.at(&path))?;
+            }
+        }
+        let new = match (found, &mut frame.new) {
+            (Some(found), Some(dir)) => Some(New {
+                place: Place {
+                    dir: self.new.provider(dir, found)?,
+                    name,
+                    meta: &found.meta,
+                    content: content.as_ref().map(OwnedFd::as_fd),
+                },
+                tree: found.tree,
+                marks,
+            }),
+            _ => None,
+        };
+        let change = Change {
+            kind,
+            path: &path,
+            new,
+            only_linked,
+        };
+        self.visitor.change(&change, watch).map_err(|e| e.at(&path))
+    }
+
+    /// Tells the directories on the way that have not been told; the last of them as `last`.
+    fn tell_directories(&mut self, last: ChangeKind, watch: &mut Watch<'_>) -> Result<()> {
+        let depth = self.frames.len();
+        let from = self
+            .frames
+            .iter()
+            .rposition(|frame| frame.told)
+            .map_or(0, |at| at + 1);
+        for (at, frame) in self.frames.iter_mut().enumerate().skip(from) {
+            frame.told = true;
+            let Some(dir) = &mut frame.new else { continue };
+            let path = dir.path().to_vec();
+            let kind = if at + 1 == depth {
+                last
+            } else {
+                ChangeKind::Modify
+            };
+            let place = Place {
+                dir: dir.nearest(self.new)?,
+                name: b".",
+                meta: &frame.meta,
+                content: None,
+            };
+            let new = Some(New {
+                place,
+                tree: frame.tree,
+                marks: self.new.marks_of(frame.tree),
+            });
+            let change = Change {
+                kind,
+                path: &path,
+                new,
+                only_linked: false,
+            };
+            self.visitor
+                .change(&change, watch)
+                .map_err(|e| e.at(&path))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Files and directories that change while they are read.
+
+use crate::fail::lab;
+use crate::support::fsys;
+use ovl::archive::Sink;
+use ovl::error::{Errno, Result};
+use ovl::store::*;
+use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
+use ovl::watch::{Progress, Watch};
+use rustix::fs::CWD;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Calls something at the first write that carries much.
+struct Meddler<F: FnMut()>(Option<F>, usize);
+
+impl<F: FnMut()> Sink for Meddler<F> {
+    fn write_all(&mut self, buf: &[u8]) -> Result<()> {
+        self.1 += buf.len();
+        if self.1 > 100_000 {
+            if let Some(mut meddle) = self.0.take() {
+                meddle();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A diff of what changes meanwhile would be the content of no instant: an error with the path.
+#[test]
+fn a_diff_of_what_changes_meanwhile_is_an_error() {
+    require!("root", "overlay", "tmpfs", "ext4");
+    type Meddle = fn(&Path);
+    let cases: [(&str, Meddle, &str); 8] = [
+        (
+            "shorter",
+            |at| open(at, "d/big").set_len(1000).unwrap(),
+            "d/big",
+        ),
+        (
+            "longer",
+            |at| open(at, "d/big").set_len(2 << 20).unwrap(),
+            "d/big",
+        ),
+        (
+            "appended to",
+            |at| open(at, "d/big").write_all_at(b"more", 1 << 20).unwrap(),
+            "d/big",
+        ),
+        (
+            "written in place",
+            |at| open(at, "d/big").write_all_at(b"other", 5).unwrap(),
+            "d/big",
+        ),
+        (
+            "gone while read",
+            |at| fs::remove_file(at.join("d/big")).unwrap(),
+            "d",
+        ),
+        (
+            "gone before it is read",
+            |at| fs::remove_file(at.join("d/later")).unwrap(),
+            "d/later",
+        ),
+        (
+            "another kind",
+            |at| {
+                fs::remove_file(at.join("d/later")).unwrap();
+                fs::create_dir(at.join("d/later")).unwrap();
+            },
+            "d",
+        ),
+        (
+            "a new name",
+            |at| fs::write(at.join("d/new"), "").unwrap(),
+            "d",
+        ),
+    ];
+    for kind in ["tmpfs", "ext4"] {
+        fsys::on(kind, |dir| {
+            let lab = lab(dir);
+            for (what, meddle, path) in cases {
+                lab.create("x", "base");
+                let at = lab.home.join("layer/x/upper");
+                for name in ["a", "d", "z"] {
+                    fs::create_dir(at.join(name)).unwrap();
+                }
+                fs::write(at.join("d/big"), vec![b'x'; 1 << 20]).unwrap();
+                for name in ["a/file", "d/later", "z/moves"] {
+                    fs::write(at.join(name), "x").unwrap();
+                }
+                // Times that no clock's grain can hide a change behind.
+                for name in ["a", "d", "z", "d/big", "."] {
+                    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(9, 9);
+                    fs::File::open(at.join(name))
+                        .unwrap()
+                        .set_modified(old)
+                        .unwrap();
+                }
+                let mut sink = Meddler(Some(|| meddle(&at)), 0);
+                let watch = &mut Watch::default();
+                let done = lab.store.diff(
+                    b"x",
+                    Against::Parent,
+                    &mut sink,
+                    &DiffOptions::default(),
+                    watch,
+                );
+                let error = done.unwrap_err();
+                assert_eq!(error.errno(), Errno::IO, "{what}: {error}");
+                assert_eq!(error.path(), path.as_bytes(), "{what}: {error}");
+                lab.remove("x");
+            }
+        });
+    }
+}
+
+fn open(at: &Path, name: &str) -> fs::File {
+    fs::OpenOptions::new()
+        .write(true)
+        .open(at.join(name))
+        .unwrap()
+}
+
+/// Changes and sizes are asked of containers that run: what goes meanwhile is gone.
+#[test]
+fn changes_and_sizes_of_what_goes_meanwhile_are_told() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = lab(dir);
+        lab.create("x", "base");
+        let at = lab.home.join("layer/x/upper");
+        let fill = || {
+            for d in 0..4 {
+                fs::create_dir_all(at.join(format!("m{d}"))).unwrap();
+                for n in 0..100 {
+                    fs::write(at.join(format!("m{d}/{n}")), "xx").unwrap();
+                }
+            }
+        };
+        fill();
+        let mut gone = false;
+        let mut go = |_: &Progress| {
+            if !std::mem::replace(&mut gone, true) {
+                fs::remove_dir_all(at.join("m3")).unwrap();
+                fs::remove_file(at.join("m0/99")).unwrap();
+            }
+            0
+        };
+        let mut watch = Watch::new(None, Some(&mut go));
+        let told = lab
+            .store
+            .changes(b"x", Against::Parent, &mut watch)
+            .unwrap();
+        let has = |path: &[u8]| told.iter().any(|change| change.path == path);
+        assert!(gone && has(b"/m0/98") && has(b"/m2/99") && !has(b"/m3/0") && !has(b"/m0/99"));
+        // The size: while another thread removes and makes.
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::remove_dir_all(at.join("m1")).unwrap();
+                    fill();
+                }
+            });
+            for _ in 0..300 {
+                let size = lab
+                    .store
+                    .diff_size(b"x", Against::Parent, &mut Watch::default());
+                assert!(size.unwrap() <= 800);
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
+}
+
+/// A copy takes a file as far as it was when it began, and counts that it changed; strict refuses.
+#[test]
+fn a_copy_of_what_changes_meanwhile_is_counted_or_refused() {
+    require!("root", "tmpfs", "ext4");
+    const SIZE: usize = 9 << 20;
+    type Meddle = fn(&fs::File);
+    type Fits = fn(u64) -> bool;
+    let cases: [(&str, Meddle, Fits); 3] = [
+        (
+            "shorter",
+            |file| file.set_len(5 << 20).unwrap(),
+            |len| len <= SIZE as u64,
+        ),
+        (
+            "longer",
+            |file| file.set_len(30 << 20).unwrap(),
+            |len| len == SIZE as u64,
+        ),
+        (
+            "written in place",
+            |file| file.write_all_at(b"other", 1).unwrap(),
+            |len| len == SIZE as u64,
+        ),
+    ];
+    for kind in ["tmpfs", "ext4"] {
+        fsys::on(kind, |dir| {
+            for (what, meddle, fits) in cases {
+                for flags in [CopyFlags::empty(), CopyFlags::STRICT] {
+                    let src = dir.join("src");
+                    fs::create_dir_all(&src).unwrap();
+                    // Data without end in sight: copied in many steps, by read and write.
+                    fs::write(src.join("big"), vec![b'x'; SIZE]).unwrap();
+                    let file = fs::OpenOptions::new()
+                        .write(true)
+                        .open(src.join("big"))
+                        .unwrap();
+                    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(9, 9);
+                    file.set_modified(old).unwrap();
+                    let mut did = false;
+                    let mut go = |_: &Progress| {
+                        if !std::mem::replace(&mut did, true) {
+                            meddle(&file);
+                        }
+                        0
+                    };
+                    let options = CopyOptions {
+                        flags,
+                        reflink: Reflink::Never,
+                    };
+                    let dst = dir.join("dst");
+                    let (from, to) = (src.as_os_str().as_bytes(), dst.as_os_str().as_bytes());
+                    let mut watch = Watch::new(None, Some(&mut go));
+                    let done = copy_dir(CWD, from, CWD, to, &options, &mut watch);
+                    assert!(did, "{what}");
+                    match flags {
+                        CopyFlags::STRICT => {
+                            let error = done.unwrap_err();
+                            assert_eq!(error.errno(), Errno::IO, "{what}: {error}");
+                            assert!(error.path().ends_with(b"big"), "{what}: {error}");
+                            assert!(!dst.exists());
+                        }
+                        _ => {
+                            assert_eq!(done.unwrap().vanished, 1, "{what}");
+                            let len = fs::metadata(dst.join("big")).unwrap().len();
+                            assert!(fits(len), "{what}: {len}");
+                            fs::remove_dir_all(&dst).unwrap();
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
