@@ -5,6 +5,7 @@
 #   make run IMAGE=rootfs.tar.gz                      the same with a root file system of yours
 #   make test       what a change must pass; installs what the tests need (apt, when root)
 #   make test-all   what needs minutes, too
+#   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
@@ -62,6 +63,9 @@ test-all: all
 CHAINS ?= 10000
 chains:
 	@sh scripts/chains.sh $(CHAINS)
+
+fuzz:
+	@sh scripts/fuzz.sh
 
 bench: all
 	$(CARGO) bench --locked
