@@ -854,7 +854,7 @@ struct ovl_apply_opts {
      */
     uint32_t durability;
     /**
-     * Limit: bytes of the uncompressed tar, and of its files with their holes filled; 64 GiB.
+     * Limit: bytes of the uncompressed tar; 64 GiB.
      */
     uint64_t max_size;
     /**

@@ -39,8 +39,6 @@ pub struct Limits {
     pub max_sparse_regions: u64,
     /// Bytes of one file when its holes are filled.
     pub max_file_bytes: u64,
-    /// Bytes of all files when their holes are filled.
-    pub max_data_bytes: u64,
 }
 
 impl Default for Limits {
@@ -52,7 +50,6 @@ impl Default for Limits {
             max_path: 64 << 10,
             max_sparse_regions: MAX_REGIONS,
             max_file_bytes: i64::MAX as u64,
-            max_data_bytes: u64::MAX,
         }
     }
 }

@@ -39,8 +39,6 @@ pub struct Reader<R> {
     limits: Limits,
     global: Global,
     entries: u64,
-    /// Sizes of the files so far.
-    total: u64,
     body: Body,
     /// Name of the current entry, for errors.
     name: Vec<u8>,
@@ -75,7 +73,6 @@ impl<R: Source> Reader<R> {
             limits,
             global: Global::default(),
             entries: 0,
-            total: 0,
             body: Body::default(),
             name: Vec::new(),
             scratch: Vec::new(),
@@ -255,11 +252,6 @@ impl<R: Source> Reader<R> {
         let described = describe(block, before, &self.global, &self.limits);
         let (mut entry, data) = described.map_err(|error| at(place, &self.name, error))?;
         self.name.clone_from(&entry.path);
-        self.total = self.total.saturating_add(entry.size);
-        if self.total > self.limits.max_data_bytes {
-            let message = format!("files of more than {} bytes", self.limits.max_data_bytes);
-            return Err(at(place, &self.name, over_limit(message)));
-        }
         let mut stored = data.stored;
         let padding = header::padding(stored);
         let Some(map) = data.map else {

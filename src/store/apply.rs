@@ -315,7 +315,5 @@ fn reading(limits: &Limits) -> archive::Limits {
     if limits.max_path > 0 {
         reading.max_path = usize::try_from(limits.max_path).unwrap_or(usize::MAX);
     }
-    // A few bytes of a map can ask for any size, and a diff has to write it out.
-    reading.max_data_bytes = decoding(limits).max_bytes;
     reading
 }
