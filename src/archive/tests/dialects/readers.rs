@@ -480,13 +480,10 @@ fn bsd(archive: &[u8]) -> Told {
             continue;
         };
         for pair in text(rest).split(' ') {
-            match pair.split_once('=') {
-                Some(("time", value)) => {
-                    let (sec, nsec) = value.split_once('.').unwrap();
-                    let value = time(sec.parse().unwrap(), nsec.parse().unwrap());
-                    seen.fields.insert("mtime", value);
-                }
-                _ => {}
+            if let Some(("time", value)) = pair.split_once('=') {
+                let (sec, nsec) = value.split_once('.').unwrap();
+                let value = time(sec.parse().unwrap(), nsec.parse().unwrap());
+                seen.fields.insert("mtime", value);
             }
         }
     }
