@@ -133,25 +133,34 @@ pub fn assert_tree(what: &str, is: &Tree, should: &Tree) {
     assert!(lines.is_empty(), "{what}:\n{}", lines.join("\n"));
 }
 
-/// As [`assert_tree`]; but a file that was copied up for a hard link and is equal to the one
-/// below is left out of a diff, and is again one inode with its other names below.
+/// As [`assert_tree`]; but a file that is equal to the one below is left out of a diff, and is
+/// again one inode with the names that it had `below`.
 #[track_caller]
-pub fn assert_same_but_splits(what: &str, is: &Tree, should: &Tree, links: bool) {
-    let (mut is, mut should) = (is.clone(), should.clone());
-    if links {
-        // Names that were one inode are; more of them may be.
-        for (path, seen) in &should {
-            assert_eq!(
-                is.get(path).map(|s| &s.leader),
-                is.get(&seen.leader).map(|s| &s.leader),
-                "{what}: {}",
-                path.escape_ascii()
-            );
-        }
-        is.values_mut()
-            .chain(should.values_mut())
-            .for_each(|seen| seen.leader.clear());
+pub fn assert_same_but_splits(what: &str, is: &Tree, should: &Tree, below: &Tree) {
+    let leader = |tree: &Tree, path: &[u8]| tree.get(path).map(|seen| seen.leader.clone());
+    let show = |path: &[u8]| path.escape_ascii().to_string();
+    // Names that were one inode are; more of them may be, if they were below.
+    for (path, seen) in should {
+        let (own, first) = (leader(is, path), leader(is, &seen.leader));
+        assert_eq!(
+            own,
+            first,
+            "{what}: {} is no longer one with its group",
+            show(path)
+        );
+        let Some(first) = own else { continue };
+        let joined = leader(should, &first).is_some_and(|of_first| of_first != seen.leader);
+        assert!(
+            !joined || leader(below, path) == leader(below, &first),
+            "{what}: {} and {} became one inode",
+            show(path),
+            show(&first)
+        );
     }
+    let (mut is, mut should) = (is.clone(), should.clone());
+    is.values_mut()
+        .chain(should.values_mut())
+        .for_each(|seen| seen.leader.clear());
     assert_tree(what, &is, &should);
 }
 

@@ -241,9 +241,7 @@ fn check(lab: &Lab, chain: &Chain, seed: u64) -> Result<(), String> {
                     &format!("{id} {kind:?} again"),
                     &lab.look(other),
                     &after,
-                    entries
-                        .iter()
-                        .any(|entry| matches!(entry.what, What::Hard(_))),
+                    &before,
                 );
                 if lab.diff(other, Against::Parent) != diff {
                     return Err(format!("{id}: the diff of its diff differs ({kind:?})"));
