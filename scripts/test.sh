@@ -68,10 +68,10 @@ all | slow)
 	part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race
 	# Other projects' layer code, next to ours; it takes Go.
 	part peers "$CARGO" test --locked --test peers
-	# The library itself under sanitizers; they take a nightly Rust.
-	part address sh scripts/sanitize.sh address
-	part thread sh scripts/sanitize.sh thread
-	part miri timeout -k 10 1200 sh scripts/sanitize.sh miri
+	# The library itself under sanitizers; most of them take a nightly Rust.
+	for one in address thread miri valgrind; do
+		part $one timeout -k 10 1800 sh scripts/sanitize.sh $one
+	done
 	;;
 esac
 
