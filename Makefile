@@ -87,5 +87,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains bench header install clean
+.PHONY: all run test test-all chains bench header install clean fuzz
 .DELETE_ON_ERROR:

@@ -11,11 +11,17 @@ first=${2:-1}
 jobs=${OVL_TEST_JOBS:-$(($(nproc) * 2))}
 each=$(((count + jobs - 1) / jobs))
 
+# What is missing here is no pass.
+export OVL_TEST_HAVE="${OVL_TEST_HAVE-root,overlay,tmpfs}"
 build=$(${CARGO:-cargo} test --locked --test layer --no-run 2>&1) || {
 	echo "$build" >&2
 	exit 1
 }
 binary=$(echo "$build" | sed -n 's/.*Executable.*(\(.*\))$/\1/p')
+[ -n "$binary" ] || {
+	echo "chains: no test program was built" >&2
+	exit 1
+}
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 # A copy: another build does not change what runs.

@@ -341,7 +341,7 @@ impl Job<'_> {
     ) -> Result<()> {
         let carries = marked && {
             let names = xattr::list_at(from, name).call("llistxattr")?;
-            foreign::need_own_content(&names)?;
+            foreign::need_own_content(&names, self.stack.marks())?;
             names.iter().any(|name| xattr::is_overlay(name))
         };
         if !carries && self.sharing == Sharing::Links {

@@ -7,6 +7,7 @@
 //! whiteouts may be attributes of empty files. [`super::view`] reads the first two and the last;
 //! what nobody can read from the upper alone is refused here, by name.
 
+use super::view::Stack;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
@@ -121,11 +122,11 @@ fn speaks(attribute: &[u8], marks: Marks) -> bool {
 
 /// EOPNOTSUPP where something is marked in the spelling that the store does not use. To overlayfs
 /// and to a container it is an attribute like any other; but if another overlay wrote it, what it
-/// hides would come back in a diff.
-pub fn need_own_spelling(misspelt: Option<&[u8]>, marks: Marks) -> Result<()> {
+/// hides would come back. `user.*`, which every program may set, is content where there is nothing
+/// to hide: where nothing is `below`.
+pub fn need_own_spelling(misspelt: Option<&[u8]>, marks: Marks, below: bool) -> Result<()> {
     match misspelt {
-        None => Ok(()),
-        Some(attribute) => Err(Error::new(
+        Some(attribute) if below || marks == Marks::User => Err(Error::new(
             Code::Marks,
             Errno::OPNOTSUPP,
             format!(
@@ -134,6 +135,7 @@ pub fn need_own_spelling(misspelt: Option<&[u8]>, marks: Marks) -> Result<()> {
                 marks.prefix().escape_ascii()
             ),
         )),
+        _ => Ok(()),
     }
 }
 
@@ -189,8 +191,8 @@ pub fn need_names(marks: &FileMarks) -> Result<()> {
 }
 
 /// EOPNOTSUPP for a file with these attributes when its content is not in its inode.
-pub fn need_own_content(attributes: &[Vec<u8>]) -> Result<()> {
-    let metacopy = |name: &Vec<u8>| xattr::is_overlay(name) && name.ends_with(b".metacopy");
+pub fn need_own_content(attributes: &[Vec<u8>], marks: Marks) -> Result<()> {
+    let metacopy = |name: &Vec<u8>| marks.name_of(name) == Some(b"metacopy");
     if attributes.iter().any(metacopy) {
         return Err(foreign(COPIED_UP));
     }
@@ -212,15 +214,27 @@ fn foreign(message: &str) -> Error {
 pub fn refuse(
     upper: OwnedFd,
     work: &OwnedFd,
-    marks: Marks,
+    below: &Stack,
     files: Files,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let mut buf = DirBuf::default();
     directories(upper, watch, |chain| {
-        refuse_in(chain, marks, files, &mut buf)
+        refuse_in(chain, below, files, &mut buf)
     })?;
-    need_no_index(work, marks)
+    need_no_index(work, below.marks())
+}
+
+/// Whether a stack has anything at a path.
+fn has(stack: &Stack, path: &[u8]) -> Result<bool> {
+    let mut found = stack.root()?;
+    for name in path.split(|&b| b == b'/') {
+        let Some(mut dir) = found.and_then(|found| found.dir) else {
+            return Ok(false);
+        };
+        found = stack.lookup(&mut dir, name)?;
+    }
+    Ok(found.is_some())
 }
 
 /// Which files [`refuse`] looks at.
@@ -294,9 +308,17 @@ fn below(chain: &Chain, buf: &mut DirBuf, mut other: impl FnMut(&[u8])) -> Resul
 }
 
 /// One directory; gives those in it.
-fn refuse_in(chain: &Chain, marks: Marks, which: Files, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
+fn refuse_in(chain: &Chain, stack: &Stack, which: Files, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
     let dir = chain.fd()?;
+    let marks = stack.marks();
     let own = of_directory(dir, marks).map_err(|e| e.at(chain.path()))?;
+    let spelling = |misspelt: Option<&[u8]>, path: Vec<u8>| match misspelt {
+        Some(_) if !path.is_empty() => {
+            need_own_spelling(misspelt, marks, has(stack, &path)?).map_err(|e| e.at(path))
+        }
+        _ => Ok(()),
+    };
+    spelling(own.misspelt.as_deref(), chain.path())?;
     if own.redirect.is_some() {
         let error = foreign("it was renamed under overlayfs's redirect_dir");
         return Err(error.at(chain.path()));
@@ -310,6 +332,7 @@ fn refuse_in(chain: &Chain, marks: Marks, which: Files, buf: &mut DirBuf) -> Res
     })?;
     for name in files {
         let marks = of_file(dir, &name, marks).map_err(|e| e.at(chain.path_of(&name)))?;
+        spelling(marks.misspelt.as_deref(), chain.path_of(&name))?;
         let message = if marks.metacopy {
             COPIED_UP
         } else if marks.whiteout {

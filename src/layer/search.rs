@@ -232,12 +232,18 @@ impl Stack {
             return Ok(None);
         }
         let own = foreign::of_file(self.provider(dir, found)?, name, self.marks())?;
-        foreign::need_own_spelling(own.misspelt.as_deref(), self.marks())?;
-        if !own.metacopy {
+        if !own.metacopy && own.misspelt.is_none() {
             return Ok(None);
         }
         let part = dir.parts.iter().position(|part| part.tree == found.tree);
         let mut search = Search::new(name, part.map_or(0, |at| at + 1));
+        if own.misspelt.is_some() {
+            let below = Search::new(name, part.map_or(0, |at| at + 1)).next(self, dir)?;
+            foreign::need_own_spelling(own.misspelt.as_deref(), self.marks(), below.is_some())?;
+            if !own.metacopy {
+                return Ok(None);
+            }
+        }
         search.follow(own.redirect, found.tree);
         while let Some(hit) = search.next(self, dir)? {
             if hit.meta.kind != Kind::File {

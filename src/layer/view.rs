@@ -84,8 +84,8 @@ pub(super) struct Part {
 pub struct Dir {
     path: Vec<u8>,
     pub(super) parts: Vec<Part>,
-    /// See [`foreign::DirMarks`].
-    misspelt: Option<Vec<u8>>,
+    /// See [`foreign::DirMarks`]; and how many parts there were with the one that has it.
+    misspelt: Option<(Vec<u8>, usize)>,
 }
 
 /// A name found in a merged directory.
@@ -194,13 +194,17 @@ impl Stack {
             match found.as_mut().and_then(|f| f.dir.as_mut()) {
                 Some(dir) => {
                     dir.parts.push(part);
-                    dir.misspelt = dir.misspelt.take().or(marks.misspelt);
+                    let at = dir.parts.len();
+                    dir.misspelt = dir
+                        .misspelt
+                        .take()
+                        .or(marks.misspelt.map(|name| (name, at)));
                 }
                 None => {
                     let dir = Dir {
                         path: join(&dir.path, name),
                         parts: vec![part],
-                        misspelt: marks.misspelt,
+                        misspelt: marks.misspelt.map(|name| (name, 1)),
                     };
                     found = Some(Found {
                         meta: hit.meta,
@@ -286,9 +290,13 @@ impl Dir {
         &self.path
     }
 
-    /// An attribute of it that would be a mark under the other spelling.
-    pub fn misspelt(&self) -> Option<&[u8]> {
-        self.misspelt.as_deref()
+    /// EOPNOTSUPP when an attribute of it would be a mark under the other spelling.
+    pub fn need_own_spelling(&self, marks: Marks) -> Result<()> {
+        let (name, with) = self
+            .misspelt
+            .as_ref()
+            .map_or((None, 0), |(n, with)| (Some(&n[..]), *with));
+        foreign::need_own_spelling(name, marks, with < self.parts.len())
     }
 
     /// Opens the nearest tree's directory from one in it, `child`, if that is open; what is opened
@@ -353,6 +361,11 @@ impl Dir {
 
     /// Opens the part at `at`, as [`Dir::trees`] counts.
     pub fn open_part(&mut self, stack: &Stack, at: usize) -> Result<BorrowedFd<'_>> {
+        if self.parts.len() > KEPT {
+            // One at a time.
+            let others = self.parts.iter_mut().enumerate().filter(|(n, _)| *n != at);
+            others.for_each(|(_, part)| part.fd = None);
+        }
         let part = &mut self.parts[at];
         if part.fd.is_none() {
             let tree = &stack.trees[part.tree];

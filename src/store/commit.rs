@@ -6,6 +6,7 @@ use super::manifest::{self, Contents, Known};
 use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::view::Stack;
 use crate::layer::{foreign, size};
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
@@ -47,7 +48,9 @@ impl Store {
             // It could not be mounted under a layer; and only while `work` is whole can it be read.
             let work = layer.open("work")?;
             let every = foreign::Files::Every;
-            foreign::refuse(layer.open("upper")?, &work, self.marks, every, watch)?;
+            let stack = self.stack(&layer)?;
+            let below = Stack::new(stack.trees()[1..].to_vec(), self.marks);
+            foreign::refuse(layer.open("upper")?, &work, &below, every, watch)?;
             // A volatile mount left data unwritten; its mark must not go before that is on the disk.
             fs::sync_fs(&layer.fd).call("syncfs")?;
             // What overlayfs keeps there serves a writable mount, which there will be none of. It

@@ -192,6 +192,40 @@ fn marks_of_the_other_spelling_are_refused_where_they_hide() {
         let tree = elsewhere(&lab, "box", "userxattr", |at| sh(at, "rm -r d; mkdir d"));
         assert!(!tree.contains_key(&b"d/f"[..]));
         refused(&lab, Errno::OPNOTSUPP, "d");
+        not_mounted(&lab, &["d"]);
+    });
+}
+
+/// What any program may set says nothing where there is nothing to hide.
+#[test]
+fn attributes_like_marks_are_content_where_nothing_is_below() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |at| {
+        let lab = lab(at, "home", MarksChoice::Trusted);
+        lab.change("box", |at| {
+            sh(at, "mkdir -p new/sub; echo f > new/sub/f; echo g > new/g");
+            xattr::set(at.join("new"), "user.overlay.opaque", b"y").unwrap();
+            xattr::set(at.join("new/g"), "user.overlay.metacopy", b"").unwrap();
+            xattr::set(at.join("new/sub/f"), "trusted.overlay.metacopy", b"").unwrap();
+        });
+        let tree = lab.look("box");
+        let (diff, info) = lab
+            .try_diff("box", Against::Parent, DiffFlags::empty())
+            .unwrap();
+        assert_eq!(info.skipped_xattrs, 3);
+        let (flags, mut watch) = (CommitFlags::empty(), Default::default());
+        lab.store
+            .commit(b"box", Durability::None, flags, &mut watch)
+            .unwrap();
+        // A complete tree on it has all but the attributes.
+        lab.apply("on", "box", Kind::Root, &tar::bytes(&[dir("e")]))
+            .unwrap();
+        lab.apply("again", "base", Kind::Root, &diff).unwrap();
+        let again = lab.look("again");
+        for path in [&b"new/g"[..], b"new/sub/f"] {
+            assert_eq!(again[path].data, tree[path].data);
+            assert_eq!(lab.look("on")[path].data, tree[path].data);
+        }
     });
 }
 

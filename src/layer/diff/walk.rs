@@ -275,7 +275,7 @@ impl<V: Visitor> Walk<'_, V> {
             return Ok(());
         }
         for dir in old_dir.iter().chain([&new_dir]) {
-            foreign::need_own_spelling(dir.misspelt(), self.new.marks())
+            dir.need_own_spelling(self.new.marks())
                 .map_err(|e| e.at(self.path(&name)))?;
         }
         if let Some(frame) = self.frames.last() {

@@ -42,7 +42,10 @@ impl Upper {
         if directory {
             // Said again, or of what no layer below has, it hides nothing; but a directory that is
             // there only because of an opaque marker goes.
-            let hides = self.below_of(&real)?.is_some();
+            let own = fs::open_dir(&self.at(place).fd, name).call("open")?;
+            let opaque = is_opaque(own.as_fd(), self.stack.marks()).call("getxattr")?;
+            let below = self.lookup_below(place, name)?;
+            let hides = !opaque && below.is_some_and(|found| found.dir.is_some());
             if !hides && !implied {
                 return Ok(());
             }
@@ -89,7 +92,7 @@ impl Upper {
             if std::mem::replace(&mut self.root_opaque, true) {
                 return Ok(());
             }
-        } else if self.below_of(&real)?.is_some() {
+        } else if self.has_below(place)? {
             xattr::set(&dir, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
         } else {
             // Said again, or of what no layer below has, it hides nothing.

@@ -50,10 +50,16 @@ impl Upper {
         if found.meta.kind == Kind::Directory {
             return Err(to_directory());
         }
-        let real_dir = self.at(from).path.clone();
-        let mut below = self.below_of(&real_dir)?.ok_or_else(missing)?;
+        let mut below = self
+            .at_mut(from)
+            .below
+            .take()
+            .flatten()
+            .ok_or_else(missing)?;
         let lower = self.stack.provider(&mut below, &found)?;
         let lower = fs::open_dir_trusted(lower, b".").call("open")?;
+        below.release();
+        self.at_mut(from).below = Some(Some(below));
         let may_share = self.may_share(&lower, to_name, &found)?;
         if self.links == LowerLinks::Share && may_share {
             match self.link_here(path, &lower, &from_real, &found.meta) {
@@ -126,7 +132,7 @@ impl Upper {
             return Ok(true);
         }
         let names = xattr::list_at(lower, name).call("llistxattr")?;
-        foreign::need_own_content(&names)?;
+        foreign::need_own_content(&names, self.stack.marks())?;
         Ok(!names.iter().any(|name| xattr::is_overlay(name)))
     }
 }

@@ -273,25 +273,38 @@ impl Upper {
                 return Ok(None);
             }
             here = Some(fd);
-            match self
-                .stack
-                .lookup(&mut dir, name)?
-                .and_then(|found| found.dir)
-            {
-                Some(next) => dir = next,
-                None => return Ok(None),
-            }
+            let found = self.stack.lookup(&mut dir, name)?;
+            let Some(mut next) = found.and_then(|found| found.dir) else {
+                return Ok(None);
+            };
+            // By its path each level would take as long as it is deep.
+            self.stack.enter(&dir, name, &mut next, usize::MAX)?;
+            dir = next;
         }
         Ok(Some(dir))
     }
 
-    /// What the parent's stack has of `name` in a place.
-    pub(super) fn lookup_below(&mut self, place: usize, name: &[u8]) -> Result<Option<Found>> {
+    /// Whether the parent's stack has the directory of a place, and nothing in the upper hides it.
+    pub(super) fn has_below(&mut self, place: usize) -> Result<bool> {
+        self.know_below(place)?;
+        Ok(matches!(self.at(place).below, Some(Some(_))))
+    }
+
+    /// Asks once what lies below a place.
+    pub(super) fn know_below(&mut self, place: usize) -> Result<()> {
         if self.at(place).below.is_none() {
             let path = self.at(place).path.clone();
-            let below = self.below_of(&path)?;
+            let mut below = self.below_of(&path)?;
+            // One directory may lie in hundreds of layers.
+            below.iter_mut().for_each(Dir::release);
             self.at_mut(place).below = Some(below);
         }
+        Ok(())
+    }
+
+    /// What the parent's stack has of `name` in a place.
+    pub(super) fn lookup_below(&mut self, place: usize, name: &[u8]) -> Result<Option<Found>> {
+        self.know_below(place)?;
         let place = match self.cache.get_mut(place) {
             Some(place) => place,
             None => &mut self.root,
