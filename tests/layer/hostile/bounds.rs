@@ -63,6 +63,14 @@ const CASES: &[(&str, Case)] = &[
             .flat_map(|i| [dir("t"), file(&format!("t/{i}/deep/er"), ""), file("t", "")])
             .collect()
     }),
+    ("marks that hide nothing, in a deep place", |n| {
+        let mut all = vec![dir("l/x")];
+        all.extend((0..n / 10).flat_map(|i| {
+            let link = hard(&format!("h{i}"), "l/f");
+            [opaque("l/x"), gone("l/x"), gone("l/nope/x"), link]
+        }));
+        all
+    }),
     ("directories said again, with attributes", |n| {
         (0..n)
             .map(|i| dir("d").xattr(&format!("trusted.{}", i % 7), b"v"))
@@ -70,9 +78,14 @@ const CASES: &[(&str, Case)] = &[
     }),
 ];
 
+/// Levels that the link `l` leads down.
+const DEEP: usize = 300;
+
 fn below() -> Vec<Entry> {
     let mut below = vec![dir("d"), file("d/f", "below"), dir("d/sub")];
     below.extend((1..=40).map(|depth| dir(&["c"; 40][..depth].join("/"))));
+    let deep = vec!["a"; DEEP].join("/");
+    below.extend([file(&format!("{deep}/f"), "deep"), symlink("l", &deep)]);
     below
 }
 
@@ -134,6 +147,9 @@ fn work_follows_the_entries() {
                 let (one, four) = (one - none, four - none);
                 println!("{case}: {one} and {four} system calls");
                 assert!(four < 6 * one, "{case}: {one} and {four} system calls");
+                // No entry takes more than some calls for each level that it leads down.
+                let most = 600 * 4 * DEEP as u64;
+                assert!(four < most, "{case}: {four} system calls");
             }
         }
     });
