@@ -5,7 +5,7 @@
 //! carry: [`CARRIED`] has a row for each.
 
 use crate::appliers::{applied, differences, told};
-use crate::lab::{self, Lab, Tree};
+use crate::lab::{self, Lab, Seen, Tree};
 use crate::peer::Peer::{self, Containerd, Moby, Umoci};
 use crate::peer::alone;
 use crate::rng::Rng;
@@ -41,7 +41,7 @@ struct Row {
     forget: fn(tree: &mut Tree, case: &Case),
 }
 
-const CARRIED: [Row; 6] = [
+const CARRIED: [Row; 8] = [
     Row {
         who: &[
             (Containerd, Trees),
@@ -93,6 +93,37 @@ const CARRIED: [Row; 6] = [
         },
     },
     Row {
+        who: &[(Containerd, Trees), (Moby, Trees)],
+        what: "a directory's new time, when nothing else of it changed",
+        forget: |tree, case| {
+            for (path, seen) in tree.iter_mut().filter(|(_, seen)| seen.kind == 'd') {
+                let (Some(old), Some(new)) = (case.before.get(path), case.should.get(path)) else {
+                    continue;
+                };
+                let same = |a: &Seen, b: &Seen| {
+                    (a.kind, a.mode, a.uid, a.gid) == (b.kind, b.mode, b.uid, b.gid)
+                };
+                if same(old, new) {
+                    seen.mtime = (0, 0);
+                }
+            }
+        },
+    },
+    Row {
+        who: &[(Containerd, Upper)],
+        what: "a directory's new owner, when nothing else of it changed",
+        forget: |tree, case| {
+            for (path, seen) in tree.iter_mut().filter(|(_, seen)| seen.kind == 'd') {
+                let (Some(old), Some(new)) = (case.before.get(path), case.should.get(path)) else {
+                    continue;
+                };
+                if (old.kind, old.mode, old.mtime) == (new.kind, new.mode, new.mtime) {
+                    (seen.uid, seen.gid) = (0, 0);
+                }
+            }
+        },
+    },
+    Row {
         who: &[(Umoci, Trees)],
         what: "a device's new number",
         forget: |tree, _| {
@@ -101,12 +132,7 @@ const CARRIED: [Row; 6] = [
         },
     },
     Row {
-        who: &[
-            (Containerd, Trees),
-            (Moby, Trees),
-            (Containerd, Upper),
-            (Moby, Upper),
-        ],
+        who: &[(Containerd, Trees), (Moby, Trees)],
         what: "which names are of one file, where that file was there before",
         forget: |tree, _| tree.values_mut().for_each(|seen| seen.leader.clear()),
     },

@@ -90,7 +90,7 @@ pub fn work(at: &Path) {
          rm lib; mkdir lib; echo own >lib/own; ln usr/bin/prog usr/bin/third; rm bin/prog; echo more >>usr/lib/lib.so.1
          rm var/null; mknod var/null c 1 5; touch -d @1000000000 var/null; mknod var/block b 7 99; mkfifo -m 600 var/new-pipe
          echo one >zz-group; ln zz-group aa-group; ln aa-group usr/mm-group; ln -s target s-one; ln s-one s-two; mkfifo f-one; ln f-one f-two
-         rm 'odd '*/gone",
+         rm 'odd '*/gone; touch -d @1000000001 tmp",
     );
     // As large, and as old.
     let same = at.join("etc/same");
@@ -120,6 +120,10 @@ pub fn work(at: &Path) {
 /// Things done in a mount at random, as a container would; what was done.
 pub fn random(at: &Path, rng: &mut Rng) -> Vec<String> {
     let mut told = Vec::new();
+    // What not every differ tells; where it is still there.
+    chmod(at, *rng.pick(&[0o711, 0o1755, 0o700])).unwrap();
+    let _ = lchown(at.join("t-dir2"), Some(5), Some(rng.below(9) as u32));
+    let _ = xattr::set(at.join("bin/prog"), "user.alone", b"1");
     for _ in 0..15 + rng.below(25) {
         let (a, b) = (somewhere(at, rng), new_place(at, rng));
         let show = |path: &Path| path.strip_prefix(at).unwrap().display().to_string();
