@@ -40,6 +40,8 @@ pub struct Exported {
     pub diff_id: Option<Digest>,
     /// Sockets, which a tar cannot say.
     pub sockets: u64,
+    /// Devices 0:0, which a layer tar cannot say.
+    pub devices: u64,
     /// Names that begin with `.wh.`, which a layer tar cannot say.
     pub names: u64,
     /// Entries with attributes called like overlayfs's marks, which are left out.
@@ -197,6 +199,12 @@ impl<S: Sink> Writing<S> {
             Kind::Directory => archive::Kind::Directory,
             Kind::Symlink => archive::Kind::Symlink,
             Kind::Fifo => archive::Kind::Fifo,
+            // In a layer it would be a whiteout.
+            Kind::CharDevice if meta.is_whiteout() => {
+                return self
+                    .unsayable("a device 0:0", |done| &mut done.devices)
+                    .map(|()| false);
+            }
             Kind::CharDevice => archive::Kind::CharDevice,
             Kind::BlockDevice => archive::Kind::BlockDevice,
             Kind::Socket => {

@@ -43,6 +43,7 @@ impl Store {
             info.tar_size = done.tar_size;
             info.blob_size = done.tar_size;
             info.skipped_sockets = done.sockets;
+            info.skipped_devices = done.devices;
             info.skipped_names = done.names;
             info.skipped_xattrs = done.xattrs;
             Ok(info)

@@ -77,6 +77,16 @@ fn missing(program: &str, path: &str) -> Option<&'static str> {
             main.contains(&format!("mod {module};"))
                 && source.is_some_and(|source| has_test(&source, test))
         }
+        ("layer" | "copy" | "store", [folder, module, test]) => {
+            let source = |path: &str| text(&root().join(format!("tests/{program}/{path}.rs")));
+            let declares = |path: &str, module: &str| {
+                source(path).is_some_and(|source| source.contains(&format!("mod {module};")))
+            };
+            declares("main", folder)
+                && declares(&format!("{folder}/mod"), module)
+                && source(&format!("{folder}/{module}"))
+                    .is_some_and(|source| has_test(&source, test))
+        }
         ("lib", [modules @ .., test]) => {
             let file = format!("src/{}.rs", modules.join("/"));
             text(&root().join(file)).is_some_and(|source| has_test(&source, test))

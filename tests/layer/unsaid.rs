@@ -124,3 +124,31 @@ fn what_became_a_socket_does_not_come_back() {
         assert_tree("without the sockets", &lab.look("again"), &tree);
     });
 }
+
+/// A device 0:0 in a complete tree is content there, and would be a whiteout in a layer.
+#[test]
+fn a_device_that_would_hide_is_counted() {
+    require!("root", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.create("plain", "");
+        lab.change("plain", |at| {
+            fs::write(at.join("f"), "f").unwrap();
+            let kind = rustix::fs::FileType::CharacterDevice;
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, at.join("n"), kind, mode, 0).unwrap();
+        });
+        let (tar, info) = lab
+            .try_diff("plain", Against::Parent, DiffFlags::empty())
+            .unwrap();
+        assert_eq!(info.skipped_devices, 1);
+        lab.apply("again", "", Kind::Root, &tar).unwrap();
+        let mut tree = lab.look("plain");
+        tree.remove(&b"n"[..]);
+        assert_tree("without the device", &lab.look("again"), &tree);
+        let error = lab
+            .try_diff("plain", Against::Parent, DiffFlags::STRICT)
+            .unwrap_err();
+        assert_eq!(error.path(), b"n");
+    });
+}
