@@ -1,5 +1,6 @@
 #!/bin/sh
-# test.sh [all|slow]: the tests of `make test`; `all` adds those that need minutes, `slow` is only them.
+# test.sh [all|slow]: the tests of `make test`; `all` adds those that need minutes, `slow` is only them
+# (or those of its parts that OVL_TEST_PARTS names).
 #
 # OVL_TEST_HAVE says what this machine has; a test that finds one of these missing fails, instead of
 # being skipped. Set it to say otherwise; what is set here is what a machine of this kind should have.
@@ -62,15 +63,16 @@ slow) ;;
 esac
 case $what in
 all | slow)
-	# Ignored tests are children of others and no tests by themselves; what takes minutes is
-	# more chains, and more swaps under what reads and writes trees.
-	part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random
-	part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race
-	# Other projects' layer code, next to ours; it takes Go.
-	part peers "$CARGO" test --locked --test peers
-	# The library itself under sanitizers; most of them take a nightly Rust.
-	for one in address thread miri valgrind; do
-		part $one timeout -k 10 1800 sh scripts/sanitize.sh $one
+	# Ignored tests are children of others and no tests by themselves; what takes minutes is more
+	# chains, more swaps under what reads and writes trees, other projects' layer code next to ours
+	# (it takes Go), and the library under sanitizers (they take a nightly Rust).
+	for one in ${OVL_TEST_PARTS:-chains swaps peers address thread miri valgrind}; do
+		case $one in
+		chains) part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random ;;
+		swaps) part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race ;;
+		peers) part peers "$CARGO" test --locked --test peers ;;
+		*) part "$one" timeout -k 10 1800 sh scripts/sanitize.sh "$one" ;;
+		esac
 	done
 	;;
 esac

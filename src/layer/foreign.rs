@@ -173,7 +173,10 @@ pub fn need_no_index(work: &OwnedFd, marks: Marks) -> Result<()> {
     read.call_at("getdents64", "work/index")?;
     for name in names {
         let path = [b"work/index/", &name[..]].concat();
-        let marks = of_file(index.as_fd(), &name, marks).map_err(|e| e.at(&path))?;
+        let marks = match of_file(index.as_fd(), &name, marks) {
+            Err(error) if error.errno() == Errno::NOENT => continue,
+            marks => marks.map_err(|e| e.at(&path))?,
+        };
         need_names(&marks).map_err(|e| e.at(path))?;
     }
     Ok(())
@@ -250,15 +253,22 @@ pub enum Files {
 pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Result<bool> {
     let mut buf = DirBuf::default();
     let mut renamed = false;
-    directories(upper, watch, |chain| {
+    // A layer that is running may lose any of them meanwhile.
+    let seen = directories(upper, watch, |chain| {
         if renamed {
             return Ok(Vec::new());
         }
         let own = of_directory(chain.fd()?, marks).map_err(|e| e.at(chain.path()))?;
         renamed = own.redirect.is_some();
-        below(chain, &mut buf, |_| ())
-    })?;
-    Ok(renamed)
+        match below(chain, &mut buf, |_| ()) {
+            Err(error) if error.errno() == Errno::NOENT => Ok(Vec::new()),
+            below => below,
+        }
+    });
+    match seen {
+        Err(error) if error.errno() != Errno::STALE => Err(error),
+        _ => Ok(renamed),
+    }
 }
 
 /// Calls `visit` in each directory of a tree; it gives those to go into.
@@ -275,7 +285,12 @@ fn directories(
             chain.pop()?;
             continue;
         };
-        let fd = fs::open_dir(chain.fd()?, &name).call_at("open", chain.path_of(&name))?;
+        let fd = match fs::open_dir(chain.fd()?, &name) {
+            Ok(fd) => fd,
+            // It went, or became something else.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            Err(errno) => return Err(errno).call_at("open", chain.path_of(&name)),
+        };
         chain.push(name, fd)?;
         pending.push(visit(&chain)?);
         watch.check()?;

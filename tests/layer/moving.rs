@@ -165,13 +165,14 @@ fn changes_and_sizes_of_what_goes_meanwhile_are_told() {
                     fill();
                 }
             });
-            for _ in 0..300 {
-                let size = lab
-                    .store
-                    .diff_size(b"x", Against::Parent, &mut Watch::default());
-                assert!(size.unwrap() <= 800);
-            }
+            let size = |_| {
+                let mut watch = Watch::default();
+                lab.store.diff_size(b"x", Against::Parent, &mut watch)
+            };
+            let sizes: Vec<_> = (0..300).map(size).collect();
+            // Before anything may panic: the thread has to end.
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(sizes.into_iter().all(|size| size.unwrap() <= 800));
         });
     });
 }
