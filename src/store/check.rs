@@ -152,7 +152,7 @@ impl Store {
     ) -> Result<()> {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
-            let entry = match super::open_entry(dir, &name) {
+            let entry = match fs::open_dir(dir, &name) {
                 Ok(entry) => Some(entry),
                 Err(Errno::NOENT) => continue,
                 // No directory: nobody can hold it.

@@ -6,6 +6,7 @@ use super::{CleanupReport, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::OwnedFd;
 use crate::sys::dir::DirBuf;
+use crate::sys::fs;
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 
@@ -35,7 +36,7 @@ impl Store {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
             watch.check()?;
-            let lock = match super::open_entry(dir, &name) {
+            let lock = match fs::open_dir(dir, &name) {
                 Ok(entry) => entry,
                 Err(Errno::NOENT) => continue,
                 Err(Errno::NOTDIR | Errno::LOOP) => {

@@ -103,7 +103,7 @@ impl Store {
     /// The layer `id` as it is now, unlocked.
     pub(super) fn layer(&self, id: &str) -> Result<Layer> {
         loop {
-            let fd = match super::open_entry(&self.layers, id.as_bytes()) {
+            let fd = match fs::open_dir(&self.layers, id.as_bytes()) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(no_layer(id)),
                 Err(errno) => return Err(errno).call_at("open", id),
@@ -196,7 +196,7 @@ impl Store {
     /// layer comes locked by its maker and goes locked by its remover, so what is looked at under
     /// the lock is what is moved. EEXIST when it turns out to be whole.
     pub(super) fn discard(&self, id: &str) -> Result<bool> {
-        let fd = match super::open_entry(&self.layers, id.as_bytes()) {
+        let fd = match fs::open_dir(&self.layers, id.as_bytes()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(false),
             Err(Errno::NOTDIR | Errno::LOOP) => {

@@ -259,18 +259,6 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
     })
 }
 
-/// Opens an entry of `layer/`, `stage/` or `trash/`. The kernel says EXDEV of one that is renamed
-/// away while it is looked up: then it is looked up again.
-fn open_entry(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<OwnedFd> {
-    for _ in 0..16 {
-        match fs::open_dir(&dir, name) {
-            Err(Errno::XDEV) => {}
-            done => return done,
-        }
-    }
-    fs::open_dir(&dir, name)
-}
-
 /// A new directory of the owner's alone, whatever the umask and the place say.
 fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
     fs::mkdir(&dir, name, 0o700)?;

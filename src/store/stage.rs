@@ -33,7 +33,7 @@ impl<'s> Stage<'s> {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno).call_at("mkdir", "stage"),
             }
-            let dir = match super::open_entry(&store.stage, name.as_bytes()) {
+            let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
                 Ok(dir) => dir,
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno).call_at("open", "stage"),

@@ -159,12 +159,30 @@ pub fn open_below(dir: impl AsFd, name: &[u8], flags: OFlags, cross: Cross) -> S
         resolve |= ResolveFlags::NO_XDEV;
     }
     let flags = flags | OFlags::CLOEXEC;
+    let mut renamed = 0;
     loop {
         match rustix::fs::openat2(&dir, name, flags, Mode::empty(), resolve) {
             // EAGAIN: something was renamed while the kernel looked.
             Err(Errno::INTR | Errno::AGAIN) => {}
+            // So it says of what was renamed away from below `dir`, too: worth another look.
+            Err(Errno::XDEV) if renamed < 16 && same_mount(&dir, name) => renamed += 1,
             other => return other,
         }
+    }
+}
+
+/// Whether a name is of its directory's own mount, or gone.
+fn same_mount(dir: impl AsFd, name: &[u8]) -> bool {
+    let mount = |name: &[u8]| {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+        let sx = retry(|| rustix::fs::statx(&dir, name, flags, StatxFlags::MNT_ID))?;
+        let told = StatxFlags::from_bits_retain(sx.stx_mask).contains(StatxFlags::MNT_ID);
+        Ok(told.then_some(sx.stx_mnt_id))
+    };
+    match (mount(b""), mount(name)) {
+        (Ok(Some(here)), Ok(Some(there))) => here == there,
+        (_, Err(Errno::NOENT)) => true,
+        _ => false,
     }
 }
 

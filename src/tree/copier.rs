@@ -181,13 +181,6 @@ impl Copier {
     ) -> Result<Option<(OwnedFd, OwnedFd, Meta)>> {
         let from = match fs::open_dir(src.fd()?, name) {
             Ok(fd) => fd,
-            // The kernel says EXDEV of a directory that is renamed away meanwhile, too.
-            Err(Errno::XDEV)
-                if !fs::stat_at(src.fd()?, name).is_ok_and(|there| there.mount_root) =>
-            {
-                self.vanished(&src.path_of(name))?;
-                return Ok(None);
-            }
             Err(Errno::XDEV) => {
                 self.skip_mount(&src.path_of(name))?;
                 // Its attributes are the other file system's: an empty directory stands for it.
@@ -277,7 +270,13 @@ impl Copier {
                     return Ok(true);
                 }
                 Err(Errno::MLINK | Errno::PERM) => {}
-                Err(Errno::XDEV) => return self.cross(from, to, name, &src.path_of(name)),
+                Err(Errno::XDEV) => {
+                    let Some(kind) = mount_at(from, name) else {
+                        let why = "hard links cannot cross file systems or mounts";
+                        return Err(Error::sys(Errno::XDEV, "link").context(why));
+                    };
+                    return self.cross(kind, to, name, &src.path_of(name));
+                }
                 Err(Errno::NOENT) => return self.vanished(&src.path_of(name)).map(|()| true),
                 Err(errno) => return Err(errno).call("link"),
             }
@@ -290,8 +289,13 @@ impl Copier {
                     let meta = fs::stat(&fd).call("statx")?;
                     Some((fd, meta))
                 }
+                Err(Errno::XDEV) => {
+                    if let Some(kind) = mount_at(from, name) {
+                        return self.cross(kind, to, name, &src.path_of(name));
+                    }
+                    return self.vanished(&src.path_of(name)).map(|()| true);
+                }
                 Err(Errno::NOENT) => return self.vanished(&src.path_of(name)).map(|()| true),
-                Err(Errno::XDEV) => return self.cross(from, to, name, &src.path_of(name)),
                 Err(errno) => return Err(errno).call("open"),
             },
         };
@@ -329,8 +333,11 @@ impl Copier {
             Ok(fd) => fd,
             Err(Errno::XDEV) => {
                 let path = src.path_of(name);
-                // Counted there.
-                self.cross(src.fd()?, dst.fd()?, name, &path)?;
+                match mount_at(src.fd()?, name) {
+                    // Counted there.
+                    Some(kind) => self.cross(kind, dst.fd()?, name, &path).map(drop)?,
+                    None => self.vanished(&path)?,
+                }
                 return Ok(false);
             }
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
@@ -418,25 +425,9 @@ impl Copier {
         Ok(joined == Joined::Linked)
     }
 
-    /// A file that is a mount of its own: an empty file stands for it. EXDEV can also mean that
-    /// source and destination are different mounts of one file system. False for a directory.
-    fn cross(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &[u8],
-        path: &[u8],
-    ) -> Result<bool> {
-        let meta = match fs::stat_at(from, name) {
-            Ok(meta) => meta,
-            Err(Errno::NOENT) => return self.vanished(path).map(|()| true),
-            Err(errno) => return Err(errno).call("statx"),
-        };
-        if !meta.mount_root {
-            return Err(Error::sys(Errno::XDEV, "link")
-                .context("hard links cannot cross file systems or mounts"));
-        }
-        if meta.kind == Kind::Directory {
+    /// A file that is a mount of its own: an empty file stands for it. False for a directory.
+    fn cross(&mut self, kind: Kind, to: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<bool> {
+        if kind == Kind::Directory {
             return Ok(false);
         }
         self.skip_mount(path)?;
@@ -468,4 +459,10 @@ impl Copier {
         self.stats.vanished += 1;
         Ok(())
     }
+}
+
+/// The kind of a name that is the root of another mount.
+fn mount_at(dir: BorrowedFd<'_>, name: &[u8]) -> Option<Kind> {
+    let there = fs::stat_at(dir, name).ok()?;
+    there.mount_root.then_some(there.kind)
 }

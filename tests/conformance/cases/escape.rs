@@ -282,16 +282,19 @@ pub fn hard_links<A: Api>(w: &World<'_, A>) {
             Err(libc::ENOENT),
         );
     }
+    // The names come after every path's own.
     run(
         w,
         "inside, by a name like the one outside",
         &tar()
             .file(&file[1..], "own")
-            .link("h", &file)
-            .link("i", &file[1..]),
+            .link("~h", &file)
+            .link("~i", &file[1..]),
         {
-            let mut rest = inside(&out, &["unbroken == h"]);
-            rest.extend(["h=own".to_string(), "i == h".to_string()]);
+            let own = "unbroken=own".to_string();
+            let same = |name: &str| format!("{name} == {}", &file[1..]);
+            let mut rest = inside(&out, &[&own]);
+            rest.extend([same("~h"), same("~i")]);
             Ok(lines(&[], rest))
         },
     );
