@@ -111,6 +111,26 @@ pub struct Entry {
     pub sparse: bool,
 }
 
+impl Entry {
+    /// An entry of which nothing is said but what it is and its name.
+    pub fn new(path: Vec<u8>, kind: Kind) -> Entry {
+        Entry {
+            path,
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            size: 0,
+            link: Vec::new(),
+            xattrs: Vec::new(),
+            major: 0,
+            minor: 0,
+            sparse: false,
+        }
+    }
+}
+
 /// The headers that go before an entry's own.
 #[derive(Default)]
 pub(super) struct Before {

@@ -2,7 +2,7 @@
 
 use super::MAX_PATH;
 use super::diff::{self, Change, ChangeKind, New, Visitor};
-use super::view::Stack;
+use super::view::{Stack, join};
 use crate::archive::{
     self, Digest, Header, MAX_REGIONS, Region, Sha256, Sink, Writer, path, whiteout,
 };
@@ -158,12 +158,8 @@ impl<S: Sink> Visitor for Writing<S> {
 
 impl<S: Sink> Writing<S> {
     fn whiteout(&mut self, parent: &[u8], base: &[u8]) -> Result<()> {
-        let mut path = parent.to_vec();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&whiteout::encode(base)?);
-        self.begin(&header(path, archive::Kind::File))
+        let path = join(parent, &whiteout::encode(base)?);
+        self.begin(&Header::new(path, archive::Kind::File))
     }
 
     fn begin(&mut self, header: &Header) -> Result<()> {
@@ -213,7 +209,7 @@ impl<S: Sink> Writing<S> {
                     .map(|()| false);
             }
         };
-        let mut header = header(path.to_vec(), kind);
+        let mut header = Header::new(path.to_vec(), kind);
         let mtime = compare::clamp(meta.mtime, self.style.clamp);
         header.mtime = archive::Time {
             sec: mtime.sec,
@@ -360,11 +356,11 @@ fn collect_regions(
     let mut hole = 1;
     while let Some(region) = next(at)? {
         at = region.offset + region.len;
-        join(&mut regions, region, hole);
+        append(&mut regions, region, hole);
         while regions.len() > most {
             hole *= 2;
             for region in std::mem::take(&mut regions) {
-                join(&mut regions, region, hole);
+                append(&mut regions, region, hole);
             }
         }
     }
@@ -372,29 +368,12 @@ fn collect_regions(
 }
 
 /// Appends `region`; with too small a hole between, the last one grows.
-fn join(regions: &mut Vec<Region>, region: Region, hole: u64) {
+fn append(regions: &mut Vec<Region>, region: Region, hole: u64) {
     match regions.last_mut() {
         Some(last) if region.offset - (last.offset + last.len) < hole => {
             last.len = region.offset + region.len - last.offset;
         }
         _ => regions.push(region),
-    }
-}
-
-fn header(path: Vec<u8>, kind: archive::Kind) -> Header {
-    Header {
-        path,
-        kind,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        mtime: archive::Time::default(),
-        size: 0,
-        link: Vec::new(),
-        xattrs: Vec::new(),
-        major: 0,
-        minor: 0,
-        sparse: false,
     }
 }
 

@@ -223,7 +223,7 @@ pub fn refuse(
 ) -> Result<()> {
     let mut buf = DirBuf::default();
     directories(upper, watch, |chain| {
-        refuse_in(chain, below, files, &mut buf)
+        refuse_in(chain, below, files, &mut buf).map(Some)
     })?;
     need_no_index(work, below.marks())
 }
@@ -255,14 +255,14 @@ pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Resul
     let mut renamed = false;
     // A layer that is running may lose any of them meanwhile.
     let seen = directories(upper, watch, |chain| {
-        if renamed {
-            return Ok(Vec::new());
-        }
         let own = of_directory(chain.fd()?, marks).map_err(|e| e.at(chain.path()))?;
         renamed = own.redirect.is_some();
+        if renamed {
+            return Ok(None);
+        }
         match below(chain, &mut buf, |_| ()) {
-            Err(error) if error.errno() == Errno::NOENT => Ok(Vec::new()),
-            below => below,
+            Err(error) if error.errno() == Errno::NOENT => Ok(Some(Vec::new())),
+            below => below.map(Some),
         }
     });
     match seen {
@@ -271,14 +271,14 @@ pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Resul
     }
 }
 
-/// Calls `visit` in each directory of a tree; it gives those to go into.
+/// Calls `visit` in each directory of a tree; it gives those to go into, or none to end the walk.
 fn directories(
     root: OwnedFd,
     watch: &mut Watch<'_>,
-    mut visit: impl FnMut(&Chain) -> Result<Vec<Vec<u8>>>,
+    mut visit: impl FnMut(&Chain) -> Result<Option<Vec<Vec<u8>>>>,
 ) -> Result<()> {
     let mut chain = Chain::new(root);
-    let mut pending = vec![visit(&chain)?];
+    let mut pending: Vec<_> = visit(&chain)?.into_iter().collect();
     while let Some(below) = pending.last_mut() {
         let Some(name) = below.pop() else {
             pending.pop();
@@ -292,7 +292,10 @@ fn directories(
             Err(errno) => return Err(errno).call_at("open", chain.path_of(&name)),
         };
         chain.push(name, fd)?;
-        pending.push(visit(&chain)?);
+        match visit(&chain)? {
+            Some(below) => pending.push(below),
+            None => return Ok(()),
+        }
         watch.check()?;
     }
     Ok(())
@@ -352,9 +355,8 @@ fn refuse_in(chain: &Chain, stack: &Stack, which: Files, buf: &mut DirBuf) -> Re
             COPIED_UP
         } else if marks.whiteout {
             "it is a whiteout by attribute, which this store does not mount"
-        } else if marks.indexed {
-            "it was changed under overlayfs's index"
         } else {
+            need_names(&marks).map_err(|e| e.at(chain.path_of(&name)))?;
             continue;
         };
         return Err(foreign(message).at(chain.path_of(&name)));

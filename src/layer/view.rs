@@ -124,6 +124,12 @@ impl Stack {
         self.marks
     }
 
+    /// What lies below the nearest tree.
+    pub fn below(&self) -> Stack {
+        let trees = self.trees.iter().skip(1).cloned().collect();
+        Stack::new(trees, self.marks)
+    }
+
     /// How many trees at the far end are the same in another stack.
     pub fn shared_trees(&self, other: &Stack) -> usize {
         let pairs = self.trees.iter().rev().zip(other.trees.iter().rev());

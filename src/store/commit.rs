@@ -6,7 +6,6 @@ use super::manifest::{self, Contents, Known};
 use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::view::Stack;
 use crate::layer::{foreign, size};
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
@@ -48,8 +47,7 @@ impl Store {
             // It could not be mounted under a layer; and only while `work` is whole can it be read.
             let work = layer.open("work")?;
             let every = foreign::Files::Every;
-            let stack = self.stack(&layer)?;
-            let below = Stack::new(stack.trees()[1..].to_vec(), self.marks);
+            let below = self.stack(&layer)?.below();
             foreign::refuse(layer.open("upper")?, &work, &below, every, watch)?;
             // A volatile mount left data unwritten; its mark must not go before that is on the disk.
             fs::sync_fs(&layer.fd).call("syncfs")?;

@@ -12,7 +12,6 @@ use super::pin::{Pin, Pins, Terms};
 use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
-use crate::layer::view::Stack;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::remove_tree;
@@ -221,11 +220,10 @@ impl Store {
         plan.scratch = Some(scratch.as_fd());
         if as_upper {
             if !layer.committed() {
-                let below = Stack::new(stack.trees()[1..].to_vec(), self.marks);
                 foreign::refuse(
                     layer.open("upper")?,
                     &work,
-                    &below,
+                    &stack.below(),
                     foreign::Files::Noted,
                     &mut Watch::default(),
                 )?;

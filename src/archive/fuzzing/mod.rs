@@ -17,7 +17,7 @@ pub use sparse::sparse;
 pub use tar::tar;
 pub use written::roundtrip;
 
-use super::{Entry, Kind, Limits, Reader, Source, Time};
+use super::{Entry, Kind, Limits, Reader, Source};
 use crate::error::{Code, Errno, Error, Result};
 
 /// Makes choices of the fuzzer's bytes, from the first to the last; then all are 0.
@@ -204,17 +204,7 @@ fn small_limits() -> Limits {
 /// An entry with nothing special.
 pub fn plain(path: &[u8], kind: Kind) -> Entry {
     Entry {
-        path: path.to_vec(),
-        kind,
         mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        size: 0,
-        link: Vec::new(),
-        xattrs: Vec::new(),
-        major: 0,
-        minor: 0,
-        sparse: false,
+        ..Entry::new(path.to_vec(), kind)
     }
 }

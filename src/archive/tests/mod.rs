@@ -64,21 +64,12 @@ fn content(item: &Item) -> Vec<u8> {
 
 fn entry(path: &[u8], kind: Kind) -> Entry {
     Entry {
-        path: path.to_vec(),
-        kind,
         mode: 0o644,
-        uid: 0,
-        gid: 0,
         mtime: Time {
             sec: 1_700_000_000,
             nsec: 0,
         },
-        size: 0,
-        link: Vec::new(),
-        xattrs: Vec::new(),
-        major: 0,
-        minor: 0,
-        sparse: false,
+        ..Entry::new(path.to_vec(), kind)
     }
 }
 

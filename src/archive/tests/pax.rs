@@ -61,28 +61,7 @@ fn owners() {
 
 #[test]
 fn malformed_records() {
-    let bad: [&[u8]; 20] = [
-        b"x",
-        b" ",
-        b"5",
-        b"0 a=b\n",
-        b"1 a=b\n",
-        b"2 a=b\n",
-        b"5 a=b\n",
-        b"7 a=b\n",
-        b"6 a=b\nx",
-        b"99999999999999999999 a=b\n",
-        b"18446744073709551616 a=b\n",
-        b"-6 a=b\n",
-        b"+6 a=b\n",
-        b" 6 a=b\n",
-        b"6x a=b\n",
-        b"6  a=b\n",
-        b"5 =b\n",
-        b"5 ab\n",
-        b"6 a=bc",
-        b"8 a\0b=c\n",
-    ];
+    let bad: [&[u8]; 20] = include!("malformed_records.in");
     for data in bad {
         let shown = data.escape_ascii();
         let error = Extended::parse(data)

@@ -361,31 +361,28 @@ impl<V: Visitor> Walk<'_, V> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };
-        let marks = found.and_then(|found| self.new.marks_of(found.tree));
-        let mut content = None;
-        if let (Some(found), Some(dir)) = (found, &mut frame.new) {
-            content = self
-                .new
-                .content(dir, name, found)
-                .map_err(|e| e.at(&path))?;
-            if let (Some(marks), true) = (marks, found.meta.nlink > 1) {
-                let fd = self.new.provider(dir, found)?;
-                foreign::of_file(fd, name, marks)
-                    .and_then(|marks| foreign::need_names(&marks))
-                    .map_err(|e| e.at(&path))?;
-            }
-        }
+        let content;
         let new = match (found, &mut frame.new) {
-            (Some(found), Some(dir)) => Some(New {
-                place: Place {
+            (Some(found), Some(dir)) => {
+                let at = |e: Error| e.at(&path);
+                content = self.new.content(dir, name, found).map_err(at)?;
+                let marks = self.new.marks_of(found.tree);
+                let place = Place {
                     dir: self.new.provider(dir, found)?,
                     name,
                     meta: &found.meta,
                     content: content.as_ref().map(OwnedFd::as_fd),
-                },
-                tree: found.tree,
-                marks,
-            }),
+                };
+                if let (Some(marks), true) = (marks, found.meta.nlink > 1) {
+                    let own = foreign::of_file(place.dir, name, marks).map_err(at)?;
+                    foreign::need_names(&own).map_err(at)?;
+                }
+                Some(New {
+                    place,
+                    tree: found.tree,
+                    marks,
+                })
+            }
             _ => None,
         };
         let change = Change {

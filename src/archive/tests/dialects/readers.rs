@@ -338,11 +338,7 @@ fn gnu(archive: &[u8]) -> Told {
         refused: refusal(&output),
         ..Told::default()
     };
-    for line in output
-        .stdout
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
+    for line in lines(&output.stdout) {
         if let Some(attribute) = line.strip_prefix(b"  x: ") {
             let (len, name) = word(attribute);
             let said = format!("{}:{} ", hex(&unescape(name)), text(len));
@@ -427,6 +423,12 @@ fn calendar(date: &str, clock: &str) -> String {
     format!("{}.{fraction:0<9}", days * 86_400 + clock)
 }
 
+/// The lines of what a program said, but empty ones.
+fn lines(said: &[u8]) -> impl Iterator<Item = &[u8]> {
+    said.split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+}
+
 /// bsdtar's list has names and links, its mtree the rest.
 fn bsd(archive: &[u8]) -> Told {
     let output = run("bsdtar", &["--numeric-owner", "-tvf", "-"], archive);
@@ -434,11 +436,7 @@ fn bsd(archive: &[u8]) -> Told {
         refused: refusal(&output),
         ..Told::default()
     };
-    for line in output
-        .stdout
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
+    for line in lines(&output.stdout) {
         let mut seen = Seen::default();
         let (mode, rest) = word(line);
         let (_, rest) = word(rest);
