@@ -67,8 +67,9 @@ structs! {
     ovl_progress { entries: u64, bytes: u64 }
     ovl_cleanup_opts {
         flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
+        budget_ms: u64,
     }
-    ovl_cleanup_stats { removed: u64, busy: u64, unmounted: u64 }
+    ovl_cleanup_stats { removed: u64, busy: u64, unmounted: u64, dropped: u64, left: u64 }
     ovl_check_opts {
         flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
     }
