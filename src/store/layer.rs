@@ -253,13 +253,14 @@ impl Store {
             Kind::Overlay => layer.parent.clone(),
             Kind::Root => None,
         };
+        let mut above = layer.id.clone();
         while let Some(id) = below {
             if trees.len() > MAX_LOWERS as usize {
                 return Err(damaged_edge("its chain of layers does not end"));
             }
-            let (kind, parent) = self.edge(&id)?;
+            let (kind, parent) = self.edge(&id, &above)?;
             trees.push(self.tree(&id, kind));
-            below = parent;
+            (above, below) = (id, parent);
         }
         Ok(Stack::new(trees, self.marks))
     }
@@ -278,24 +279,25 @@ impl Store {
 
     /// The kind of a layer in a chain, and the layer below it where that is part of the chain. One
     /// small read each: `lower-id` is there or not. The layer that is damaged is the one told of.
-    fn edge(&self, id: &str) -> Result<(Kind, Option<String>)> {
-        let below = |what: String| Err(damaged_edge(format!("the layer {id} below {what}")).at(id));
+    fn edge(&self, id: &str, above: &str) -> Result<(Kind, Option<String>)> {
+        let below =
+            |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
         let there = |name: &str| {
             let path = format!("{id}/{name}");
             fs::stat_at(&self.layers, path.as_bytes()).is_ok_and(|m| m.kind == fs::Kind::Directory)
         };
         match text::read(&self.layers, &format!("{id}/lower-id")) {
             Ok(lower) => match id::check(&lower) {
-                Ok(_) if !there("upper") => below("is damaged: it has no upper".into()),
+                Ok(_) if !there("upper") => below("is damaged: it has no upper"),
                 Ok(lower) => Ok((Kind::Overlay, Some(lower.to_string()))),
-                Err(_) => below("is damaged: its lower-id is no id".into()),
+                Err(_) => below("is damaged: its lower-id is no id"),
             },
             Err(Errno::NOENT | Errno::NOTDIR) if there("root") => Ok((Kind::Root, None)),
-            Err(Errno::NOENT) if there("upper") => below("is damaged: it has no lower-id".into()),
-            Err(Errno::NOENT) if there("") => below("is damaged: it has no root".into()),
-            Err(Errno::NOENT | Errno::NOTDIR) => below("is missing".into()),
+            Err(Errno::NOENT) if there("upper") => below("is damaged: it has no lower-id"),
+            Err(Errno::NOENT) if there("") => below("is damaged: it has no root"),
+            Err(Errno::NOENT | Errno::NOTDIR) => below("is missing"),
             Err(errno) if damaged::is_wrong_inode(errno) => {
-                below("is damaged: its lower-id is no file".into())
+                below("is damaged: its lower-id is no file")
             }
             Err(errno) => Err(errno).call_at("read", format!("layer/{id}/lower-id")),
         }
