@@ -13,6 +13,7 @@ type Job = fn(&Path, &[&str]);
 const JOBS: &[(&str, Job)] = &[
     ("open", crate::open::child_opens),
     ("hold", crate::mount::child_holds),
+    ("clean", crate::gc::child_cleans),
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
 ];
