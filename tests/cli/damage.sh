@@ -22,8 +22,8 @@ test_check_repairs_what_loses_nothing() {
 
 test_a_repair_needs_the_store_for_itself() {
 	container
-	need jq
-	ovl run c -- /bin/sh -c 'echo ready; read line' <"$(mkfifo in && echo in)" >ready &
+	mkfifo in
+	ovl run c -- /bin/sh -c 'echo ready; read line' <in >ready &
 	exec 9>in
 	tries=0
 	until grep -q ready ready 2>/dev/null; do
