@@ -6,12 +6,14 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
+use super::session;
 use super::text;
 use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 
 /// What a pin's file says.
@@ -67,7 +69,7 @@ pub struct Pins {
     pub here: Vec<Pin>,
     /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
     pub elsewhere: Vec<Elsewhere>,
-    boot: String,
+    boot: &'static str,
 }
 
 /// A pin of a mount in another namespace.
@@ -205,17 +207,23 @@ fn read_said(data: &[u8]) -> Option<Said> {
 }
 
 /// The kernel's name for the time since it started; empty where procfs is missing.
-fn boot_id() -> String {
+pub(super) fn boot_id() -> &'static str {
+    static BOOT: OnceCell<String> = OnceCell::new();
+    BOOT.get_or_try_init(read_boot_id)
+        .map_or("", |boot| boot.as_str())
+}
+
+fn read_boot_id() -> SysCall<String> {
     let path = b"proc/sys/kernel/random/boot_id";
-    let read = fs::open_dir_trusted(rustix::fs::CWD, b"/")
-        .ok()
-        .and_then(|root| {
-            let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts).ok()?;
-            let mut buf = [0; 64];
-            let len = fs::read(&file, &mut buf).ok()?;
-            String::from_utf8(buf[..len].to_vec()).ok()
-        });
-    read.unwrap_or_default().trim().to_string()
+    let root = fs::open_dir_trusted(rustix::fs::CWD, b"/")?;
+    let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts)?;
+    let mut buf = [0; 64];
+    let len = fs::read(&file, &mut buf)?;
+    let text = std::str::from_utf8(&buf[..len]).map_err(|_| Errno::ILSEQ)?;
+    match text.trim() {
+        "" => Err(Errno::NODATA),
+        boot => Ok(boot.to_string()),
+    }
 }
 
 impl Pins {
@@ -224,7 +232,7 @@ impl Pins {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        text::create(&self.dir, &name, terms.write(id, &self.boot).as_bytes())
+        text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes())
             .call_at("create", &name)?;
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
@@ -272,6 +280,9 @@ impl Pins {
             ended += 1;
         }
         self.here = kept;
+        if ended > 0 {
+            session::end_by_pins(&self.dir);
+        }
         Ok(ended)
     }
 }

@@ -1,6 +1,6 @@
 //! What is in the store, and how somebody else would mount it.
 
-use super::{LayerInfo, SpecFlags, Store, id, path_of};
+use super::{LayerInfo, SpecFlags, Store, id, path_of, session};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::mount::spec;
 use crate::sys::AsFd;
@@ -47,7 +47,10 @@ impl Store {
         (|| {
             let layer = self.layer(id::check(id)?)?;
             let mounted = self.is_mounted(&layer)?;
-            Ok(layer.info(mounted))
+            let mut info = layer.info(mounted);
+            info.unclean =
+                !layer.committed() && matches!(session::of(&layer)?, session::Session::Lost { .. });
+            Ok(info)
         })()
         .map_err(|e: Error| e.at(id).op("stat"))
     }

@@ -17,4 +17,5 @@ mod open;
 mod place;
 mod races;
 mod remove;
+mod session;
 mod smoke;
