@@ -70,6 +70,7 @@ impl Store {
         let sync = durability != Durability::None;
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
+        let before = layer.meta.clone();
         layer.meta.size = Some(match layer.meta.kind {
             // A root over a parent has more than its own.
             Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
@@ -102,7 +103,12 @@ impl Store {
                 self.verify(layer.fd.as_fd(), layer.meta.kind, &content, &digest, watch)?;
             }
         }
-        layer.write_meta(sync)?;
+        if let Err(error) = layer.write_meta(sync) {
+            // It may have come as far as the name, which is on no disk: the layer stays writable.
+            layer.meta = before;
+            let _ = layer.write_meta(false);
+            return Err(error);
+        }
         // It is told of writable layers alone: left behind it does no harm.
         let _ = session::forget(layer.fd.as_fd());
         Ok(())

@@ -11,6 +11,7 @@ mod common;
 mod chain;
 mod create;
 mod damage;
+mod durability;
 mod marks;
 mod mount;
 mod open;
