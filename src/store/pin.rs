@@ -88,7 +88,7 @@ impl Store {
         let mut pins = Pins {
             here: Vec::new(),
             elsewhere: Vec::new(),
-            boot: boot_id(),
+            boot: boot_id()?,
             dir,
         };
         let names = DirBuf::default()
@@ -105,7 +105,7 @@ impl Store {
             let Some((id, namespace)) = parse(&name) else {
                 continue;
             };
-            let said = said(&pins.dir, &name).filter(|said| said.boot == pins.boot);
+            let said = said(&pins.dir, &name)?.filter(|said| said.boot == pins.boot);
             if let (Some(_), true) = (&said, namespace != here) {
                 if let Some(certain) = mount::exists_in(id, namespace) {
                     pins.elsewhere.push(Elsewhere { name, certain });
@@ -173,9 +173,14 @@ struct Said {
     boot: String,
 }
 
-/// Reads a pin's file; one that is not whole says nothing.
-fn said(dir: &OwnedFd, name: &str) -> Option<Said> {
-    read_said(&text::read(dir, name).ok()?)
+/// Reads a pin's file; one that is not whole says nothing. One that cannot be read now may be that
+/// of a mount.
+fn said(dir: &OwnedFd, name: &str) -> Result<Option<Said>> {
+    match text::read(dir, name) {
+        Ok(data) => Ok(read_said(&data)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::FBIG) => Ok(None),
+        Err(errno) => Err(errno).call_at("read", name),
+    }
 }
 
 fn read_said(data: &[u8]) -> Option<Said> {
@@ -205,17 +210,18 @@ fn read_said(data: &[u8]) -> Option<Said> {
 }
 
 /// The kernel's name for the time since it started; empty where procfs is missing.
-fn boot_id() -> String {
+fn boot_id() -> Result<String> {
     let path = b"proc/sys/kernel/random/boot_id";
+    let mut buf = [0; 64];
     let read = fs::open_dir_trusted(rustix::fs::CWD, b"/")
-        .ok()
-        .and_then(|root| {
-            let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts).ok()?;
-            let mut buf = [0; 64];
-            let len = fs::read(&file, &mut buf).ok()?;
-            String::from_utf8(buf[..len].to_vec()).ok()
-        });
-    read.unwrap_or_default().trim().to_string()
+        .and_then(|root| fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts))
+        .and_then(|file| fs::read(&file, &mut buf));
+    match read {
+        Ok(len) => Ok(String::from_utf8_lossy(&buf[..len]).trim().to_string()),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(String::new()),
+        // Nothing is believed of a pin from another time: an error must not look like one.
+        Err(errno) => Err(errno).call_at("read", [b"/", &path[..]].concat()),
+    }
 }
 
 impl Pins {
