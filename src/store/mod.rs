@@ -244,7 +244,9 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
                 xattr::remove(home, TRY).call("fremovexattr")?;
                 Marks::Trusted
             }
-            Err(_) => Marks::User,
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => Marks::User,
+            // The choice is for ever.
+            Err(errno) => return Err(errno).call("fsetxattr"),
         },
     };
     text::replace(
