@@ -253,11 +253,12 @@ impl Store {
 
     /// The mark of a volatile mount: the kernel refuses the upper until it is gone.
     fn clear_volatile(&self, work: &OwnedFd, wish: &Wish<'_>) -> Result<()> {
-        let Ok(dir) = fs::open_dir(work, b"work/incompat") else {
-            return Ok(());
-        };
-        if fs::stat_at(&dir, b"volatile").is_err() {
-            return Ok(());
+        let mark = fs::open_dir(work, b"work/incompat")
+            .and_then(|dir| fs::stat_at(&dir, b"volatile").map(drop));
+        match mark {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno).call_at("open", "work/incompat"),
         }
         if !wish.terms.volatile {
             return Err(Error::new(
@@ -267,7 +268,6 @@ impl Store {
                  mount it volatile again, or commit or remove it",
             ));
         }
-        drop(dir);
         let work = fs::open_dir(work, b"work").call_at("open", "work")?;
         remove_tree(&work, b"incompat", &mut Watch::default())
     }
