@@ -26,6 +26,8 @@ pub struct Op {
     pub opens: bool,
     /// It works in a directory of the caller's, where a kill may leave a part.
     pub in_place: bool,
+    /// What `check` finds before it.
+    pub damage: &'static [&'static str],
 }
 
 const OP: Op = Op {
@@ -36,6 +38,7 @@ const OP: Op = Op {
     again: &[],
     opens: false,
     in_place: false,
+    damage: &[],
 };
 
 const NONE: CreateFlags = CreateFlags::empty();
@@ -232,6 +235,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| fs::create_dir(lab.at("x")).unwrap(),
         run: |lab| told(lab.create("x", None, NONE)),
         again: EXIST,
+        damage: &["not whole"],
         ..OP
     },
     Op {
@@ -548,6 +552,7 @@ pub const OPS: &[Op] = &[
         name: "cleanup",
         prepare: leave_things,
         run: |lab| told(lab.store().cleanup(&mut Watch::default()).map(drop)),
+        damage: &["not whole"],
         ..OP
     },
     Op {
@@ -619,6 +624,7 @@ pub const OPS: &[Op] = &[
             fs::create_dir(lab.at("broken")).unwrap();
         },
         run: |lab| check(lab, CheckFlags::REPAIR).map(|_| String::new()),
+        damage: &["not whole", "no hint"],
         ..OP
     },
     Op {

@@ -88,21 +88,28 @@ fn step(what: &str, step: impl FnOnce()) -> Result<(), String> {
     Err(format!("{what}: {text} (status {status})"))
 }
 
-/// Open descriptors and threads of this process.
+/// What the open descriptors of this process lead to, and its threads; sorted.
 fn holdings() -> Vec<String> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd").unwrap() {
-        let path = entry.unwrap().path();
-        let to = fs::read_link(&path).unwrap_or_default();
-        // The one that reads this list.
-        if !to.starts_with("/proc/") || !to.ends_with("fd") {
-            let number = path.file_name().unwrap().to_string_lossy().into_owned();
-            all.push(format!("{number} -> {}", to.display()));
+    let entries = fs::read_dir("/proc/self/fd").unwrap();
+    let targets = entries.map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default());
+    let mut all: Vec<String> = targets.map(|to| to.display().to_string()).collect();
+    let threads = fs::read_dir("/proc/self/task").unwrap().count();
+    all.extend((0..threads).map(|_| "a thread".to_string()));
+    all.sort();
+    all
+}
+
+/// What is in `now` more often than in `before`.
+fn more(now: &[String], before: &[String]) -> Vec<String> {
+    let mut left = before.to_vec();
+    let mut more = Vec::new();
+    for one in now {
+        match left.iter().position(|other| other == one) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => more.push(one.clone()),
         }
     }
-    let threads = fs::read_dir("/proc/self/task").unwrap().count();
-    all.push(format!("{threads} threads"));
-    all
+    more
 }
 
 const FIELD: char = '\u{1f}';
@@ -130,9 +137,7 @@ fn perform(op: &Op, dir: &Path, limit: &dyn Fn(), out: &mut fs::File) {
             told.operation = error.operation().to_string();
             told.path = error.path().escape_ascii().to_string();
             told.text = error.message().to_string();
-            let now = holdings();
-            let more = now.iter().filter(|one| !before.contains(one));
-            told.leaked = more.cloned().collect::<Vec<_>>().join(", ");
+            told.leaked = more(&holdings(), &before).join(", ");
         }
         Err(_) => {
             told.errno = -1;
@@ -258,7 +263,9 @@ fn judge(op: &Op, dir: &Path, before: &View, reference: &Reference, act: Act, ou
         out.wrong.extend(faults(&out.told, injected, reference));
     }
     let succeeded = out.told.ended && out.told.errno == 0;
-    match look(op, dir, before, reference, killed, succeeded) {
+    // What puts a directory of the caller's back may be what fails from now on.
+    let torn = killed || (matches!(act, Act::FailOn(..)) && !succeeded);
+    match look(op, dir, before, reference, torn, succeeded) {
         Ok(changed) => out.late = changed && out.told.ended && !succeeded,
         Err(wrong) => out.wrong.push(wrong),
     }
@@ -300,12 +307,12 @@ pub fn look(
     dir: &Path,
     before: &View,
     reference: &Reference,
-    killed: bool,
+    torn: bool,
     succeeded: bool,
 ) -> Result<bool, String> {
     let now = View::of(dir);
     let mut now_judged = now.clone();
-    if op.in_place && killed {
+    if op.in_place && torn {
         now_judged.copy = before.copy.clone();
     }
     let (wrong, changed) = now_judged.judge(before, &reference.after, succeeded);
@@ -314,7 +321,7 @@ pub fn look(
     }
     let visible = !before.judge(before, &reference.after, true).0.is_empty();
     let done = changed || !visible;
-    let used = || use_it(op, dir, before, reference, killed, done);
+    let used = || use_it(op, dir, before, reference, torn, done);
     step("afterwards", used).map(|()| changed)
 }
 
@@ -326,10 +333,10 @@ const LEFTOVERS: [&str; 1] = ["leftover"];
 const CLEANUP_LEAVES_HINTS_AND_FILES: bool = true;
 
 /// `done`: what the operation does may be done.
-fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, killed: bool, done: bool) {
+fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, torn: bool, done: bool) {
     let watch = &mut Watch::default();
     let mut lab = Lab::new(dir);
-    if !op.opens || killed || done {
+    if !op.opens || torn || done {
         lab.store = Some(
             lab.try_open()
                 .unwrap_or_else(|e| panic!("it does not open: {e}")),
@@ -344,13 +351,11 @@ fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, killed: boo
             assert_eq!(&info.id, id);
         }
         let problems = store.check(CheckFlags::empty(), watch).unwrap();
-        if op.name != "repair" && op.name != "cleanup" {
-            let worse = |p: &&Problem| !LEFTOVERS.contains(&p.kind);
-            let worse: Vec<_> = problems.iter().filter(worse).collect();
-            assert!(worse.is_empty(), "check says {worse:?}");
-        }
+        let worse = |p: &&Problem| !LEFTOVERS.contains(&p.kind) && !op.damage.contains(&p.kind);
+        let worse: Vec<_> = problems.iter().filter(worse).collect();
+        assert!(worse.is_empty(), "check says {worse:?}");
     }
-    if op.in_place && killed {
+    if op.in_place && torn {
         fs::remove_dir_all(dir.join("copy")).unwrap();
         fs::create_dir(dir.join("copy")).unwrap();
     }
