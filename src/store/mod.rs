@@ -219,8 +219,12 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         .sorted_names(again(home)?)
         .call("getdents64")?
     {
-        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found")
-            || name.starts_with(b".ovl-store.");
+        if name.starts_with(b".ovl-store.") {
+            // One who was killed left it: the directory is locked, nobody else makes a store.
+            fs::unlink(home, &name).call_at("unlink", &name)?;
+            continue;
+        }
+        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found");
         if !ours {
             return Err(Error::new(
                 Code::NotEmpty,
