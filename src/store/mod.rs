@@ -240,8 +240,12 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         .sorted_names(again(home)?)
         .call("getdents64")?
     {
-        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found")
-            || name.starts_with(b".ovl-store.");
+        if name.starts_with(b".ovl-store.") {
+            // One who was killed left it: the directory is locked, nobody else makes a store.
+            fs::unlink(home, &name).call_at("unlink", &name)?;
+            continue;
+        }
+        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found");
         if !ours {
             return Err(Error::new(
                 Code::NotEmpty,
@@ -265,7 +269,9 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
                 xattr::remove(home, TRY).call("fremovexattr")?;
                 Marks::Trusted
             }
-            Err(_) => Marks::User,
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => Marks::User,
+            // The choice is for ever.
+            Err(errno) => return Err(errno).call("fsetxattr"),
         },
     };
     text::replace(

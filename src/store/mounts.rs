@@ -73,11 +73,20 @@ impl Store {
         if !layer.committed() {
             self.need_free_upper(&layer, &pins, used)?;
         }
-        let mount = self.make(&layer, &wish)?;
-        // Nobody can write to it before it has a place.
-        if wish.terms.writable {
-            session::begin(&layer, wish.terms.volatile)?;
+        if !layer.committed() {
+            self.ready(&layer, &wish)?;
         }
+        let before = match wish.terms.writable {
+            true => Some(session::begin(&layer, wish.terms.volatile)?),
+            false => None,
+        };
+        let mount = match (self.make(&layer, &wish), before) {
+            (Ok(mount), _) => mount,
+            (Err(error), before) => {
+                before.map(|before| session::undo(&layer, before));
+                return Err(error);
+            }
+        };
         self.place(&layer, mount, handle, &pins, &wish)
     }
 
@@ -233,7 +242,6 @@ impl Store {
                     &mut Watch::default(),
                 )?;
             }
-            self.ready(layer, wish)?;
             plan.upper = Some(Upper {
                 upper: upper.as_fd(),
                 work: work.as_fd(),

@@ -90,7 +90,7 @@ impl Store {
         let mut pins = Pins {
             here: Vec::new(),
             elsewhere: Vec::new(),
-            boot: boot_id(),
+            boot: boot_id()?,
             dir,
         };
         let names = DirBuf::default()
@@ -107,7 +107,7 @@ impl Store {
             let Some((id, namespace)) = parse(&name) else {
                 continue;
             };
-            let said = said(&pins.dir, &name).filter(|said| said.boot == pins.boot);
+            let said = said(&pins.dir, &name)?.filter(|said| said.boot == pins.boot);
             if let (Some(_), true) = (&said, namespace != here) {
                 if let Some(certain) = mount::exists_in(id, namespace) {
                     pins.elsewhere.push(Elsewhere { name, certain });
@@ -175,9 +175,14 @@ struct Said {
     boot: String,
 }
 
-/// Reads a pin's file; one that is not whole says nothing.
-fn said(dir: &OwnedFd, name: &str) -> Option<Said> {
-    read_said(&text::read(dir, name).ok()?)
+/// Reads a pin's file; one that is not whole says nothing. One that cannot be read now may be that
+/// of a mount.
+fn said(dir: &OwnedFd, name: &str) -> Result<Option<Said>> {
+    match text::read(dir, name) {
+        Ok(data) => Ok(read_said(&data)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::FBIG) => Ok(None),
+        Err(errno) => Err(errno).call_at("read", name),
+    }
 }
 
 fn read_said(data: &[u8]) -> Option<Said> {
@@ -207,23 +212,25 @@ fn read_said(data: &[u8]) -> Option<Said> {
 }
 
 /// The kernel's name for the time since it started; empty where procfs is missing.
-pub(super) fn boot_id() -> &'static str {
+pub(super) fn boot_id() -> Result<&'static str> {
     static BOOT: OnceCell<String> = OnceCell::new();
-    BOOT.get_or_try_init(read_boot_id)
-        .map_or("", |boot| boot.as_str())
+    match BOOT.get_or_try_init(read_boot_id) {
+        Ok(boot) => Ok(boot),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(""),
+        // Nothing is believed of a pin from another time: an error must not look like one.
+        Err(errno) => Err(errno).call_at("read", BOOT_ID),
+    }
 }
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 fn read_boot_id() -> SysCall<String> {
-    let path = b"proc/sys/kernel/random/boot_id";
     let root = fs::open_dir_trusted(rustix::fs::CWD, b"/")?;
+    let path = &BOOT_ID.as_bytes()[1..];
     let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts)?;
     let mut buf = [0; 64];
     let len = fs::read(&file, &mut buf)?;
-    let text = std::str::from_utf8(&buf[..len]).map_err(|_| Errno::ILSEQ)?;
-    match text.trim() {
-        "" => Err(Errno::NODATA),
-        boot => Ok(boot.to_string()),
-    }
+    Ok(String::from_utf8_lossy(&buf[..len]).trim().to_string())
 }
 
 impl Pins {

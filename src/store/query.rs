@@ -19,7 +19,7 @@ impl Store {
     /// The ids of all layers, sorted. What is not a whole layer is left out.
     pub fn list(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for id in self.ids().map_err(|e| e.op("list"))? {
+        for id in self.ids().map_err(|e| e.at("layer").op("list"))? {
             // A layer of a kind that is unknown here is a layer all the same.
             let skip = |e: &Error| matches!(e.code(), Code::NoLayer | Code::Damaged);
             if !self.layer(&id).is_err_and(|e| skip(&e)) {

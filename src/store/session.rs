@@ -44,21 +44,20 @@ pub fn of(layer: &Layer) -> Result<Session> {
 
 fn read(layer: crate::sys::BorrowedFd<'_>) -> Result<Session> {
     let told = match text::read(layer, FILE) {
-        Ok(data) => parse(&data),
+        Ok(data) => parse(&data, pin::boot_id()?),
         Err(Errno::NOENT) => Session::Ended,
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
-    Ok(match told {
+    match told {
         // The kernel's mark of a volatile mount that others made tells no boot.
-        Session::Ended | Session::Lost { .. } if marked_volatile(layer) => {
-            Session::Lost { volatile: true }
+        Session::Ended | Session::Lost { .. } if marked_volatile(layer)? => {
+            Ok(Session::Lost { volatile: true })
         }
-        told => told,
-    })
+        told => Ok(told),
+    }
 }
 
-fn parse(data: &[u8]) -> Session {
-    let now = pin::boot_id();
+fn parse(data: &[u8], now: &str) -> Session {
     let Ok(pairs) = text::pairs(data) else {
         return Session::Lost { volatile: false };
     };
@@ -70,8 +69,13 @@ fn parse(data: &[u8]) -> Session {
     }
 }
 
-fn marked_volatile(layer: impl AsFd) -> bool {
-    fs::open_path(layer, b"work/work/incompat/volatile").is_ok()
+fn marked_volatile(layer: impl AsFd) -> Result<bool> {
+    let mark = b"work/work/incompat/volatile";
+    match fs::open_path(layer, mark) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno).call_at("open", mark),
+    }
 }
 
 /// EUCLEAN for a layer whose last writable mount was lost.
@@ -87,17 +91,37 @@ pub fn unclean(layer: &Layer, remedy: &str) -> Error {
     .at(&layer.id)
 }
 
-/// Notes that the layer is about to be written, with its pins locked.
-pub fn begin(layer: &Layer, volatile: bool) -> Result<()> {
-    let volatile = match of(layer)? {
-        Session::Current { volatile: true } => true,
-        Session::Current { volatile: false } if !volatile => return Ok(()),
-        _ => volatile,
+/// What was there before [`begin`].
+pub struct Before(Option<Vec<u8>>);
+
+/// Notes that the layer is about to be written, with its pins locked. It comes before the mount, which
+/// leaves marks of its own.
+pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
+    let text = format!(
+        "boot={}\nvolatile={}\n",
+        pin::boot_id()?,
+        u8::from(volatile)
+    );
+    let before = match text::read(&layer.fd, FILE) {
+        Ok(before) if before == text.as_bytes() => return Ok(Before(Some(before))),
+        Ok(before) => Some(before),
+        Err(Errno::NOENT) => None,
+        Err(errno) => return Err(errno).call_at("read", FILE),
     };
-    let text = format!("boot={}\nvolatile={}\n", pin::boot_id(), u8::from(volatile));
-    // Not whole it says the same, so nothing is waited for.
-    forget(layer.fd.as_fd())?;
-    text::create(&layer.fd, FILE, text.as_bytes()).call_at("create", FILE)
+    match &before {
+        // Not whole it says the same, so nothing is waited for.
+        None => text::create(&layer.fd, FILE, text.as_bytes()).call_at("create", FILE)?,
+        Some(_) => text::replace(layer.fd.as_fd(), FILE, text.as_bytes(), false)?,
+    }
+    Ok(Before(before))
+}
+
+/// The mount came to nothing: what was told before is told again, as far as that can be.
+pub fn undo(layer: &Layer, before: Before) {
+    let _ = match before.0 {
+        None => forget(layer.fd.as_fd()),
+        Some(text) => text::replace(layer.fd.as_fd(), FILE, &text, false),
+    };
 }
 
 /// Has what a volatile mount of this boot left on the disk, so that the layer can be trusted again.
@@ -110,7 +134,7 @@ pub fn settle(layer: &Layer) -> Result<()> {
 
 /// Takes the kernel's mark of a volatile mount away.
 pub fn drop_mark(layer: &Layer) -> Result<()> {
-    if !marked_volatile(&layer.fd) {
+    if !marked_volatile(&layer.fd)? {
         return Ok(());
     }
     let work = fs::open_dir(&layer.fd, b"work/work").call_at("open", "work/work")?;
@@ -166,5 +190,5 @@ fn try_end(handle: &OwnedFd) -> Result<()> {
 /// Any bytes as the text of the file.
 #[cfg(any(test, fuzzing))]
 pub fn fuzzing(data: &[u8]) {
-    parse(data);
+    parse(data, "boot");
 }

@@ -41,9 +41,13 @@ impl<'s> Stage<'s> {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno).call_at("open", "stage"),
             };
-            if lock::try_lock(&dir, Mode::Exclusive)?
-                && fs::stat_at(&store.stage, name.as_bytes()).is_ok()
-            {
+            let locked = lock::try_lock(&dir, Mode::Exclusive)?;
+            let there = match fs::stat_at(&store.stage, name.as_bytes()) {
+                Ok(_) => true,
+                Err(Errno::NOENT) => false,
+                Err(errno) => return Err(errno).call_at("statx", "stage"),
+            };
+            if locked && there {
                 disinherit(&dir).call("fremovexattr")?;
                 return Ok(Stage {
                     store,
