@@ -83,7 +83,9 @@ impl Store {
         let mount = match (self.make(&layer, &wish), before) {
             (Ok(mount), _) => mount,
             (Err(error), before) => {
-                before.map(|before| session::undo(&layer, before));
+                if let Some(before) = before {
+                    session::undo(&layer, before);
+                }
                 return Err(error);
             }
         };

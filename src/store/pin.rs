@@ -168,6 +168,59 @@ impl Store {
     }
 }
 
+/// What a name in `pin/` is worth, for who only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// The mount is there, and somebody holds it or asked for it to stay; or nobody can tell.
+    Live,
+    /// The mount is there, and whoever held it is not.
+    Left,
+    /// There is no such mount.
+    Dead,
+    /// It is no pin's name.
+    Unknown,
+}
+
+impl Store {
+    /// What the pins of a layer are worth. The caller has `dir`, which is `pin/`, locked; nothing
+    /// is changed.
+    pub(super) fn weigh_pins(&self, layer: &Layer, dir: &OwnedFd) -> Result<Vec<(Vec<u8>, Worth)>> {
+        let names = DirBuf::default().sorted_names(super::again(dir)?);
+        let mut weighed = Vec::new();
+        for name in names.call_at("getdents64", "pin")? {
+            let worth = self.weigh(layer, dir, &name)?;
+            weighed.push((name, worth));
+        }
+        Ok(weighed)
+    }
+
+    fn weigh(&self, layer: &Layer, dir: &OwnedFd, name: &[u8]) -> Result<Worth> {
+        let Some((name, (id, namespace))) = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| Some((name, parse(name)?)))
+        else {
+            return Ok(Worth::Unknown);
+        };
+        let now = boot_id()?;
+        let Some(said) = said(dir, name)?.filter(|said| said.boot == now) else {
+            return Ok(Worth::Dead);
+        };
+        if namespace != mount::namespace_id()? {
+            return Ok(match mount::exists_in(id, namespace) {
+                Some(_) => Worth::Live,
+                None => Worth::Dead,
+            });
+        }
+        match self.read_pin(layer, dir, name, id, said)? {
+            None => Ok(Worth::Dead),
+            Some(pin) if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? => {
+                Ok(Worth::Live)
+            }
+            Some(_) => Ok(Worth::Left),
+        }
+    }
+}
+
 /// What a pin's file says.
 struct Said {
     terms: Terms,

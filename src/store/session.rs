@@ -18,7 +18,8 @@ use crate::sys::{AsFd, OwnedFd};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 
-const FILE: &str = "running";
+/// The name of the file.
+pub const FILE: &str = "running";
 
 /// What became of the last writable mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
