@@ -3,8 +3,9 @@
 use super::stage::Stage;
 use super::{Capability, Store};
 use crate::error::{Errno, Result, SysResult};
+use crate::mount::oracle::{self, InUse};
 use crate::mount::{self, Lowers, Overlay, Upper};
-use crate::sys::{AsFd, fs, xattr};
+use crate::sys::{AsFd, OwnedFd, fs, xattr};
 
 impl Store {
     /// What this kernel, file system and caller can do together, each found by trying it in the
@@ -25,6 +26,19 @@ impl Store {
                 reason: capability.reason.clone(),
             })
             .collect())
+    }
+
+    /// Whether an overlay holds this upper, from any process or namespace. Only for who keeps
+    /// mounts of it away.
+    pub(super) fn upper_in_use(&self, upper: &OwnedFd) -> InUse {
+        // Where nothing can be made there is a way without.
+        let stage = Stage::new(self).ok();
+        let scratch = stage.as_ref().and_then(|stage| stage.dir().ok());
+        oracle::upper_in_use(
+            upper.as_fd(),
+            scratch.unwrap_or(self.stage.as_fd()),
+            self.marks,
+        )
     }
 
     /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.

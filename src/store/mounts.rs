@@ -169,7 +169,8 @@ impl Store {
         if layer.meta.kind != Kind::Overlay {
             return Ok(());
         }
-        if used {
+        // Asked of an upper that is held, the kernel says so in its log, too.
+        if used || pins.elsewhere.iter().any(|pin| pin.certain) {
             return elsewhere();
         }
         // The kernel makes this with the first overlay: without it there was none, whoever asks.
@@ -179,7 +180,7 @@ impl Store {
         }
         // A descriptor that was passed on is no handle, other programs know no locks, and other
         // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
-        match oracle::upper_in_use(layer.open("upper")?.as_fd(), layer.open("child")?.as_fd()) {
+        match self.upper_in_use(&layer.open("upper")?) {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {

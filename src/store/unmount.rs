@@ -120,7 +120,7 @@ impl Store {
     fn need_upper_unheld(&self, layer: &Layer) -> Result<()> {
         if layer.meta.kind == Kind::Overlay {
             let upper = layer.open("upper")?;
-            let answer = oracle::upper_in_use(upper.as_fd(), self.trash.as_fd());
+            let answer = self.upper_in_use(&upper);
             if answer == oracle::InUse::Busy {
                 return Err(Error::new(
                     Code::Mounted,

@@ -16,7 +16,7 @@ pub(super) const DIR: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-pub(super) struct Room<'a> {
+pub(in crate::mount) struct Room<'a> {
     parent: BorrowedFd<'a>,
     name: String,
     dir: OwnedFd,
