@@ -140,7 +140,11 @@ pub fn self_check(
             .call("oracle")
             .map_err(|error| error.context(format!("{when}: {answer:?} instead of {wanted:?}")))
     };
-    expect("before a mount", upper_in_use(upper, lower, marks), InUse::Free)?;
+    expect(
+        "before a mount",
+        upper_in_use(upper, lower, marks),
+        InUse::Free,
+    )?;
     let lower_again = lower
         .try_clone_to_owned()
         .map_err(|error| Error::sys(Errno::from_io_error(&error).unwrap_or(Errno::MFILE), "dup"))?;
@@ -150,7 +154,15 @@ pub fn self_check(
         scratch: Some(lower),
         ..Overlay::new(Lowers::open_already(&lowers), marks)
     })?;
-    expect("while mounted", upper_in_use(upper, lower, marks), InUse::Busy)?;
+    expect(
+        "while mounted",
+        upper_in_use(upper, lower, marks),
+        InUse::Busy,
+    )?;
     drop(held);
-    expect("after the mount", upper_in_use(upper, lower, marks), InUse::Free)
+    expect(
+        "after the mount",
+        upper_in_use(upper, lower, marks),
+        InUse::Free,
+    )
 }

@@ -66,25 +66,35 @@ impl Store {
     }
 
     fn sweep_layers(&self, report: &mut CleanupReport, watch: &mut Watch<'_>) -> Result<()> {
-        for id in self.ids()? {
-            watch.check()?;
-            match self.layer(&id) {
-                Ok(layer) => {
-                    let ended = self.pins(&layer).and_then(|mut pins| pins.end_leftovers());
-                    match ended {
-                        Ok(ended) => report.unmounted += ended,
-                        Err(_) => report.busy += 1,
-                    }
+        // One layer's mount may cover another's: as long as some end, the rest is tried again.
+        loop {
+            let (mut ended, mut busy) = (0, 0);
+            for id in self.ids()? {
+                watch.check()?;
+                match self.layer(&id) {
+                    Ok(layer) => match self.pins(&layer).and_then(|mut pins| pins.end_what_can()) {
+                        Ok((some, stays)) => {
+                            ended += some;
+                            busy += u64::from(stays.is_some());
+                        }
+                        // It went meanwhile.
+                        Err(_) if !self.is_there(&layer)? => {}
+                        Err(_) => busy += 1,
+                    },
+                    Err(error) if is_absent(&error) => match self.discard(&id) {
+                        Ok(_) => {}
+                        // Somebody made it meanwhile.
+                        Err(error) if error.errno() == Errno::EXIST => {}
+                        Err(error) => return Err(error),
+                    },
+                    Err(_) => busy += 1,
                 }
-                Err(error) if is_absent(&error) => match self.discard(&id) {
-                    Ok(_) => {}
-                    // Somebody made it meanwhile.
-                    Err(error) if error.errno() == Errno::EXIST => {}
-                    Err(error) => return Err(error),
-                },
-                Err(_) => report.busy += 1,
+            }
+            report.unmounted += ended;
+            if ended == 0 || busy == 0 {
+                report.busy += busy;
+                return Ok(());
             }
         }
-        Ok(())
     }
 }

@@ -152,6 +152,16 @@ impl Store {
         })
     }
 
+    /// Whether the layer is still the one of its name.
+    pub(super) fn is_there(&self, layer: &Layer) -> Result<bool> {
+        let mine = fs::stat(&layer.fd).call_at("statx", &layer.id)?;
+        match fs::stat_at(&self.layers, layer.id.as_bytes()) {
+            Ok(there) => Ok(there.same_inode(&mine)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).call_at("statx", &layer.id),
+        }
+    }
+
     /// The layer `id`, locked. The name is looked up again under the lock: what was removed and
     /// made anew meanwhile is another layer.
     pub(super) fn lock_layer(
