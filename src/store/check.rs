@@ -58,12 +58,33 @@ impl Store {
         Ok(())
     }
 
+    /// Whether what is at `id` is no whole layer: the same thing before and after it was read, for
+    /// others may remove a layer and make another of its name.
+    fn is_part(&self, id: &str) -> Result<bool> {
+        let now = || match fs::stat_at(&self.layers, id.as_bytes()) {
+            Ok(there) => Ok(Some(there)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).call_at("statx", id),
+        };
+        while let Some(before) = now()? {
+            match self.layer(id) {
+                Err(error) if is_absent(&error) => {
+                    if now()?.is_some_and(|after| after.same_inode(&before)) {
+                        return Ok(true);
+                    }
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
     fn check_layer(&self, id: &str, found: &mut Found, watch: &mut Watch<'_>) -> Result<()> {
         // Locked, so that nobody changes it or takes it away meanwhile.
         let layer = match self.lock_layer(id, Mode::Shared, PATIENCE, watch) {
             Ok(layer) => layer,
             Err(error) if is_absent(&error) => {
-                if fs::stat_at(&self.layers, id.as_bytes()).is_ok() {
+                if self.is_part(id)? {
                     let mended = found.repair && self.discard(id).is_ok();
                     found.tell(id, "not whole", error.message().to_string(), mended);
                 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// So few that they collide all the time.
-pub const IDS: u64 = 8;
+pub const IDS: u64 = 9;
 const THREADS: u64 = 2;
 /// Nobody waits as long: several locks, each up to ten seconds, and work between them.
 pub const HANG: Duration = Duration::from_secs(90);
@@ -234,7 +234,7 @@ impl Worker<'_> {
             }
             _ => self.check(),
         }
-        while self.held.len() > 2 {
+        while self.held.len() > 1 {
             self.unmount();
         }
     }
