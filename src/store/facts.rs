@@ -43,12 +43,19 @@ impl Store {
 
     /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
     pub(super) fn holds_upper(&self) -> Result<bool> {
-        self.holds_upper
-            .get_or_try_init(|| self.try_upper())
-            .copied()
+        // Not while the cell is locked: the log callback may use this store.
+        if let Some(known) = self.holds_upper.get() {
+            return Ok(*known);
+        }
+        let (holds, why) = self.try_upper()?;
+        if let (Ok(()), Some(why)) = (self.holds_upper.set(holds), why) {
+            self.warn(&why);
+        }
+        Ok(holds)
     }
 
-    fn try_upper(&self) -> Result<bool> {
+    /// The answer, and the reason of a no.
+    fn try_upper(&self) -> Result<(bool, Option<String>)> {
         let stage = Stage::new(self)?;
         let (lower, upper, work) = (
             stage.mkdir("lower")?,
@@ -63,12 +70,12 @@ impl Store {
             work: work.as_fd(),
         });
         match mount::overlay(&plan) {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok((true, None)),
             // Nobody may mount here; whoever may later decides by the file system.
             Err(error) if error.errno() == Errno::PERM => {
                 let kind = rustix::fs::fstatfs(&upper).call("fstatfs")?.f_type as i64;
                 let marks = xattr::set(&upper, self.marks.opaque(), b"y").is_ok();
-                Ok(marks && !NO_UPPER.contains(&kind))
+                Ok((marks && !NO_UPPER.contains(&kind), None))
             }
             // These say nothing of the file system.
             Err(error)
@@ -85,11 +92,8 @@ impl Store {
                 Err(error)
             }
             Err(error) => {
-                self.warn(&format!(
-                    "the store cannot hold an upper: {}",
-                    error.message()
-                ));
-                Ok(false)
+                let why = format!("the store cannot hold an upper: {}", error.message());
+                Ok((false, Some(why)))
             }
         }
     }

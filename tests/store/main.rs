@@ -11,6 +11,8 @@ mod common;
 mod chain;
 mod create;
 mod damage;
+mod holders;
+mod locks;
 mod marks;
 mod mount;
 mod open;
