@@ -270,9 +270,11 @@ const EMPTY: ApplyOptions<'static> = ApplyOptions {
     },
 };
 
+type WithCallback = fn(&Store, Inside<'_>) -> Result<()>;
+
 /// Each call that has a callback, on the layer `full` or the one named.
 #[rustfmt::skip]
-const CALLS: [(&str, &str, fn(&Store, Inside<'_>) -> Result<()>); 12] = [
+const CALLS: [(&str, &str, WithCallback); 12] = [
     ("apply, read", "new", |s, inside| {
         let mut source = Calling(&tar_of("z", b"z"), Some(inside));
         s.apply(b"new", &mut source, &EMPTY, &mut Watch::default()).map(drop)
@@ -341,7 +343,7 @@ fn callbacks_may_use_the_store() {
     });
 }
 
-fn called_back(dir: &Path, name: &str, id: &str, call: fn(&Store, Inside<'_>) -> Result<()>) {
+fn called_back(dir: &Path, name: &str, id: &str, call: WithCallback) {
     let store = store(dir);
     apply(&store, "base", None, &many_files()).unwrap();
     create(&store, "void", Some("base")).unwrap();
