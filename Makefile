@@ -7,6 +7,7 @@
 #   make test-all   what needs minutes, too
 #   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
+#   make torture    many processes on one store, killed at any moment, for SECONDS=300
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -64,6 +65,10 @@ CHAINS ?= 10000
 chains:
 	@sh scripts/chains.sh $(CHAINS)
 
+SECONDS ?= 300
+torture:
+	@sh scripts/torture.sh $(SECONDS) $(SEED)
+
 fuzz:
 	@sh scripts/fuzz.sh
 
@@ -87,5 +92,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains bench header install clean fuzz
+.PHONY: all run test test-all chains torture bench header install clean fuzz
 .DELETE_ON_ERROR:

@@ -52,7 +52,7 @@ impl Store {
                 return Ok(());
             }
             Err(error) if is_absent(&error) => {
-                if damaged::has_nothing(&dir)? {
+                if damaged::has_nothing(self, &dir)? {
                     let mended = found.repair && self.discard_locked(id, &dir).is_ok();
                     found.tell(id, "not whole", error.message().to_string(), mended);
                     return Ok(());
@@ -145,9 +145,7 @@ impl Store {
     /// Whether `work`, which mount handles lock, can be made anew: nobody has the one that went.
     fn may_make(&self, dir: &OwnedFd, name: &str) -> bool {
         match fs::open_dir(dir, b"upper") {
-            Ok(upper) if name == "work" => {
-                oracle::upper_in_use(upper.as_fd(), self.trash.as_fd()) != oracle::InUse::Busy
-            }
+            Ok(upper) if name == "work" => self.upper_in_use(&upper) != oracle::InUse::Busy,
             _ => true,
         }
     }

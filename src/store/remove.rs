@@ -6,7 +6,7 @@ use super::lock::Mode;
 use super::{Kind, RemoveFlags, Store, id, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount;
-use crate::mount::oracle::{self, InUse};
+use crate::mount::oracle::InUse;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::RenameFlags;
 use crate::sys::{AsFd, OwnedFd, fs};
@@ -117,7 +117,7 @@ impl Store {
         if !sign {
             return Ok(());
         }
-        match oracle::upper_in_use(upper.as_fd(), self.trash.as_fd()) {
+        match self.upper_in_use(&upper) {
             InUse::Free => Ok(()),
             InUse::Busy | InUse::Unknown(_) => Err(Error::new(
                 Code::Mounted,

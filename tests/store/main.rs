@@ -13,6 +13,8 @@ mod create;
 mod damage;
 mod durability;
 mod gc;
+mod holders;
+mod locks;
 mod lost;
 mod marks;
 mod mend;
