@@ -7,6 +7,7 @@
 #   make test-all   what needs minutes, too
 #   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
+#   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -67,6 +68,9 @@ chains:
 fuzz:
 	@sh scripts/fuzz.sh
 
+sweep:
+	@sh scripts/sweep.sh
+
 bench: all
 	$(CARGO) bench --locked
 
@@ -87,5 +91,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains bench header install clean fuzz
+.PHONY: all run test test-all chains bench header install clean fuzz sweep
 .DELETE_ON_ERROR:
