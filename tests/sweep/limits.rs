@@ -174,24 +174,23 @@ fn fill(dir: &Path, left: Option<usize>) {
     let _ = rustix::fs::syncfs(&file);
 }
 
-/// Limits what the subvolume `dir` may take to so many KiB more.
+/// Limits what the subvolume `dir` may take to so many KiB more. It is asked from outside: in there
+/// even that may be too much.
 fn quota(dir: &Path, left: Option<usize>) {
-    let btrfs = |args: &[&str]| have::run(Command::new("btrfs").args(args).arg(dir)).unwrap();
+    let base = dir.parent().unwrap();
     let _ = rustix::fs::syncfs(fs::File::open(dir).unwrap());
-    let Some(left) = left else {
-        return btrfs(&["qgroup", "limit", "none"]);
-    };
-    let shown = Command::new("btrfs")
-        .args(["qgroup", "show", "--raw", "-f"])
-        .arg(dir)
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let mut btrfs = Command::new("btrfs");
+    btrfs.args(["qgroup", "show", "--raw", "-f"]).arg(dir);
+    let shown = String::from_utf8(btrfs.output().unwrap().stdout).unwrap();
     let line = shown.lines().find(|line| line.starts_with("0/"));
-    let used = line.and_then(|line| line.split_whitespace().nth(1));
-    let used = used.and_then(|used| used.parse::<usize>().ok());
-    let used = used.unwrap_or_else(|| panic!("the usage: {shown}"));
-    btrfs(&["qgroup", "limit", &(used + (left << 10)).to_string()]);
+    let mut words = line.unwrap_or_default().split_whitespace();
+    let (group, used) = (words.next().unwrap(), words.next().unwrap());
+    let most = match left {
+        Some(left) => (used.parse::<usize>().unwrap() + (left << 10)).to_string(),
+        None => "none".to_string(),
+    };
+    let mut btrfs = Command::new("btrfs");
+    have::run(btrfs.args(["qgroup", "limit", &most, group]).arg(base)).unwrap();
 }
 
 /// Each operation with ever more room; gives how many failed.
