@@ -89,10 +89,19 @@ impl Store {
         if let Some(parent) = &layer.parent {
             match self.layer(parent) {
                 Ok(parent) => {
-                    if fs::stat_at(&parent.fd, format!("child/{id}").as_bytes()).is_err() {
-                        let mended = found.repair && self.hint_child(&parent, id).is_ok();
-                        let words = format!("{} does not know it as a child", parent.id);
-                        found.tell(id, "no hint", words, mended);
+                    let hint = format!("child/{id}");
+                    match fs::stat_at(&parent.fd, hint.as_bytes()) {
+                        Ok(_) => {}
+                        Err(Errno::NOENT | Errno::NOTDIR) => {
+                            let mended = found.repair && self.hint_child(&parent, id).is_ok();
+                            let words = format!("{} does not know it as a child", parent.id);
+                            found.tell(id, "no hint", words, mended);
+                        }
+                        Err(errno) => {
+                            let path = format!("layer/{}/{hint}", parent.id);
+                            let words = Error::sys(errno, "statx").at(path).to_string();
+                            found.tell(id, "unreadable", words, false);
+                        }
                     }
                 }
                 Err(error) => {
