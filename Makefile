@@ -8,6 +8,7 @@
 #   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
 #   make torture    many processes on one store, killed at any moment, for SECONDS=300
+#   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -72,6 +73,9 @@ torture:
 fuzz:
 	@sh scripts/fuzz.sh
 
+sweep:
+	@sh scripts/sweep.sh
+
 bench: all
 	$(CARGO) bench --locked
 
@@ -92,5 +96,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains torture bench header install clean fuzz
+.PHONY: all run test test-all chains torture sweep bench header install clean fuzz
 .DELETE_ON_ERROR:
