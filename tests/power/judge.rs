@@ -1,0 +1,343 @@
+//! What is found after a cut, held against what may be there.
+
+use super::cut::Cut;
+use super::disk::{Content, Disk};
+use super::fuse::Server;
+use super::machine::Mounted;
+use super::record::Record;
+use super::scripts::Script;
+use super::story::{self, Call, Promise, Shown, Version};
+use super::trees;
+use ovl::error::Code;
+use ovl::store::{CheckFlags, OpenFlags, Problem, Store};
+use ovl::watch::Watch;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// What was found after one cut.
+#[derive(Default)]
+pub struct Verdict {
+    /// Layers that were looked at.
+    pub layers: usize,
+    /// What is wrong, in words.
+    pub wrong: Vec<String>,
+    /// The file system itself could not be mounted: nothing to say about the store.
+    pub unmountable: Option<String>,
+    /// What was promised nothing and was found damaged, as `check` said.
+    pub loose: usize,
+}
+
+/// Looks at the state of `cut`, which is `content`.
+pub fn judge(
+    server: &Server,
+    dir: &Path,
+    record: &Record,
+    script: &Script,
+    cut: Cut,
+    content: Content,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    let disk = Disk::new(content, false);
+    let mounted = match Mounted::new(server, disk, &record.kind, dir) {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            verdict.unmountable = Some(error);
+            return verdict;
+        }
+    };
+    let home = dir.join("home");
+    let mut look = Look {
+        record,
+        script,
+        at: cut.at,
+        home: &home,
+        verdict: &mut verdict,
+    };
+    let done = catch_unwind(AssertUnwindSafe(|| look.all()));
+    if let Err(panic) = done {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = format!("it could not be looked at: {}", text.unwrap_or("a panic"));
+        verdict.wrong.push(text);
+    }
+    if let Err(error) = mounted.unmount() {
+        verdict.wrong.push(error);
+    }
+    verdict
+}
+
+struct Look<'l> {
+    record: &'l Record,
+    script: &'l Script,
+    at: usize,
+    home: &'l Path,
+    verdict: &'l mut Verdict,
+}
+
+impl Look<'_> {
+    fn wrong(&mut self, what: String) {
+        self.verdict.wrong.push(what);
+    }
+
+    fn all(&mut self) {
+        let Some(store) = self.open() else {
+            return;
+        };
+        let visible = self.visible(&store);
+        self.synced(&store, &visible);
+        self.checked(&store, false);
+        if let Err(error) = store.cleanup(&mut Watch::default()) {
+            self.wrong(format!("cleanup: {error}"));
+        }
+        for place in ["stage", "trash"] {
+            let left = std::fs::read_dir(self.home.join(place)).unwrap().count();
+            if left > 0 {
+                self.wrong(format!("{left} entries stay in {place}/"));
+            }
+        }
+        let after: BTreeSet<String> = store.list().unwrap().into_iter().collect();
+        if after != visible {
+            self.wrong(format!("cleanup made of {visible:?}: {after:?}"));
+        }
+        self.checked(&store, true);
+        self.repeat(&store, &visible);
+        self.checked(&store, true);
+    }
+
+    /// Opens the store. One that was made before the cut is there; else it can be made.
+    fn open(&mut self) -> Option<Store> {
+        let calls = self.script.calls();
+        let opens = |call: usize| matches!(calls[call], Call::Open);
+        let done = &self.record.notes.done;
+        let made = !self.script.before.is_empty()
+            || done.iter().any(|done| opens(done.call) && done.end <= self.at);
+        let flags = match made {
+            true => OpenFlags::MUST_EXIST,
+            false => OpenFlags::empty(),
+        };
+        match story::open(self.home, flags) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                self.wrong(format!("the store does not open: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The versions of a layer that the cut may show; the first is the last that was promised.
+    fn versions(&self, id: &str) -> Vec<Version> {
+        let absent = Version {
+            begin: 0,
+            end: Some(0),
+            promise: Promise::Stays,
+            shown: Shown::Absent,
+        };
+        let mut may = vec![absent];
+        for version in self.record.notes.versions.get(id).into_iter().flatten() {
+            if version.begin > self.at {
+                break;
+            }
+            if version.promise == Promise::Stays && version.end.is_some_and(|end| end <= self.at) {
+                may.clear();
+            }
+            may.push(version.clone());
+        }
+        may
+    }
+
+    /// Whether damage of this layer is allowed if it is told.
+    fn is_loose(&self, id: &str) -> bool {
+        let loose = |version: &Version| version.promise == Promise::Nothing;
+        self.versions(id).iter().any(loose)
+    }
+
+    /// Looks at all layers; gives those that are there.
+    fn visible(&mut self, store: &Store) -> BTreeSet<String> {
+        let list = match store.list() {
+            Ok(list) => list,
+            Err(error) => {
+                self.wrong(format!("list: {error}"));
+                return BTreeSet::new();
+            }
+        };
+        let visible: BTreeSet<String> = list.into_iter().collect();
+        let known = self.record.notes.versions.keys();
+        let all: BTreeSet<&String> = known.chain(&visible).collect();
+        for id in all {
+            self.layer(store, id, &visible);
+        }
+        visible
+    }
+
+    fn layer(&mut self, store: &Store, id: &String, visible: &BTreeSet<String>) {
+        let may = self.versions(id);
+        if !visible.contains(id) {
+            if !may.iter().any(|version| version.shown == Shown::Absent || version.promise == Promise::Nothing) {
+                self.wrong(format!("layer {id} is gone"));
+            }
+            return;
+        }
+        self.verdict.layers += 1;
+        if may.iter().all(|version| version.shown == Shown::Absent) {
+            return self.wrong(format!("layer {id} is there again, or too early"));
+        }
+        self.edge(store, id, visible);
+        if may.iter().any(|version| version.shown == Shown::Anything) {
+            return;
+        }
+        let found = catch_unwind(AssertUnwindSafe(|| story::look(store, self.home, id)));
+        let Ok(found) = found else {
+            return self.differs(store, id, "it cannot be read".to_string());
+        };
+        if may.iter().any(|version| version.shown == found) {
+            return;
+        }
+        let Shown::Tree { committed, lines } = &found else {
+            return self.differs(store, id, "it is listed, and not there".to_string());
+        };
+        // The version that is nearest.
+        let told = may.iter().filter_map(|version| match &version.shown {
+            Shown::Tree { lines: wanted, .. } => {
+                Some(trees::differences(wanted, lines, true))
+            }
+            _ => None,
+        });
+        let told = told.min_by_key(Vec::len).unwrap_or_default();
+        let shown = told[..told.len().min(3)].join("; ");
+        self.differs(
+            store,
+            id,
+            format!("committed={committed}, {} differences: {shown}", told.len()),
+        );
+    }
+
+    /// A layer is damaged: wrong, unless nothing was promised and `check` tells it.
+    fn differs(&mut self, store: &Store, id: &str, how: String) {
+        if self.is_loose(id) {
+            let told = problems(store);
+            if told.iter().flatten().any(|problem| problem.layer == id) {
+                self.verdict.loose += 1;
+                return;
+            }
+            return self.wrong(format!("layer {id}: {how}; and check says nothing of it"));
+        }
+        self.wrong(format!("layer {id}: {how}"));
+    }
+
+    /// The parent of a visible layer is there, and knows it.
+    fn edge(&mut self, store: &Store, id: &str, visible: &BTreeSet<String>) {
+        let info = match store.stat(id.as_bytes()) {
+            Ok(info) => info,
+            Err(error) => return self.differs(store, id, format!("stat: {error}")),
+        };
+        let Some(parent) = info.parent else {
+            return;
+        };
+        if !visible.contains(&parent) {
+            if !self.is_loose(&parent) {
+                self.wrong(format!("layer {id}: its parent {parent} is not there"));
+            }
+            return;
+        }
+        let hint = self.home.join("layer").join(&parent).join("child").join(id);
+        if std::fs::symlink_metadata(hint).is_err() {
+            self.differs(store, id, format!("{parent} does not know it as a child"));
+        }
+    }
+
+    /// What was synced in a container is in its layer.
+    fn synced(&mut self, store: &Store, visible: &BTreeSet<String>) {
+        let (record, at) = (self.record, self.at);
+        for one in record.notes.synced.iter().filter(|one| one.at <= at) {
+            if !visible.contains(&one.id) {
+                continue;
+            }
+            let info = store.stat(one.id.as_bytes()).unwrap();
+            let path = story::content(self.home, &info).join(&one.path);
+            let dir = catch_unwind(|| trees::of(path.parent().unwrap()));
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let found = dir.ok().and_then(|lines| lines.get(&name).cloned());
+            let found = found.as_deref().and_then(trees::digest);
+            if found != Some(&one.digest[..]) {
+                let is = found.unwrap_or("not there");
+                self.wrong(format!("layer {}: {} was synced and is {is}", one.id, one.path));
+            }
+        }
+    }
+
+    /// What `check` says. Leftovers may be there before a cleanup.
+    fn checked(&mut self, store: &Store, cleaned: bool) {
+        let told = match problems(store) {
+            Ok(told) => told,
+            Err(error) => return self.wrong(format!("check: {error}")),
+        };
+        for problem in told {
+            let leftover = matches!(problem.kind, "leftover" | "not whole");
+            if (leftover && !cleaned) || self.is_loose(&problem.layer) {
+                continue;
+            }
+            let Problem { layer, kind, detail, .. } = &problem;
+            // What is built on a layer that was promised nothing.
+            if self.script.calls().iter().any(|call| {
+                call.id() == Some(layer) && call.parent().is_some_and(|parent| self.is_loose(parent))
+            }) {
+                continue;
+            }
+            self.wrong(format!("check: {layer}: {kind}: {detail}"));
+        }
+    }
+
+    /// Makes the calls again that the cut interrupted: each ends as it would have.
+    fn repeat(&mut self, store: &Store, visible: &BTreeSet<String>) {
+        let record = self.record;
+        let calls = self.script.calls();
+        for done in &record.notes.done {
+            if done.begin > self.at || done.end <= self.at {
+                continue;
+            }
+            let call = calls[done.call];
+            let (Some(id), false) = (call.id(), matches!(call, Call::Container { .. })) else {
+                continue;
+            };
+            let was = visible.contains(id);
+            // What it needs may have been lost, where that was allowed.
+            let lacks = call.parent().is_some_and(|parent| !visible.contains(parent));
+            match story::make(store, call) {
+                Ok(()) => {}
+                Err(error) => {
+                    let fine = match error.code() {
+                        Code::LayerExists | Code::Committed => was,
+                        Code::NoLayer => lacks || !was,
+                        _ => false,
+                    };
+                    if !fine {
+                        self.wrong(format!("again {call:?}: {error}"));
+                        continue;
+                    }
+                    if lacks || (!was && !matches!(call, Call::Remove { .. })) {
+                        continue;
+                    }
+                }
+            }
+            let wanted = record.notes.versions[id].iter().rev();
+            let Some(wanted) = wanted.into_iter().find(|one| one.begin == done.begin) else {
+                continue;
+            };
+            let same = match (&wanted.shown, story::look(store, self.home, id)) {
+                (Shown::Tree { committed, lines }, Shown::Tree { committed: is, lines: found }) => {
+                    *committed == is && trees::differences(lines, &found, false).is_empty()
+                }
+                (wanted, found) => *wanted == found,
+            };
+            let after_anything = self.versions(id).iter().any(|one| one.shown == Shown::Anything);
+            if !same && !after_anything && !self.is_loose(id) {
+                self.wrong(format!("again {call:?}: it did not end as it should"));
+            }
+        }
+    }
+}
+
+fn problems(store: &Store) -> ovl::error::Result<Vec<Problem>> {
+    store.check(CheckFlags::empty(), &mut Watch::default())
+}
