@@ -3,7 +3,7 @@
 use super::layer::{Layer, is_absent};
 use super::lock::{self, Mode, PATIENCE};
 use super::manifest::{self, Contents};
-use super::{CheckFlags, Kind, Problem, State, Store, id};
+use super::{CheckFlags, Kind, Problem, State, Store, format, id, meta, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::{AsFd, OwnedFd, fs};
@@ -50,8 +50,11 @@ impl Store {
         let ours = ["ovl-store", "layer", "stage", "trash", "lost+found"];
         let dir = super::again(&self.home)?;
         for name in DirBuf::default().sorted_names(dir).call("getdents64")? {
-            if !ours.iter().any(|ours| ours.as_bytes() == name) {
-                let place = name.escape_ascii().to_string();
+            let place = name.escape_ascii().to_string();
+            if text::is_leftover(&name, format::FILE) {
+                let mended = found.repair && fs::unlink(&self.home, &name).is_ok();
+                found.tell(&place, "leftover", "nobody works on it".into(), mended);
+            } else if !ours.iter().any(|ours| ours.as_bytes() == name) {
                 found.tell(&place, "foreign", "it is not the store's".into(), false);
             }
         }
@@ -75,6 +78,12 @@ impl Store {
                 return Ok(());
             }
         };
+        // Under the shared lock nobody is making one.
+        for name in super::cleanup::texts_left(&layer.fd, meta::FILE)? {
+            let mended = found.repair && fs::unlink(&layer.fd, &name).is_ok();
+            let words = format!("nobody works on {}", name.escape_ascii());
+            found.tell(id, "leftover", words, mended);
+        }
         for name in ["child", "pin", layer.content(), layer.mount_lock()] {
             if let Err(error) = layer.open(name) {
                 let mended = found.repair

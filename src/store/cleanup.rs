@@ -1,8 +1,8 @@
 //! Taking away what does not belong in the store.
 
-use super::layer::is_absent;
+use super::layer::{Layer, is_absent};
 use super::lock::{self, Mode};
-use super::{CleanupReport, Store};
+use super::{CleanupReport, Store, format, meta, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::OwnedFd;
 use crate::sys::dir::DirBuf;
@@ -18,6 +18,8 @@ impl Store {
             self.writable()?;
             watch.check()?;
             let mut report = CleanupReport::default();
+            // Whoever makes a store has it locked alone, and here it is open.
+            self.sweep_texts(&self.home, format::FILE, &mut report)?;
             self.sweep(&self.stage, "stage", &mut report, watch)?;
             self.sweep_layers(&mut report, watch)?;
             self.sweep(&self.trash, "trash", &mut report, watch)?;
@@ -65,11 +67,34 @@ impl Store {
         Ok(())
     }
 
+    /// Takes away what replacements of the file `name` left when they were cut short.
+    fn sweep_texts(&self, dir: &OwnedFd, name: &str, report: &mut CleanupReport) -> Result<()> {
+        for entry in texts_left(dir, name)? {
+            match fs::unlink(dir, &entry) {
+                Ok(()) => report.removed += 1,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).call_at("unlink", entry),
+            }
+        }
+        Ok(())
+    }
+
+    /// The same of a layer's `meta`, unless somebody is at work on it.
+    fn sweep_meta(&self, layer: &Layer, report: &mut CleanupReport) -> Result<()> {
+        if texts_left(&layer.fd, meta::FILE)?.is_empty()
+            || !lock::try_lock(&layer.fd, Mode::Exclusive)?
+        {
+            return Ok(());
+        }
+        self.sweep_texts(&layer.fd, meta::FILE, report)
+    }
+
     fn sweep_layers(&self, report: &mut CleanupReport, watch: &mut Watch<'_>) -> Result<()> {
         for id in self.ids()? {
             watch.check()?;
             match self.layer(&id) {
                 Ok(layer) => {
+                    self.sweep_meta(&layer, report)?;
                     let ended = self.pins(&layer).and_then(|mut pins| pins.end_leftovers());
                     match ended {
                         Ok(ended) => report.unmounted += ended,
@@ -87,4 +112,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What replacements of the file `name` left in `dir`, or are making there now.
+pub(super) fn texts_left(dir: &OwnedFd, name: &str) -> Result<Vec<Vec<u8>>> {
+    let mut names = DirBuf::default()
+        .sorted_names(super::again(dir)?)
+        .call("getdents64")?;
+    names.retain(|entry| text::is_leftover(entry, name));
+    Ok(names)
 }

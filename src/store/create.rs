@@ -162,13 +162,19 @@ impl Store {
             fs::open_dir_trusted(&upper, b".").call("open")?,
             watch,
         )?;
-        let partial = copier.finish(&upper)?.partial;
+        let done = copier.finish(&upper)?;
+        let partial = done.partial;
         if partial.devices + partial.xattrs > 0 {
             return Err(Error::new(
                 Code::Strict,
                 Errno::PERM,
                 "not all whiteouts and attributes of the upper can be copied",
             ));
+        }
+        if done.bytes > 0 && !sync {
+            // File data reaches the disk when it likes, the name perhaps before it; and a layer is
+            // there whole or not at all. Without data all of it goes in the order of the journal.
+            fs::sync_fs(&upper).call("syncfs")?;
         }
         frame(&stage, Kind::Overlay)?;
         self.hint_child(&lower, id)?;

@@ -25,7 +25,11 @@ pub fn tell() {
     // SAFETY: the program and its filter live until the calls return, which copy them.
     let done = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+            && libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ) == 0
     };
     assert!(done, "seccomp: {}", std::io::Error::last_os_error());
 }

@@ -34,7 +34,10 @@ pub fn attach(path: &Path) -> Result<(OwnedFd, PathBuf), String> {
         // SAFETY: this request takes no argument.
         let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
         if number < 0 {
-            return Err(format!("a loop device: {}", std::io::Error::last_os_error()));
+            return Err(format!(
+                "a loop device: {}",
+                std::io::Error::last_os_error()
+            ));
         }
         let name = PathBuf::from(format!("/dev/loop{number}"));
         let device = open(&name)?;
@@ -63,7 +66,12 @@ pub struct Mounted<'s> {
 
 impl<'s> Mounted<'s> {
     /// Mounts the file system of this kind that is on `disk`.
-    pub fn new(server: &'s Server, disk: Arc<Disk>, kind: &str, dir: &Path) -> Result<Self, String> {
+    pub fn new(
+        server: &'s Server,
+        disk: Arc<Disk>,
+        kind: &str,
+        dir: &Path,
+    ) -> Result<Self, String> {
         let served = server.serve(disk);
         let (_device, name) = attach(&served.path())?;
         std::fs::create_dir_all(dir).map_err(|e| e.to_string())?;
@@ -117,10 +125,9 @@ pub fn make(kind: &str, base: &Path) -> Result<Content, String> {
     file.set_len(size).map_err(|e| e.to_string())?;
     let mut mkfs = Command::new(format!("mkfs.{kind}"));
     match kind {
-        "ext4" => mkfs.args(["-q", "-F", "-b", "4096", "-J", "size=8"]).args([
-            "-E",
-            "lazy_itable_init=0,lazy_journal_init=0",
-        ]),
+        "ext4" => mkfs
+            .args(["-q", "-F", "-b", "4096", "-J", "size=8"])
+            .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"]),
         "xfs" => mkfs.args(["-q", "-f", "-m", "reflink=1"]),
         _ => mkfs.args(["-q", "-f"]),
     };

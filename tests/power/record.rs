@@ -113,7 +113,13 @@ impl Record {
         let path = path(&self.kind, &self.script);
         let mut out = BufWriter::new(File::create(&path)?);
         let blocks: Vec<_> = self.base.blocks().collect();
-        writeln!(out, "{MAGIC}\n{} {} {}", self.base.size(), blocks.len(), self.log.len())?;
+        writeln!(
+            out,
+            "{MAGIC}\n{} {} {}",
+            self.base.size(),
+            blocks.len(),
+            self.log.len()
+        )?;
         for (at, block) in blocks {
             out.write_all(&(at as u64).to_le_bytes())?;
             out.write_all(block)?;
@@ -133,7 +139,11 @@ impl Record {
             writeln!(out, "done\t{}\t{}\t{}", done.call, done.begin, done.end)?;
         }
         for one in &self.notes.synced {
-            writeln!(out, "synced\t{}\t{}\t{}\t{}", one.at, one.id, one.path, one.digest)?;
+            writeln!(
+                out,
+                "synced\t{}\t{}\t{}\t{}",
+                one.at, one.id, one.path, one.digest
+            )?;
         }
         for (id, versions) in &self.notes.versions {
             for version in versions {
@@ -141,7 +151,10 @@ impl Record {
                 let (state, lines) = match &version.shown {
                     Shown::Absent => ("absent", None),
                     Shown::Anything => ("anything", None),
-                    Shown::Tree { committed: true, lines } => ("committed", Some(lines)),
+                    Shown::Tree {
+                        committed: true,
+                        lines,
+                    } => ("committed", Some(lines)),
                     Shown::Tree { lines, .. } => ("writable", Some(lines)),
                 };
                 let (begin, promise) = (version.begin, version.promise);
@@ -166,13 +179,20 @@ impl Record {
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).map_err(|_| bad("its head"))?;
-        let words: Vec<u64> = head.lines().nth(1).unwrap_or("").split(' ').flat_map(str::parse).collect();
+        let words: Vec<u64> = head
+            .lines()
+            .nth(1)
+            .unwrap_or("")
+            .split(' ')
+            .flat_map(str::parse)
+            .collect();
         let (true, [size, blocks, entries]) = (head.starts_with(MAGIC), &words[..]) else {
             return Err(bad("its head"));
         };
         let word = |from: &mut BufReader<File>| {
             let mut word = [0; 8];
-            from.read_exact(&mut word).map(|()| u64::from_le_bytes(word))
+            from.read_exact(&mut word)
+                .map(|()| u64::from_le_bytes(word))
         };
         let mut base = Content::new(*size);
         for _ in 0..*blocks {
@@ -234,17 +254,21 @@ fn read_note(line: &str, notes: &mut Notes, last: &mut String) -> Option<()> {
             };
             let promises = [Promise::Stays, Promise::Whole, Promise::Nothing];
             let named = |one: &Promise| format!("{one:?}") == promise;
-            notes.versions.entry(id.to_string()).or_default().push(Version {
-                begin: begin.parse().ok()?,
-                end: end.parse().ok(),
-                promise: promises.into_iter().find(named)?,
-                shown: match state {
-                    "absent" => Shown::Absent,
-                    "anything" => Shown::Anything,
-                    "committed" => tree(true),
-                    _ => tree(false),
-                },
-            });
+            notes
+                .versions
+                .entry(id.to_string())
+                .or_default()
+                .push(Version {
+                    begin: begin.parse().ok()?,
+                    end: end.parse().ok(),
+                    promise: promises.into_iter().find(named)?,
+                    shown: match state {
+                        "absent" => Shown::Absent,
+                        "anything" => Shown::Anything,
+                        "committed" => tree(true),
+                        _ => tree(false),
+                    },
+                });
         }
         ["line", path, line] => {
             let version = notes.versions.get_mut(last)?.last_mut()?;

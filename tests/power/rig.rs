@@ -22,6 +22,7 @@ pub struct Sum {
     pub wrong: usize,
     pub unmountable: usize,
     pub loose: usize,
+    pub unseen: usize,
     pub flushes: usize,
 }
 
@@ -65,7 +66,8 @@ impl<'r> Run<'r> {
             let server = serve(&base.join("disks"));
             let fresh = machine::make(self.kind, base).unwrap();
             for (number, script) in scripts.iter().enumerate() {
-                let share = self.cuts * (number + 1) / scripts.len() - self.cuts * number / scripts.len();
+                let share =
+                    self.cuts * (number + 1) / scripts.len() - self.cuts * number / scripts.len();
                 let disk = (self.kind, &fresh);
                 let dir = base.join("told");
                 let record = record::record(&server, &dir, disk, script, honest, self.seed);
@@ -73,10 +75,19 @@ impl<'r> Run<'r> {
             }
         });
         let what = if honest { "" } else { ", without its syncs" };
-        let Sum { cuts, layers, wrong, unmountable, loose, flushes } = &sum;
+        let Sum {
+            cuts,
+            layers,
+            wrong,
+            unmountable,
+            loose,
+            unseen,
+            flushes,
+        } = &sum;
         tell(&format!(
             "power: {}{what}: {cuts} cuts ({flushes} flushes), {layers} layers looked at, {wrong} wrong; \
-             {loose} damaged where nothing was promised, {unmountable} unmountable; {:.1} s",
+             {loose} (and {unseen} that check cannot see) damaged where nothing was promised, \
+             {unmountable} unmountable; {:.1} s",
             self.kind,
             begun.elapsed().as_secs_f64(),
         ));
@@ -84,7 +95,15 @@ impl<'r> Run<'r> {
     }
 
     /// Cuts one log, on several threads.
-    fn cut(&self, base: &Path, record: &Record, script: &Script, count: usize, honest: bool, sum: &mut Sum) {
+    fn cut(
+        &self,
+        base: &Path,
+        record: &Record,
+        script: &Script,
+        count: usize,
+        honest: bool,
+        sum: &mut Sum,
+    ) {
         let mut cuts = cut::cuts(&record.log, self.seed, 0..count);
         cuts.sort_by_key(|cut| cut.at);
         let states = Mutex::new((States::new(&record.base, &record.log), cuts.iter()));
@@ -115,6 +134,7 @@ impl<'r> Run<'r> {
             sum.cuts += 1;
             sum.layers += verdict.layers;
             sum.loose += verdict.loose;
+            sum.unseen += verdict.unseen;
             sum.unmountable += usize::from(verdict.unmountable.is_some());
             sum.wrong += usize::from(!verdict.wrong.is_empty());
             let noteworthy = !verdict.wrong.is_empty() || verdict.unmountable.is_some();
@@ -147,7 +167,11 @@ pub fn tell(line: &str) {
 }
 
 fn report(name: &str, cut: cut::Cut, verdict: &Verdict, record: &Record) {
-    let state = if verdict.wrong.is_empty() { "UNMOUNTABLE" } else { "WRONG" };
+    let state = if verdict.wrong.is_empty() {
+        "UNMOUNTABLE"
+    } else {
+        "WRONG"
+    };
     tell(&format!(
         "{state} {name}: {:?} at {} of {}; look at it again with \
          OVL_POWER_ONLY={name} cargo test --test power nothing_is_lost",
@@ -171,10 +195,18 @@ pub fn only() {
     let record = Record::load(kind, script)
         .unwrap_or_else(|e| panic!("{}: {e}", record::path(kind, script).display()));
     let all = scripts::all();
-    let script = all.iter().find(|one| one.name == script).expect("the story");
+    let script = all
+        .iter()
+        .find(|one| one.name == script)
+        .expect("the story");
     let cut = cut::cuts(&record.log, seed, number..number + 1)[0];
     for done in &record.notes.done {
-        tell(&format!("{:>6} {:>6} {:?}", done.begin, done.end, script.calls()[done.call]));
+        tell(&format!(
+            "{:>6} {:>6} {:?}",
+            done.begin,
+            done.end,
+            script.calls()[done.call]
+        ));
     }
     let content = States::new(&record.base, &record.log).at(cut, seed);
     if let Some(image) = std::env::var_os("OVL_POWER_IMAGE") {
@@ -205,7 +237,11 @@ pub fn flushes() {
         let served = server.serve(disk.clone());
         let (device, name) = machine::attach(&served.path()).unwrap();
         let sync = libc::O_DIRECT | libc::O_DSYNC;
-        let file = std::fs::File::options().write(true).custom_flags(sync).open(&name).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .custom_flags(sync)
+            .open(&name)
+            .unwrap();
         #[repr(align(4096))]
         struct Page([u8; 4096]);
         disk.begin();

@@ -30,7 +30,13 @@ pub enum Step {
 
 /// Mounts the layer, plays the steps in it and unmounts it. `synced` is told of each file that was
 /// synced, and its digest, once that returned.
-pub fn play(store: &Store, id: &str, flags: MountFlags, steps: &[Step], synced: impl Fn(&str, String)) {
+pub fn play(
+    store: &Store,
+    id: &str,
+    flags: MountFlags,
+    steps: &[Step],
+    synced: impl Fn(&str, String),
+) {
     let options = MountOptions {
         flags,
         ..Default::default()

@@ -42,6 +42,8 @@ pub enum Call {
         flags: RemoveFlags,
     },
     Cleanup,
+    /// Lets the neighbours work for so many milliseconds.
+    Wait(u64),
     /// Mounts a writable layer, does things in it, and unmounts it.
     Container {
         id: &'static str,
@@ -54,7 +56,7 @@ impl Call {
     /// The layer that it is about.
     pub fn id(&self) -> Option<&'static str> {
         match self {
-            Call::Open | Call::Cleanup => None,
+            Call::Open | Call::Cleanup | Call::Wait(_) => None,
             Call::Apply { id, .. }
             | Call::Create { id, .. }
             | Call::Commit { id, .. }
@@ -86,7 +88,7 @@ impl Call {
                 }
             }
             Call::Container { .. } => Promise::Whole,
-            Call::Open | Call::Remove { .. } | Call::Cleanup => Promise::Stays,
+            Call::Open | Call::Remove { .. } | Call::Cleanup | Call::Wait(_) => Promise::Stays,
         }
     }
 }
@@ -191,7 +193,11 @@ impl Teller<'_> {
         }
         if let Some(call) = number {
             let end = self.disk.position();
-            self.notes.lock().unwrap().done.push(Done { call, begin, end });
+            self.notes
+                .lock()
+                .unwrap()
+                .done
+                .push(Done { call, begin, end });
         }
     }
 
@@ -251,6 +257,10 @@ pub fn make(store: &Store, call: &Call) -> Result<()> {
     let watch = &mut Watch::default();
     match call {
         Call::Open | Call::Container { .. } => Ok(()),
+        Call::Wait(time) => {
+            std::thread::sleep(std::time::Duration::from_millis(*time));
+            Ok(())
+        }
         Call::Apply {
             id,
             parent,

@@ -17,14 +17,19 @@ pub fn of(root: &Path) -> Lines {
 
 /// The digest of one file, as it is in a tree's lines.
 pub fn digest(line: &str) -> Option<&str> {
-    line.split(' ').find_map(|word| word.strip_prefix("content="))
+    line.split(' ')
+        .find_map(|word| word.strip_prefix("content="))
 }
 
 fn line(node: &Node) -> String {
     let mut line = format!(
-        "kind={:o} mode={:o} owner={}:{} mtime={}.{:09}",
-        node.kind, node.mode, node.uid, node.gid, node.mtime.0, node.mtime.1
+        "kind={:o} mode={:o} owner={}:{}",
+        node.kind, node.mode, node.uid, node.gid
     );
+    // When a whiteout was made says nothing.
+    if !(node.is_device() && node.rdev == (0, 0)) {
+        let _ = write!(line, " mtime={}.{:09}", node.mtime.0, node.mtime.1);
+    }
     if node.is_file() {
         let _ = write!(line, " size={} content={}", node.size, hex(&node.content));
     }
@@ -49,6 +54,21 @@ pub fn hex(data: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Whether a difference is one of a file's content alone.
+pub fn is_of_content(difference: &str) -> bool {
+    let Some((a, b)) = difference
+        .split_once(": ")
+        .and_then(|(_, rest)| rest.split_once(" is "))
+    else {
+        return false;
+    };
+    let rest = |line: &str| -> Vec<String> {
+        let words = line.split(' ').filter(|word| !word.starts_with("content="));
+        words.map(str::to_string).collect()
+    };
+    a != b && digest(a).is_some() && rest(a) == rest(b)
 }
 
 /// How two trees differ, a line each, the first few; empty when they do not. `root`: whether the
