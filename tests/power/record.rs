@@ -3,7 +3,7 @@
 
 use super::disk::{BLOCK, Content, Disk, Entry};
 use super::fuse::Server;
-use super::lies;
+use super::lies::{self, Lies};
 use super::machine::Mounted;
 use super::noise::Noise;
 use super::scripts::Script;
@@ -24,13 +24,14 @@ pub struct Record {
     pub notes: Notes,
 }
 
-/// Tells a story on an empty file system of this kind, `fresh`. `honest`: its syncs are real.
+/// Tells a story on an empty file system of this kind, `fresh`. `lies`: which of its syncs are
+/// none.
 pub fn record(
     server: &Server,
     dir: &Path,
     (kind, fresh): (&str, &Content),
     script: &Script,
-    honest: bool,
+    lies: Option<Lies>,
     seed: u64,
 ) -> Record {
     let disk = Disk::new(fresh.clone(), true);
@@ -66,8 +67,8 @@ pub fn record(
             number += calls.len();
             let (teller, opened, home) = (&teller, &opened, &home);
             scope.spawn(move || {
-                if !honest {
-                    lies::tell();
+                if let Some(lies) = lies {
+                    lies::tell(lies);
                 }
                 for (at, call) in calls.iter().enumerate() {
                     let begin = teller.disk.position();

@@ -1,9 +1,10 @@
 //! Runs of the rig: stories are told, cut, and judged; figures are added up.
 
-use super::cut::{self, States};
+use super::cut::{self, Mode, States};
 use super::disk::{Content, Disk, Entry};
 use super::fuse::Server;
 use super::judge::{self, Verdict};
+use super::lies::Lies;
 use super::machine;
 use super::record::{self, Record};
 use super::scripts::{self, Script};
@@ -49,17 +50,17 @@ impl<'r> Run<'r> {
             stories.as_ref().is_none_or(named)
         };
         let all: Vec<Script> = all.into_iter().filter(wanted).collect();
-        self.run(&all, true)
+        self.run(&all, None)
     }
 
     /// The plainest story, with syncs that are lies.
-    pub fn lying(&self) -> Sum {
+    pub fn lying(&self, lies: Lies) -> Sum {
         let mut all = scripts::all();
         all.retain(|script| script.name == "apply");
-        self.run(&all, false)
+        self.run(&all, Some(lies))
     }
 
-    fn run(&self, scripts: &[Script], honest: bool) -> Sum {
+    fn run(&self, scripts: &[Script], lies: Option<Lies>) -> Sum {
         let begun = std::time::Instant::now();
         let mut sum = Sum::default();
         fsys::with_mounts(|base| {
@@ -70,11 +71,13 @@ impl<'r> Run<'r> {
                     self.cuts * (number + 1) / scripts.len() - self.cuts * number / scripts.len();
                 let disk = (self.kind, &fresh);
                 let dir = base.join("told");
-                let record = record::record(&server, &dir, disk, script, honest, self.seed);
-                self.cut(base, &record, script, share, honest, &mut sum);
+                let record = record::record(&server, &dir, disk, script, lies, self.seed);
+                self.cut(base, &record, script, share, lies, &mut sum);
             }
         });
-        let what = if honest { "" } else { ", without its syncs" };
+        let what = lies.map_or(String::new(), |lies| {
+            format!(", its syncs being lies ({lies:?})")
+        });
         let Sum {
             cuts,
             layers,
@@ -101,7 +104,7 @@ impl<'r> Run<'r> {
         record: &Record,
         script: &Script,
         count: usize,
-        honest: bool,
+        lies: Option<Lies>,
         sum: &mut Sum,
     ) {
         let mut cuts = cut::cuts(&record.log, self.seed, 0..count);
@@ -130,6 +133,8 @@ impl<'r> Run<'r> {
         let flush = |entry: &&Entry| matches!(entry, Entry::Flush);
         sum.flushes += record.log.iter().filter(flush).count();
         let mut kept = false;
+        // What lies lead to is no news.
+        let told = std::env::var_os("OVL_POWER_TELL").is_some();
         for (number, (cut, verdict)) in verdicts.into_inner().unwrap() {
             sum.cuts += 1;
             sum.layers += verdict.layers;
@@ -137,9 +142,12 @@ impl<'r> Run<'r> {
             sum.unseen += verdict.unseen;
             sum.unmountable += usize::from(verdict.unmountable.is_some());
             sum.wrong += usize::from(!verdict.wrong.is_empty());
-            let noteworthy = !verdict.wrong.is_empty() || verdict.unmountable.is_some();
-            if honest && noteworthy {
-                if !kept {
+            // btrfs does not outlive a superblock that was written in part. Others must mount.
+            let torn = record.kind == "btrfs" && cut.mode == Mode::Torn;
+            sum.wrong += usize::from(verdict.unmountable.is_some() && !torn);
+            let noteworthy = !verdict.wrong.is_empty() || (verdict.unmountable.is_some() && !torn);
+            if noteworthy && (lies.is_none() || told) {
+                if !kept && lies.is_none() {
                     kept = record.save().is_ok();
                 }
                 let name = format!("{}/{}/{}/{number}", record.kind, record.script, self.seed);
