@@ -32,7 +32,7 @@ impl Store {
             self.check_leftovers(&self.trash, "trash", &mut found, watch)?;
             Ok(())
         })()
-        .map_err(|e: Error| e.op("check"))?;
+        .map_err(|e: Error| e.at(self.path().unwrap_or_default()).op("check"))?;
         Ok(found.problems)
     }
 

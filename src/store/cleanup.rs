@@ -25,7 +25,7 @@ impl Store {
             self.sweep(&self.trash, "trash", &mut report, watch)?;
             Ok(report)
         })()
-        .map_err(|e: Error| e.op("cleanup"))
+        .map_err(|e: Error| e.at(self.path().unwrap_or_default()).op("cleanup"))
     }
 
     fn sweep(

@@ -80,6 +80,7 @@ impl Layer {
             lowers: self.meta.lowers,
             copied_from: self.meta.copied_from.clone(),
             mounted,
+            unclean: false,
             skipped_devices: 0,
             skipped_owners: 0,
             skipped_xattrs: 0,

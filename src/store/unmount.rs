@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode, PATIENCE};
-use super::{Kind, Store, UnmountFlags, id, pin};
+use super::{Kind, Store, UnmountFlags, id, pin, session};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
@@ -39,6 +39,7 @@ impl Store {
             ended += 1;
         }
         if ended > 0 {
+            session::end_by_pins(&pins.dir);
             return Ok(());
         }
         // A writable `root` is mounted as itself, and there is nothing to end.

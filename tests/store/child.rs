@@ -15,6 +15,7 @@ const JOBS: &[(&str, Job)] = &[
     ("hold", crate::mount::child_holds),
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
+    ("make", crate::durability::make),
 ];
 
 /// The child's side; in the parent's run it is no test.
