@@ -49,6 +49,7 @@ pub fn judge(
         }
     };
     let home = dir.join("home");
+    reboot(&home);
     let mut look = Look {
         record,
         script,
@@ -199,7 +200,8 @@ impl Look<'_> {
             return self.wrong(format!("layer {id} is there again, or too early"));
         }
         self.edge(store, id, visible);
-        if may.iter().any(|version| version.shown == Shown::Anything) {
+        let running = may.iter().any(|version| version.shown == Shown::Anything);
+        if running && store.stat(id.as_bytes()).is_ok_and(|info| info.unclean) {
             return;
         }
         let found = catch_unwind(AssertUnwindSafe(|| story::look(store, self.home, id)));
@@ -225,10 +227,18 @@ impl Look<'_> {
             return;
         }
         let shown = told[..told.len().min(3)].join("; ");
+        let clean = if running {
+            "said to be shut down in order; "
+        } else {
+            ""
+        };
         self.differs(
             store,
             id,
-            format!("committed={committed}, {} differences: {shown}", told.len()),
+            format!(
+                "{clean}committed={committed}, {} differences: {shown}",
+                told.len()
+            ),
         );
     }
 
@@ -330,11 +340,12 @@ impl Look<'_> {
             };
             let was = visible.contains(id);
             if let Call::Container { flags, .. } = call {
-                if was && !flags.contains(MountFlags::VOLATILE) {
-                    self.go_on(store, id);
+                if was {
+                    self.go_on(store, id, flags.contains(MountFlags::VOLATILE));
                 }
                 continue;
             }
+            let unclean = was && store.stat(id.as_bytes()).is_ok_and(|info| info.unclean);
             // What it needs may have been lost, where that was allowed.
             let lacks = call
                 .parent()
@@ -342,6 +353,13 @@ impl Look<'_> {
             match story::make(store, call) {
                 Ok(()) => {}
                 Err(error) => {
+                    if unclean
+                        && matches!(call, Call::Commit { .. })
+                        && error.code() == Code::Unclean
+                    {
+                        self.salvage(store, id);
+                        continue;
+                    }
                     let fine = match error.code() {
                         Code::LayerExists | Code::Committed => was,
                         Code::NoLayer => lacks || !was,
@@ -389,19 +407,31 @@ impl Look<'_> {
 }
 
 impl Look<'_> {
-    /// A container that the cut stopped can be started again, and committed.
-    fn go_on(&mut self, store: &Store, id: &str) {
+    /// A container that the cut stopped is told to be one, can be started again unless it never
+    /// synced, and is committed by who knows of it.
+    fn go_on(&mut self, store: &Store, id: &str, volatile: bool) {
+        let unclean = store.stat(id.as_bytes()).is_ok_and(|info| info.unclean);
         match store.mount(id.as_bytes(), &MountOptions::default()) {
+            Ok(_) if unclean && volatile => {
+                self.wrong(format!(
+                    "mount of {id}, which was volatile, was not refused"
+                ));
+            }
             Ok(mount) => {
                 if let Err((_, error)) = mount.unmount(UnmountFlags::empty()) {
-                    return self.wrong(format!("unmount of {id}: {error}"));
+                    self.wrong(format!("unmount of {id}: {error}"));
                 }
             }
-            Err(error) => return self.wrong(format!("mount of {id}: {error}")),
+            Err(error) if unclean && volatile && error.code() == Code::Unclean => {}
+            Err(error) => self.wrong(format!("mount of {id}: {error}")),
         }
-        let (id, watch) = (id.as_bytes(), &mut Watch::default());
-        if let Err(error) = store.commit(id, Durability::None, CommitFlags::empty(), watch) {
-            self.wrong(format!("commit of a stopped container: {error}"));
+        self.salvage(store, id);
+    }
+
+    fn salvage(&mut self, store: &Store, id: &str) {
+        let (none, salvage) = (Durability::None, CommitFlags::SALVAGE);
+        if let Err(error) = store.commit(id.as_bytes(), none, salvage, &mut Watch::default()) {
+            self.wrong(format!("salvage of {id}: {error}"));
         }
     }
 
@@ -433,6 +463,27 @@ impl Look<'_> {
             let left = std::fs::read_dir(self.home.join(place)).unwrap().count();
             if left > 0 {
                 self.wrong(format!("of all that was removed {left} stay in {place}/"));
+            }
+        }
+    }
+}
+
+/// What tells on the disk that the machine has not gone down is of another boot now.
+fn reboot(home: &Path) {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot = boot.trim();
+    let names = |dir: &Path| {
+        let all = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        all.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    for layer in names(&home.join("layer")) {
+        for file in [names(&layer.join("pin")), vec![layer.join("running")]].concat() {
+            let Ok(text) = std::fs::read_to_string(&file) else {
+                continue;
+            };
+            if text.contains(boot) {
+                let other = "00000000-0000-4000-8000-000000000000";
+                std::fs::write(&file, text.replace(boot, other)).unwrap();
             }
         }
     }

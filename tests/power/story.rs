@@ -181,6 +181,14 @@ impl Teller<'_> {
                     });
                 };
                 super::scene::play(store, id, *flags, steps, synced);
+                // The kernel syncs an upper whose last mount ends, unless it is volatile.
+                let promise = match flags.contains(MountFlags::VOLATILE) {
+                    true => Promise::Whole,
+                    false => Promise::Stays,
+                };
+                let end = self.disk.position();
+                let shown = look(store, self.home, id);
+                self.note(id, begin, Some(end), promise, shown);
             }
             _ => {
                 make(store, call).unwrap_or_else(|e| panic!("{call:?}: {e}"));
