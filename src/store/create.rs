@@ -5,7 +5,7 @@ use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
 use super::meta::{self, Meta};
 use super::stage::Stage;
-use super::{CreateFlags, Durability, Kind, State, Store, id, now, text};
+use super::{CommitFlags, CreateFlags, Durability, Kind, State, Store, id, now, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::flatten::{self, Sharing};
 use crate::layer::foreign;
@@ -123,7 +123,7 @@ impl Store {
                 continue;
             }
             drop((layer, lower));
-            match self.commit_layer(parent, Durability::Default, watch) {
+            match self.commit_layer(parent, Durability::Default, CommitFlags::empty(), watch) {
                 Ok(()) => {}
                 Err(error) if error.code() == Code::Committed => {}
                 Err(error) => return Err(error),
@@ -187,7 +187,8 @@ impl Store {
             fs::open_dir_trusted(&upper, b".").call("open")?,
             watch,
         )?;
-        let partial = copier.finish(&upper)?.partial;
+        let copied = copier.finish(&upper)?;
+        let partial = copied.partial;
         if partial.devices + partial.xattrs > 0 {
             return Err(Error::new(
                 Code::Strict,
@@ -197,7 +198,12 @@ impl Store {
         }
         frame(&stage, Kind::Overlay)?;
         self.hint_child(lower, id)?;
-        finish(stage, id, &meta, Some(&lower.id), sync)
+        describe(&stage, &meta, Some(&lower.id))?;
+        if copied.bytes > 0 && !sync {
+            // Not asked for a layer that a power cut leaves: but it may not leave half of one.
+            stage.sync()?;
+        }
+        stage.publish(id, sync).map(drop)
     }
 
     /// The parent's merged tree as one `root`, by hard links. Its inodes are the parent's, so it
@@ -290,7 +296,9 @@ fn finish(stage: Stage<'_>, id: &str, meta: &Meta, lower: Option<&str>, sync: bo
 /// Writes `lower-id` and `meta` into a stage.
 pub(super) fn describe(stage: &Stage<'_>, meta: &Meta, lower: Option<&str>) -> Result<()> {
     if let Some(lower) = lower {
-        text::create(stage.dir()?, "lower-id", lower.as_bytes()).call_at("write", "lower-id")?;
+        text::create_whole(stage.dir()?, "lower-id", lower.as_bytes())
+            .call_at("write", "lower-id")?;
     }
-    text::create(stage.dir()?, meta::FILE, meta.write().as_bytes()).call_at("write", meta::FILE)
+    text::create_whole(stage.dir()?, meta::FILE, meta.write().as_bytes())
+        .call_at("write", meta::FILE)
 }

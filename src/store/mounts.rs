@@ -9,12 +9,12 @@ use super::handle::{Mount, covered};
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
+use super::session::{self, Session};
 use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
-use crate::tree::remove_tree;
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -73,7 +73,22 @@ impl Store {
         if !layer.committed() {
             self.need_free_upper(&layer, &pins, used)?;
         }
-        let mount = self.make(&layer, &wish)?;
+        if !layer.committed() {
+            self.ready(&layer, &wish)?;
+        }
+        let before = match wish.terms.writable {
+            true => Some(session::begin(&layer, wish.terms.volatile)?),
+            false => None,
+        };
+        let mount = match (self.make(&layer, &wish), before) {
+            (Ok(mount), _) => mount,
+            (Err(error), before) => {
+                if let Some(before) = before {
+                    session::undo(&layer, before);
+                }
+                return Err(error);
+            }
+        };
         self.place(&layer, mount, handle, &pins, &wish)
     }
 
@@ -86,13 +101,14 @@ impl Store {
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         let root = layer.open("root")?;
+        session::begin(layer, wish.terms.volatile)?;
         if !wish.detached && wish.target.is_none() {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
                 path,
                 root: Some(root),
                 pin: None,
-                _lock: handle,
+                lock: handle,
             });
         }
         let scratch = layer.open("pin")?;
@@ -134,7 +150,7 @@ impl Store {
                 path,
                 root: Some(root),
                 pin: Some((dir, pin)),
-                _lock: handle,
+                lock: handle,
             });
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
@@ -143,7 +159,7 @@ impl Store {
                 path: Vec::new(),
                 root: Some(bind),
                 pin: None,
-                _lock: handle,
+                lock: handle,
             });
         }
         match wish.target {
@@ -229,7 +245,6 @@ impl Store {
                     &mut Watch::default(),
                 )?;
             }
-            self.clear_volatile(&work, wish)?;
             plan.upper = Some(Upper {
                 upper: upper.as_fd(),
                 work: work.as_fd(),
@@ -252,25 +267,18 @@ impl Store {
         }
     }
 
-    /// The mark of a volatile mount: the kernel refuses the upper until it is gone.
-    fn clear_volatile(&self, work: &OwnedFd, wish: &Wish<'_>) -> Result<()> {
-        let Ok(dir) = fs::open_dir(work, b"work/incompat") else {
-            return Ok(());
-        };
-        if fs::stat_at(&dir, b"volatile").is_err() {
-            return Ok(());
+    /// Makes a layer that was mounted volatile fit to be mounted again, where nothing can be lost.
+    fn ready(&self, layer: &Layer, wish: &Wish<'_>) -> Result<()> {
+        match session::of(layer)? {
+            Session::Lost { volatile: true } => Err(session::unclean(
+                layer,
+                "it was mounted volatile: remove it, or commit it with OVL_COMMIT_SALVAGE",
+            )),
+            // The kernel keeps the upper to nobody until its mark is gone.
+            Session::Current { volatile: true } if wish.terms.volatile => session::drop_mark(layer),
+            Session::Current { volatile: true } => session::settle(layer),
+            _ => Ok(()),
         }
-        if !wish.terms.volatile {
-            return Err(Error::new(
-                Code::Unsupported,
-                Errno::INVAL,
-                "the layer was mounted volatile and may have lost data in a crash: \
-                 mount it volatile again, or commit or remove it",
-            ));
-        }
-        drop(dir);
-        let work = fs::open_dir(work, b"work").call_at("open", "work")?;
-        remove_tree(&work, b"incompat", &mut Watch::default())
     }
 
     /// Attaches a new mount where it is wanted.
@@ -287,7 +295,7 @@ impl Store {
                 path: Vec::new(),
                 root: Some(mount),
                 pin: None,
-                _lock: handle,
+                lock: handle,
             });
         }
         if let Some(target) = wish.target {
@@ -352,7 +360,7 @@ fn attach(
         path,
         root: Some(root),
         pin: Some((dir, pin)),
-        _lock: handle,
+        lock: handle,
     })
 }
 

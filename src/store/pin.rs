@@ -6,12 +6,14 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
+use super::session;
 use super::text;
 use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 
 /// What a pin's file says.
@@ -67,7 +69,7 @@ pub struct Pins {
     pub here: Vec<Pin>,
     /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
     pub elsewhere: Vec<Elsewhere>,
-    boot: String,
+    boot: &'static str,
 }
 
 /// A pin of a mount in another namespace.
@@ -88,7 +90,7 @@ impl Store {
         let mut pins = Pins {
             here: Vec::new(),
             elsewhere: Vec::new(),
-            boot: boot_id(),
+            boot: boot_id()?,
             dir,
         };
         let names = DirBuf::default()
@@ -105,7 +107,7 @@ impl Store {
             let Some((id, namespace)) = parse(&name) else {
                 continue;
             };
-            let said = said(&pins.dir, &name).filter(|said| said.boot == pins.boot);
+            let said = said(&pins.dir, &name)?.filter(|said| said.boot == pins.boot);
             if let (Some(_), true) = (&said, namespace != here) {
                 if let Some(certain) = mount::exists_in(id, namespace) {
                     pins.elsewhere.push(Elsewhere { name, certain });
@@ -168,6 +170,59 @@ impl Store {
     }
 }
 
+/// What a name in `pin/` is worth, for who only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// The mount is there, and somebody holds it or asked for it to stay; or nobody can tell.
+    Live,
+    /// The mount is there, and whoever held it is not.
+    Left,
+    /// There is no such mount.
+    Dead,
+    /// It is no pin's name.
+    Unknown,
+}
+
+impl Store {
+    /// What the pins of a layer are worth. The caller has `dir`, which is `pin/`, locked; nothing
+    /// is changed.
+    pub(super) fn weigh_pins(&self, layer: &Layer, dir: &OwnedFd) -> Result<Vec<(Vec<u8>, Worth)>> {
+        let names = DirBuf::default().sorted_names(super::again(dir)?);
+        let mut weighed = Vec::new();
+        for name in names.call_at("getdents64", "pin")? {
+            let worth = self.weigh(layer, dir, &name)?;
+            weighed.push((name, worth));
+        }
+        Ok(weighed)
+    }
+
+    fn weigh(&self, layer: &Layer, dir: &OwnedFd, name: &[u8]) -> Result<Worth> {
+        let Some((name, (id, namespace))) = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| Some((name, parse(name)?)))
+        else {
+            return Ok(Worth::Unknown);
+        };
+        let now = boot_id()?;
+        let Some(said) = said(dir, name)?.filter(|said| said.boot == now) else {
+            return Ok(Worth::Dead);
+        };
+        if namespace != mount::namespace_id()? {
+            return Ok(match mount::exists_in(id, namespace) {
+                Some(_) => Worth::Live,
+                None => Worth::Dead,
+            });
+        }
+        match self.read_pin(layer, dir, name, id, said)? {
+            None => Ok(Worth::Dead),
+            Some(pin) if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? => {
+                Ok(Worth::Live)
+            }
+            Some(_) => Ok(Worth::Left),
+        }
+    }
+}
+
 /// What a pin's file says.
 struct Said {
     terms: Terms,
@@ -175,9 +230,14 @@ struct Said {
     boot: String,
 }
 
-/// Reads a pin's file; one that is not whole says nothing.
-fn said(dir: &OwnedFd, name: &str) -> Option<Said> {
-    read_said(&text::read(dir, name).ok()?)
+/// Reads a pin's file; one that is not whole says nothing. One that cannot be read now may be that
+/// of a mount.
+fn said(dir: &OwnedFd, name: &str) -> Result<Option<Said>> {
+    match text::read(dir, name) {
+        Ok(data) => Ok(read_said(&data)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::FBIG) => Ok(None),
+        Err(errno) => Err(errno).call_at("read", name),
+    }
 }
 
 fn read_said(data: &[u8]) -> Option<Said> {
@@ -207,17 +267,25 @@ fn read_said(data: &[u8]) -> Option<Said> {
 }
 
 /// The kernel's name for the time since it started; empty where procfs is missing.
-fn boot_id() -> String {
-    let path = b"proc/sys/kernel/random/boot_id";
-    let read = fs::open_dir_trusted(rustix::fs::CWD, b"/")
-        .ok()
-        .and_then(|root| {
-            let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts).ok()?;
-            let mut buf = [0; 64];
-            let len = fs::read(&file, &mut buf).ok()?;
-            String::from_utf8(buf[..len].to_vec()).ok()
-        });
-    read.unwrap_or_default().trim().to_string()
+pub(super) fn boot_id() -> Result<&'static str> {
+    static BOOT: OnceCell<String> = OnceCell::new();
+    match BOOT.get_or_try_init(read_boot_id) {
+        Ok(boot) => Ok(boot),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(""),
+        // Nothing is believed of a pin from another time: an error must not look like one.
+        Err(errno) => Err(errno).call_at("read", BOOT_ID),
+    }
+}
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+fn read_boot_id() -> SysCall<String> {
+    let root = fs::open_dir_trusted(rustix::fs::CWD, b"/")?;
+    let path = &BOOT_ID.as_bytes()[1..];
+    let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts)?;
+    let mut buf = [0; 64];
+    let len = fs::read(&file, &mut buf)?;
+    Ok(String::from_utf8_lossy(&buf[..len]).trim().to_string())
 }
 
 impl Pins {
@@ -226,7 +294,7 @@ impl Pins {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        text::create(&self.dir, &name, terms.write(id, &self.boot).as_bytes())
+        text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes())
             .call_at("create", &name)?;
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
@@ -289,6 +357,9 @@ impl Pins {
             }
         }
         self.here = kept;
+        if ended > 0 {
+            session::end_by_pins(&self.dir);
+        }
         Ok((ended, busy))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode, PATIENCE};
-use super::{Kind, Store, UnmountFlags, id, pin};
+use super::{Kind, Store, UnmountFlags, id, pin, session};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
@@ -40,6 +40,9 @@ impl Store {
                 Err(error) if error.errno() == Errno::BUSY => busy = Some(error),
                 Err(error) => return Err(error),
             }
+        }
+        if ended > 0 {
+            session::end_by_pins(&pins.dir);
         }
         match busy {
             Some(error) => return Err(error),

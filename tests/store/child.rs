@@ -18,6 +18,7 @@ const JOBS: &[(&str, Job)] = &[
     ("hold-top", crate::holders::child_keeps_top),
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
+    ("make", crate::durability::make),
 ];
 
 /// The child's side; in the parent's run it is no test.

@@ -40,6 +40,12 @@ impl<'a> Room<'a> {
         make(self.dir.as_fd(), name)
     }
 
+    /// Locks the room, as far as that can be.
+    pub fn lock(&self) {
+        let alone = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        let _ = rustix::fs::flock(&self.dir, alone);
+    }
+
     /// Removes the room and all that is in it.
     pub fn remove(mut self) -> Result<()> {
         self.removed = true;
