@@ -24,7 +24,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, StatVfsMountFlags, XattrFlags, fstatvfs};
+use rustix::fs::{AtFlags, StatVfsMountFlags, fstatvfs};
 
 use super::context::{Context, Failure};
 use super::fd_path;
@@ -46,7 +46,7 @@ pub enum InUse {
 
 /// Asks about `upper`. In `scratch`, a directory outside it on the same file system, a directory is
 /// made for a moment; one that a kill leaves there is `probe.*`.
-pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
+pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> InUse {
     // A read-only view of an upper is EINVAL before its mark is looked at.
     match fstatvfs(upper) {
         Ok(at) if at.f_flag.contains(StatVfsMountFlags::RDONLY) => {
@@ -55,7 +55,7 @@ pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
         Ok(_) => {}
         Err(errno) => return unknown(Error::sys(errno, "fstatvfs")),
     }
-    match taken_as_lower(upper, scratch) {
+    match taken_as_lower(upper, scratch, marks) {
         Ok(true) => InUse::Free,
         // EBUSY is also said of what lies below an upper: the other question is of it alone.
         _ => as_upper(upper, scratch),
@@ -63,16 +63,14 @@ pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
 }
 
 /// Whether an overlay over `upper` could be made, and the kernel looked at the mark.
-fn taken_as_lower(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<bool> {
+fn taken_as_lower(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> Result<bool> {
     let room = Room::new(scratch)?;
-    // Whoever empties a place for leftovers leaves it alone.
-    room.lock();
-    let tried = try_as_lower(upper, &room);
+    let tried = try_as_lower(upper, &room, marks);
     room.remove()?;
     tried
 }
 
-fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>) -> Result<bool> {
+fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>, marks: Marks) -> Result<bool> {
     let (over, work) = (room.make("upper")?, room.make("work")?);
     let context = Context::open()?;
     context.set_string("lowerdir", fd_path(upper).as_bytes())?;
@@ -81,9 +79,7 @@ fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>) -> Result<bool> {
     context.set_string("index", b"on")?;
     // Otherwise its end syncs the whole file system.
     context.set_flag("volatile")?;
-    // Whoever may not set the one attribute of an overlay's keeps no index with it either.
-    let flags = XattrFlags::empty();
-    if rustix::fs::fsetxattr(&over, "trusted.overlay.opaque", b"n", flags).is_err() {
+    if marks == Marks::User {
         context.set_flag("userxattr")?;
     }
     context.create()?;
@@ -144,7 +140,11 @@ pub fn self_check(
             .call("oracle")
             .map_err(|error| error.context(format!("{when}: {answer:?} instead of {wanted:?}")))
     };
-    expect("before a mount", upper_in_use(upper, lower), InUse::Free)?;
+    expect(
+        "before a mount",
+        upper_in_use(upper, lower, marks),
+        InUse::Free,
+    )?;
     let lower_again = lower
         .try_clone_to_owned()
         .map_err(|error| Error::sys(Errno::from_io_error(&error).unwrap_or(Errno::MFILE), "dup"))?;
@@ -154,7 +154,15 @@ pub fn self_check(
         scratch: Some(lower),
         ..Overlay::new(Lowers::open_already(&lowers), marks)
     })?;
-    expect("while mounted", upper_in_use(upper, lower), InUse::Busy)?;
+    expect(
+        "while mounted",
+        upper_in_use(upper, lower, marks),
+        InUse::Busy,
+    )?;
     drop(held);
-    expect("after the mount", upper_in_use(upper, lower), InUse::Free)
+    expect(
+        "after the mount",
+        upper_in_use(upper, lower, marks),
+        InUse::Free,
+    )
 }

@@ -137,80 +137,66 @@ impl Store {
         report: &mut CleanupReport,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let mut again = Vec::new();
-        let mut unmounted = report.unmounted;
-        loop {
-            while let Some(id) = ids.last() {
-                match watch.check() {
-                    Err(_) if watch.is_late() => {
-                        ids.extend(again);
-                        return Ok(());
-                    }
-                    checked => checked?,
-                }
-                match self.look_after(id, report) {
-                    // It went meanwhile.
-                    Err(error) if error.code() == Code::NoLayer => {}
-                    Err(error) if error.code() == Code::Mounted => again.push(id.clone()),
-                    Err(error) => {
-                        report.busy += 1;
-                        self.warn(&format!("layer/{id}: {error}"));
-                    }
-                    Ok(()) => {}
-                }
-                ids.pop();
+        let (mut covered, mut unmounted) = (Vec::new(), report.unmounted);
+        while let Some(id) = ids.last() {
+            match watch.check() {
+                Err(_) if watch.is_late() => return Ok(()),
+                checked => checked?,
             }
-            // What is busy was covered by the mount of another layer, perhaps, which has ended.
-            if again.is_empty() || report.unmounted == unmounted {
-                break;
+            let result = match self.layer(id) {
+                Ok(layer) => {
+                    let mut done = Tidied::default();
+                    let tidied = self.tidy(&layer, &mut done);
+                    done.add_to(report);
+                    match tidied {
+                        // It went meanwhile.
+                        Err(_) if matches!(self.is_there(&layer), Ok(false)) => Ok(()),
+                        tidied => tidied,
+                    }
+                }
+                Err(error) if is_absent(&error) => match self.discard(id) {
+                    // Somebody made it meanwhile, or it is damaged and has something to lose.
+                    Err(error) if error.errno() == Errno::EXIST => Ok(()),
+                    done => done.map(drop),
+                },
+                // A later version knows what to do with it.
+                Err(error) if error.code() == Code::Format => Ok(()),
+                Err(error) => Err(error),
+            };
+            let id = ids.pop().unwrap_or_default();
+            match result {
+                // Its mount may be under another layer's, which may end.
+                Err(error) if error.code() == Code::Mounted => covered.push((id, error)),
+                Err(error) => {
+                    report.busy += 1;
+                    self.warn(&format!("layer/{id}: {error}"));
+                }
+                Ok(()) => {}
             }
-            unmounted = report.unmounted;
-            ids.append(&mut again);
+            if ids.is_empty() && report.unmounted > unmounted && !covered.is_empty() {
+                unmounted = report.unmounted;
+                ids.extend(covered.drain(..).map(|(id, _)| id));
+            }
         }
-        for id in again {
+        for (id, error) in covered {
             report.busy += 1;
-            self.warn(&format!(
-                "layer/{id}: a mount that nobody holds any more is busy"
-            ));
+            self.warn(&format!("layer/{id}: {error}"));
         }
         Ok(())
     }
 
-    fn look_after(&self, id: &str, report: &mut CleanupReport) -> Result<()> {
-        match self.layer(id) {
-            Ok(layer) => {
-                let mut done = Tidied::default();
-                let result = self.tidy(&layer, &mut done);
-                done.add_to(report);
-                match result {
-                    Err(_) if !self.is_there(&layer)? => Ok(()),
-                    result => result,
-                }
-            }
-            Err(error) if is_absent(&error) => match self.discard(id) {
-                // Somebody made it meanwhile, or it is damaged and has something to lose.
-                Err(error) if error.errno() == Errno::EXIST => Ok(()),
-                done => done.map(drop),
-            },
-            // A later version knows what to do with it.
-            Err(error) if error.code() == Code::Format => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Takes out of a layer what is out of date, as far as nobody is working on it.
-    fn tidy(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
-        self.tidy_pins(layer, done)?;
+    pub(super) fn tidy(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
+        let pins = self.tidy_pins(layer, done);
         let gone = self.stale_hints(layer)?;
         let rest = self.unfinished(layer)?;
-        if gone.is_empty() && rest.is_empty() {
-            return Ok(());
+        if !gone.is_empty() || !rest.is_empty() {
+            // Whoever makes a child holds the layer locked, and relies on the hint.
+            if let Some(_alone) = self.alone(layer)? {
+                self.tidy_locked(layer, done)?;
+            }
         }
-        // Whoever makes a child holds the layer locked, and relies on the hint.
-        match self.alone(layer)? {
-            Some(_alone) => self.tidy_locked(layer, done),
-            None => Ok(()),
-        }
+        pins
     }
 
     /// Hints and files out of date; the caller has the layer locked, alone.
@@ -297,12 +283,15 @@ impl Store {
         let scratch = end_scratch(&pins);
         let ended = pins.end_what_can();
         drop(pins);
-        let (unmounted, busy) = ended.map_or_else(|e| (0, Some(e)), |ended| ended);
-        done.unmounted += unmounted;
+        let (ended, busy) = match ended {
+            Ok((ended, busy)) => (ended, busy.map_or(Ok(()), Err)),
+            Err(error) => (0, Err(error)),
+        };
+        done.unmounted += ended;
         let gone = before.len().saturating_sub(count()?.len()) as u64;
         done.dropped += gone.saturating_sub(done.unmounted);
         scratch?;
-        busy.map_or(Ok(()), Err)
+        busy
     }
 }
 

@@ -10,9 +10,9 @@ use super::meta::{self, Meta};
 use super::options::{Kind, State};
 use super::{Store, manifest, now, session};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::mount::oracle::{self, InUse};
+use crate::mount::oracle::InUse;
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{OwnedFd, fs};
 
 /// Another kind of inode stands where a small file of ours should be, or one that is not small.
 pub fn is_wrong_inode(errno: Errno) -> bool {
@@ -60,7 +60,7 @@ pub fn is_temporary(name: &[u8]) -> bool {
 
 /// Whether nothing is lost with a layer that cannot be read: it has no manifest, no content, no
 /// child, no pin, nothing that is unknown here, and nobody uses it.
-pub fn has_nothing(layer: &OwnedFd) -> Result<bool> {
+pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
     let empty = |name: &[u8]| match fs::open_dir(layer, name) {
         Ok(dir) => DirBuf::default().is_empty(dir).call_at("getdents64", name),
         // Another kind of inode, or a mount.
@@ -82,11 +82,11 @@ pub fn has_nothing(layer: &OwnedFd) -> Result<bool> {
             return Ok(false);
         }
     }
-    Ok(!is_held(layer)?)
+    Ok(!is_held(store, layer)?)
 }
 
 /// Whether a handle, or an overlay that the kernel knows of, has a layer that cannot be read.
-fn is_held(layer: &OwnedFd) -> Result<bool> {
+fn is_held(store: &Store, layer: &OwnedFd) -> Result<bool> {
     for name in ["root", "work"] {
         if let Ok(dir) = fs::open_dir(layer, name.as_bytes()) {
             if !lock::try_lock(&dir, Mode::Exclusive)? {
@@ -98,13 +98,9 @@ fn is_held(layer: &OwnedFd) -> Result<bool> {
     if fs::stat_at(layer, b"work/work").is_err() {
         return Ok(false);
     }
-    match (fs::open_dir(layer, b"upper"), fs::open_dir(layer, b"work")) {
-        (Ok(upper), Ok(work)) => {
-            // What a kill leaves there a cleanup takes away.
-            let aside = fs::open_dir_trusted(layer, b"../../stage").unwrap_or(work);
-            Ok(oracle::upper_in_use(upper.as_fd(), aside.as_fd()) == InUse::Busy)
-        }
-        _ => Ok(false),
+    match fs::open_dir(layer, b"upper") {
+        Ok(upper) => Ok(store.upper_in_use(&upper) == InUse::Busy),
+        Err(_) => Ok(false),
     }
 }
 

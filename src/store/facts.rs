@@ -31,7 +31,14 @@ impl Store {
     /// Whether an overlay holds this upper, from any process or namespace. Only for who keeps
     /// mounts of it away.
     pub(super) fn upper_in_use(&self, upper: &OwnedFd) -> InUse {
-        oracle::upper_in_use(upper.as_fd(), self.stage.as_fd())
+        // Where nothing can be made there is a way without.
+        let stage = Stage::new(self).ok();
+        let scratch = stage.as_ref().and_then(|stage| stage.dir().ok());
+        oracle::upper_in_use(
+            upper.as_fd(),
+            scratch.unwrap_or(self.stage.as_fd()),
+            self.marks,
+        )
     }
 
     /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.

@@ -139,16 +139,6 @@ impl Store {
         })
     }
 
-    /// Whether the layer is still the one of its name.
-    pub(super) fn is_there(&self, layer: &Layer) -> Result<bool> {
-        let mine = fs::stat(&layer.fd).call_at("statx", &layer.id)?;
-        match fs::stat_at(&self.layers, layer.id.as_bytes()) {
-            Ok(there) => Ok(there.same_inode(&mine)),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(errno).call_at("statx", &layer.id),
-        }
-    }
-
     /// The directory of the layer `id`, locked, whatever is in it: for those who deal with damaged
     /// layers too. It is looked up again under the lock.
     pub(super) fn lock_dir(
@@ -172,6 +162,16 @@ impl Store {
                 Ok(_) | Err(Errno::NOENT) => watch.check()?,
                 Err(errno) => return Err(errno).call_at("statx", id),
             }
+        }
+    }
+
+    /// Whether the layer is still the one of its name.
+    pub(super) fn is_there(&self, layer: &Layer) -> Result<bool> {
+        let mine = fs::stat(&layer.fd).call_at("statx", &layer.id)?;
+        match fs::stat_at(&self.layers, layer.id.as_bytes()) {
+            Ok(there) => Ok(there.same_inode(&mine)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).call_at("statx", &layer.id),
         }
     }
 
@@ -246,7 +246,7 @@ impl Store {
     pub(super) fn discard_locked(&self, id: &str, fd: &OwnedFd) -> Result<bool> {
         match self.read_layer(id, super::again(fd)?) {
             Err(error) if is_absent(&error) => {
-                if !damaged::has_nothing(fd)? {
+                if !damaged::has_nothing(self, fd)? {
                     return Err(damaged::in_the_way(id, &error));
                 }
                 to_trash(self, &self.layers, id.as_bytes()).map(|_| true)
@@ -353,7 +353,7 @@ impl Store {
             return Ok(false);
         };
         // What a damaged one holds is read over its parent.
-        if is_absent(&error) && damaged::has_nothing(&fd)? {
+        if is_absent(&error) && damaged::has_nothing(self, &fd)? {
             return Ok(false);
         }
         match read_lower(&fd) {

@@ -109,6 +109,7 @@ impl Store {
                 root: Some(root),
                 pin: None,
                 lock: handle,
+                marks: self.marks,
             });
         }
         let scratch = layer.open("pin")?;
@@ -151,6 +152,7 @@ impl Store {
                 root: Some(root),
                 pin: Some((dir, pin)),
                 lock: handle,
+                marks: self.marks,
             });
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
@@ -160,6 +162,7 @@ impl Store {
                 root: Some(bind),
                 pin: None,
                 lock: handle,
+                marks: self.marks,
             });
         }
         match wish.target {
@@ -296,6 +299,7 @@ impl Store {
                 root: Some(mount),
                 pin: None,
                 lock: handle,
+                marks: self.marks,
             });
         }
         if let Some(target) = wish.target {
@@ -361,6 +365,7 @@ fn attach(
         root: Some(root),
         pin: Some((dir, pin)),
         lock: handle,
+        marks: pins.marks,
     })
 }
 

@@ -12,6 +12,7 @@ use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
+use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
 use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
@@ -70,6 +71,8 @@ pub struct Pins {
     /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
     pub elsewhere: Vec<Elsewhere>,
     boot: &'static str,
+    /// The store's.
+    pub marks: Marks,
 }
 
 /// A pin of a mount in another namespace.
@@ -91,6 +94,7 @@ impl Store {
             here: Vec::new(),
             elsewhere: Vec::new(),
             boot: boot_id()?,
+            marks: self.marks,
             dir,
         };
         let names = DirBuf::default()
@@ -358,7 +362,7 @@ impl Pins {
         }
         self.here = kept;
         if ended > 0 {
-            session::end_by_pins(&self.dir);
+            session::end_by_pins(&self.dir, self.marks);
         }
         Ok((ended, busy))
     }

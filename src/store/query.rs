@@ -1,6 +1,5 @@
 //! What is in the store, and how somebody else would mount it.
 
-use super::layer::Layer;
 use super::{LayerInfo, SpecFlags, Store, id, path_of, session};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::mount::spec;
@@ -49,21 +48,20 @@ impl Store {
             let id = id::check(id)?;
             loop {
                 let layer = self.layer(id)?;
-                match self.told(&layer) {
+                match self.is_mounted(&layer) {
+                    Ok(mounted) => {
+                        let mut info = layer.info(mounted);
+                        info.unclean = !layer.committed()
+                            && matches!(session::of(&layer)?, session::Session::Lost { .. });
+                        return Ok(info);
+                    }
                     // One that was removed while it was looked at is not damaged, but gone.
                     Err(_) if !self.is_there(&layer)? => {}
-                    told => return told,
+                    Err(error) => return Err(error),
                 }
             }
         })()
         .map_err(|e: Error| e.at(id).op("stat"))
-    }
-
-    fn told(&self, layer: &Layer) -> Result<LayerInfo> {
-        let mut info = layer.info(self.is_mounted(layer)?);
-        info.unclean =
-            !layer.committed() && matches!(session::of(layer)?, session::Session::Lost { .. });
-        Ok(info)
     }
 
     /// Type, source and options by which somebody else mounts the layer `id`.

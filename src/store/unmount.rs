@@ -42,7 +42,7 @@ impl Store {
             }
         }
         if ended > 0 {
-            session::end_by_pins(&pins.dir);
+            session::end_by_pins(&pins.dir, self.marks);
         }
         match busy {
             Some(error) => return Err(error),
@@ -79,8 +79,11 @@ impl Store {
         drop(root);
         for id in self.ids()? {
             let pin = format!("{id}/pin/{name}");
-            if fs::stat_at(&self.layers, pin.as_bytes()).is_ok() {
-                return self.unmount_layer(&id, Some(&name), lazy);
+            match fs::stat_at(&self.layers, pin.as_bytes()) {
+                Ok(_) => return self.unmount_layer(&id, Some(&name), lazy),
+                // The layer is damaged, or goes.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(errno) => return Err(errno).call_at("statx", pin),
             }
         }
         Err(Error::new(

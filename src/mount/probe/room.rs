@@ -8,6 +8,9 @@ use rustix::io::Errno;
 use crate::error::{Error, Result, SysResult};
 use crate::mount::place::nonce;
 
+/// What its names begin with.
+pub(in crate::mount) const PREFIX: &str = "probe.";
+
 /// How deep a trial's directories can lie: overlayfs's work directory is the deepest.
 const DEPTH: usize = 16;
 
@@ -25,7 +28,7 @@ pub(in crate::mount) struct Room<'a> {
 
 impl<'a> Room<'a> {
     pub fn new(parent: BorrowedFd<'a>) -> Result<Self> {
-        let name = format!("probe.{}", nonce()?);
+        let name = format!("{PREFIX}{}", nonce()?);
         let dir = make(parent, &name)?;
         Ok(Room {
             parent,
@@ -38,12 +41,6 @@ impl<'a> Room<'a> {
     /// A new directory in the room.
     pub fn make(&self, name: &str) -> Result<OwnedFd> {
         make(self.dir.as_fd(), name)
-    }
-
-    /// Locks the room, as far as that can be.
-    pub fn lock(&self) {
-        let alone = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-        let _ = rustix::fs::flock(&self.dir, alone);
     }
 
     /// Removes the room and all that is in it.
