@@ -193,6 +193,11 @@
 #define OVL_E_CALLBACK 24
 
 /**
+ * The machine went down while the layer was mounted writable: data may be lost.
+ */
+#define OVL_E_UNCLEAN 25
+
+/**
  * ovl_store_open(): the store must be there; a missing or empty directory is not made one.
  */
 #define OVL_STORE_MUST_EXIST 1
@@ -314,6 +319,12 @@
 #define OVL_DURABILITY_VERIFIED 3
 
 /**
+ * ovl_commit(): accept what the layer holds now, though the machine went down while it was mounted
+ * writable, and what was not synced then may be lost.
+ */
+#define OVL_COMMIT_SALVAGE 1
+
+/**
  * ovl_remove(): leave the files for a later ovl_cleanup().
  */
 #define OVL_REMOVE_DEFER 1
@@ -334,7 +345,8 @@
 #define OVL_MOUNT_DETACHED 4
 
 /**
- * ovl_mount(): never sync the upper. After a crash the layer is not to be trusted.
+ * ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and so
+ * does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
  */
 #define OVL_MOUNT_VOLATILE 8
 
@@ -407,6 +419,21 @@
  * ovl_check(): mend what can be mended without losing anything.
  */
 #define OVL_CHECK_REPAIR 1
+
+/**
+ * ovl_item.what of ovl_check(): damage.
+ */
+#define OVL_CHECK_DAMAGE 0
+
+/**
+ * ovl_item.what of ovl_check(): damage that was mended.
+ */
+#define OVL_CHECK_REPAIRED 1
+
+/**
+ * ovl_item.what of ovl_check(): no damage, but something that could not be looked at.
+ */
+#define OVL_CHECK_NOTE 2
 
 /**
  * ovl_copy_dir(): link files to the source's instead of copying their content.
@@ -601,6 +628,10 @@ struct ovl_cleanup_opts {
      * Handed to `progress`.
      */
     void *progress_user;
+    /**
+     * Milliseconds to work at most; 0 is as long as it takes.
+     */
+    uint64_t budget_ms;
 };
 
 /**
@@ -612,13 +643,23 @@ struct ovl_cleanup_stats {
      */
     uint64_t removed;
     /**
-     * Remains that somebody is still working on, and that were left alone.
+     * Remains that somebody is still working on, or that cannot be removed now (what is mounted
+     * in them, a flag, the disk); the log tells which.
      */
     uint64_t busy;
     /**
      * Mounts that a killed process left behind, and that were ended.
      */
     uint64_t unmounted;
+    /**
+     * Small things taken out of layers: pins of mounts that have ended, hints of children that are
+     * gone, files that were to replace others.
+     */
+    uint64_t dropped;
+    /**
+     * What there was no time for: remains, and layers that were not looked at. 0 is all done.
+     */
+    uint64_t left;
 };
 
 /**
@@ -670,7 +711,7 @@ struct ovl_create_opts {
  */
 struct ovl_commit_opts {
     /**
-     * 0.
+     * OVL_COMMIT_SALVAGE or 0.
      */
     uint64_t flags;
     /**
@@ -794,9 +835,10 @@ struct ovl_layer_info {
      */
     uint32_t mounted;
     /**
-     * 0.
+     * 1 if the machine went down while it was mounted writable, so that what was not synced may be
+     * lost; else 0. Told until it is mounted writable again, or committed.
      */
-    uint32_t reserved;
+    uint32_t unclean;
     /**
      * Left out by the call that filled this: device nodes that could not be made.
      */
@@ -1272,11 +1314,15 @@ int ovl_status(struct ovl_store *store,
 
 /**
  * Removes what killed processes and power cuts left behind, and ends the mounts of killed
- * processes. Work in progress is left alone. Nobody must call this: every call copes with
- * remains; they only take room.
+ * processes. Work in progress is left alone, and so is every layer that has anything to lose,
+ * however damaged. Nobody must call this: every call copes with remains; they only take room.
+ *
+ * With `budget_ms` it stops in time, be it half-way through one large removal; what is left is for
+ * the next call. Each call gets on with it, however short the time. One thing that cannot be
+ * removed does not keep the others: it is counted (`busy`) and told to the log.
  *
  * Returns 0 and fills `*stats` (of `stats_size` bytes), unless it is NULL.
- * Errors: EROFS a store opened read-only; EACCES, EIO and what else removing meets.
+ * Errors: EROFS a store opened read-only; EACCES, EIO and what else reading the store meets.
  */
 int ovl_cleanup(struct ovl_store *store,
                 const struct ovl_cleanup_opts *opts,
@@ -1286,12 +1332,20 @@ int ovl_cleanup(struct ovl_store *store,
                 struct ovl_error **err);
 
 /**
- * Reads the whole store and looks for damage.
+ * Reads the whole store and looks for damage. Nothing is changed, and nobody is waited for longer
+ * than a second; what is in use for longer is told so.
  *
- * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
- * good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
- * it was repaired, else 0. Damage is no error of this call.
- * Errors: EROFS a repair of a store opened read-only; EIO and what else reading meets.
+ * With OVL_CHECK_REPAIR what can be mended without losing anything is mended, and the store must
+ * not be open elsewhere, in this process neither.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is the layer or the path, `detail` the kind of damage (words that stay as they are), a
+ * colon, and the damage in words; `what` is OVL_CHECK_DAMAGE, OVL_CHECK_REPAIRED, or
+ * OVL_CHECK_NOTE for what is no damage: something that could not be looked at, as the contents of
+ * files whose digests the layer has not. No items but notes are good news. Damage is no error of
+ * this call.
+ * Errors: of a repair EROFS a store opened read-only, EBUSY it is open elsewhere (OVL_E_LOCKED);
+ * EIO and what else reading meets.
  */
 int ovl_check(struct ovl_store *store,
               const struct ovl_check_opts *opts,
@@ -1328,9 +1382,12 @@ int ovl_create(struct ovl_store *store,
  * Returns 0.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
  * a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
- * (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
+ * (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
+ * OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN);
+ * EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
  * program's overlay wrote to the layer what no mount of it would show (OVL_E_UNSUPPORTED, with the
- * path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
+ * path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with
+ * OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
  */
 int ovl_commit(struct ovl_store *store,
                const char *id,

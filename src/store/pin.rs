@@ -6,12 +6,15 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
+use super::session;
 use super::text;
 use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::xattr::Marks;
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 
 /// What a pin's file says.
@@ -67,7 +70,9 @@ pub struct Pins {
     pub here: Vec<Pin>,
     /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
     pub elsewhere: Vec<Elsewhere>,
-    boot: String,
+    boot: &'static str,
+    /// The store's.
+    pub marks: Marks,
 }
 
 /// A pin of a mount in another namespace.
@@ -89,6 +94,7 @@ impl Store {
             here: Vec::new(),
             elsewhere: Vec::new(),
             boot: boot_id()?,
+            marks: self.marks,
             dir,
         };
         let names = DirBuf::default()
@@ -125,6 +131,8 @@ impl Store {
                 }
             }
         }
+        // The newest first: it may cover others at the same path, and only what is on top can end.
+        pins.here.sort_by_key(|pin| std::cmp::Reverse(pin.id.id));
         Ok(pins)
     }
 
@@ -163,6 +171,59 @@ impl Store {
             id,
             path: found.path,
         }))
+    }
+}
+
+/// What a name in `pin/` is worth, for who only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// The mount is there, and somebody holds it or asked for it to stay; or nobody can tell.
+    Live,
+    /// The mount is there, and whoever held it is not.
+    Left,
+    /// There is no such mount.
+    Dead,
+    /// It is no pin's name.
+    Unknown,
+}
+
+impl Store {
+    /// What the pins of a layer are worth. The caller has `dir`, which is `pin/`, locked; nothing
+    /// is changed.
+    pub(super) fn weigh_pins(&self, layer: &Layer, dir: &OwnedFd) -> Result<Vec<(Vec<u8>, Worth)>> {
+        let names = DirBuf::default().sorted_names(super::again(dir)?);
+        let mut weighed = Vec::new();
+        for name in names.call_at("getdents64", "pin")? {
+            let worth = self.weigh(layer, dir, &name)?;
+            weighed.push((name, worth));
+        }
+        Ok(weighed)
+    }
+
+    fn weigh(&self, layer: &Layer, dir: &OwnedFd, name: &[u8]) -> Result<Worth> {
+        let Some((name, (id, namespace))) = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| Some((name, parse(name)?)))
+        else {
+            return Ok(Worth::Unknown);
+        };
+        let now = boot_id()?;
+        let Some(said) = said(dir, name)?.filter(|said| said.boot == now) else {
+            return Ok(Worth::Dead);
+        };
+        if namespace != mount::namespace_id()? {
+            return Ok(match mount::exists_in(id, namespace) {
+                Some(_) => Worth::Live,
+                None => Worth::Dead,
+            });
+        }
+        match self.read_pin(layer, dir, name, id, said)? {
+            None => Ok(Worth::Dead),
+            Some(pin) if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? => {
+                Ok(Worth::Live)
+            }
+            Some(_) => Ok(Worth::Left),
+        }
     }
 }
 
@@ -210,18 +271,25 @@ fn read_said(data: &[u8]) -> Option<Said> {
 }
 
 /// The kernel's name for the time since it started; empty where procfs is missing.
-fn boot_id() -> Result<String> {
-    let path = b"proc/sys/kernel/random/boot_id";
-    let mut buf = [0; 64];
-    let read = fs::open_dir_trusted(rustix::fs::CWD, b"/")
-        .and_then(|root| fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts))
-        .and_then(|file| fs::read(&file, &mut buf));
-    match read {
-        Ok(len) => Ok(String::from_utf8_lossy(&buf[..len]).trim().to_string()),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(String::new()),
+pub(super) fn boot_id() -> Result<&'static str> {
+    static BOOT: OnceCell<String> = OnceCell::new();
+    match BOOT.get_or_try_init(read_boot_id) {
+        Ok(boot) => Ok(boot),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(""),
         // Nothing is believed of a pin from another time: an error must not look like one.
-        Err(errno) => Err(errno).call_at("read", [b"/", &path[..]].concat()),
+        Err(errno) => Err(errno).call_at("read", BOOT_ID),
     }
+}
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+fn read_boot_id() -> SysCall<String> {
+    let root = fs::open_dir_trusted(rustix::fs::CWD, b"/")?;
+    let path = &BOOT_ID.as_bytes()[1..];
+    let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts)?;
+    let mut buf = [0; 64];
+    let len = fs::read(&file, &mut buf)?;
+    Ok(String::from_utf8_lossy(&buf[..len]).trim().to_string())
 }
 
 impl Pins {
@@ -230,7 +298,7 @@ impl Pins {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        text::create(&self.dir, &name, terms.write(id, &self.boot).as_bytes())
+        text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes())
             .call_at("create", &name)?;
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
@@ -267,18 +335,36 @@ impl Pins {
 
     /// Ends the held mounts that nobody holds. One that is busy stays, and is EBUSY.
     pub fn end_leftovers(&mut self) -> Result<u64> {
-        let mut ended = 0;
+        match self.end_what_can()? {
+            (ended, None) => Ok(ended),
+            (_, Some(busy)) => Err(busy),
+        }
+    }
+
+    /// The same, telling how many ended, and of one that is busy.
+    pub fn end_what_can(&mut self) -> Result<(u64, Option<Error>)> {
+        let (mut ended, mut busy) = (0, None);
         let mut kept = Vec::new();
         for pin in self.here.drain(..) {
             if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? {
                 kept.push(pin);
                 continue;
             }
-            end(self.dir.as_fd(), &pin, false)?;
-            ended += 1;
+            match end(self.dir.as_fd(), &pin, false) {
+                Ok(()) => ended += 1,
+                // The others are no worse for it.
+                Err(error) if error.errno() == Errno::BUSY => {
+                    busy = Some(error);
+                    kept.push(pin);
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.here = kept;
-        Ok(ended)
+        if ended > 0 {
+            session::end_by_pins(&self.dir, self.marks);
+        }
+        Ok((ended, busy))
     }
 }
 
@@ -292,7 +378,8 @@ pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
             return Err(Error::new(
                 Code::Mounted,
                 Errno::BUSY,
-                "the mount is busy: a process has a file, a directory or a mount in it",
+                "the mount is busy: a process has a file, a directory or a mount in it, or \
+                 something is mounted over it",
             )
             .at(&pin.path));
         }

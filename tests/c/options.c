@@ -155,6 +155,12 @@ static int c_status(struct ovl_store *s, const void *o, size_t n, struct ovl_err
     return rc;
 }
 
+static int c_usage(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    struct ovl_usage usage;
+    return ovl_usage(s, "base", o, n, &usage, sizeof usage, e);
+}
+
 #define BITS(known) (~(uint64_t)(known))
 static const struct {
     const char *name;
@@ -168,7 +174,7 @@ static const struct {
      BITS(OVL_STORE_MUST_EXIST | OVL_STORE_READ_ONLY), 0, offsetof(struct ovl_store_opts, marks)},
     {"create", c_create, sizeof(struct ovl_create_opts),
      BITS(OVL_CREATE_LIVE | OVL_CREATE_FLAT | OVL_CREATE_SYNC), 0, 0},
-    {"commit", c_commit, sizeof(struct ovl_commit_opts), BITS(0),
+    {"commit", c_commit, sizeof(struct ovl_commit_opts), BITS(OVL_COMMIT_SALVAGE),
      offsetof(struct ovl_commit_opts, reserved), offsetof(struct ovl_commit_opts, durability)},
     {"remove", c_remove, sizeof(struct ovl_remove_opts), BITS(OVL_REMOVE_DEFER), 0, 0},
     {"apply", c_apply, sizeof(struct ovl_apply_opts),
@@ -194,6 +200,7 @@ static const struct {
      BITS(OVL_MOUNT_READ_ONLY | OVL_MOUNT_KEEP | OVL_MOUNT_DETACHED | OVL_MOUNT_VOLATILE), 0, 0},
     {"unmount_at", c_unmount_at, sizeof(struct ovl_unmount_opts), BITS(OVL_UNMOUNT_LAZY), 0, 0},
     {"status", c_status, sizeof(struct ovl_status_opts), BITS(0), 0, 0},
+    {"usage", c_usage, sizeof(struct ovl_usage_opts), BITS(0), 0, 0},
 };
 
 int main(int argc, char **argv)
