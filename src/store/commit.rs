@@ -133,7 +133,7 @@ impl Store {
             content,
             self.marked(kind),
             manifest,
-            Contents::Read,
+            Contents::Disk,
             watch,
         )?;
         match problems.first() {

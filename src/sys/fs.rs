@@ -1,6 +1,6 @@
 //! Files by descriptor: opening below a directory, attributes, data.
 
-pub use super::sync::{sync, sync_fs, write_through};
+pub use super::sync::{sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, Uid};

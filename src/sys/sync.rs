@@ -35,6 +35,11 @@ pub fn write_through(fd: impl AsFd) -> SysCall<()> {
     })
 }
 
+/// Drops what the kernel has of a file in memory and has written: the next read is the disk's.
+pub fn uncache(fd: impl AsFd) -> SysCall<()> {
+    retry(|| rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::DontNeed))
+}
+
 fn last_errno() -> Errno {
     let errno = std::io::Error::last_os_error().raw_os_error();
     Errno::from_raw_os_error(errno.unwrap_or(libc::EIO))

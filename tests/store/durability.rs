@@ -119,6 +119,28 @@ fn one_sync_for_a_layer_and_one_for_its_name() {
 }
 
 #[test]
+fn what_is_verified_is_read_from_the_disk() {
+    require!("root", "overlay", "strace");
+    fsys::on("ext4", |dir| {
+        for (what, calls) in [("apply verified", 1), ("apply full", 0)] {
+            let place = dir.join(what);
+            std::fs::create_dir(&place).unwrap();
+            drop(prepare(&place));
+            let out = place.join("strace");
+            let mut wrapper = vec!["strace", "-f", "-qq", "-e", "trace=fadvise64", "-o"];
+            wrapper.push(out.to_str().unwrap());
+            child::succeeds(child::wrapped(&wrapper, &place, &format!("make {what}")));
+            let trace = std::fs::read_to_string(&out).unwrap();
+            assert_eq!(
+                trace.matches("POSIX_FADV_DONTNEED").count(),
+                calls,
+                "{trace}"
+            );
+        }
+    });
+}
+
+#[test]
 fn what_cannot_be_synced_is_not_there() {
     require!("root", "overlay", "strace");
     fsys::on("ext4", |dir| {
