@@ -8,6 +8,7 @@
 #   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
 #   make power      cuts the power of a store's disk, CUTS=10000 times (docs/power-cuts.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
+#   make torture    many processes on one store, killed at any moment, for SECONDS=300
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -73,6 +74,10 @@ power:
 power-peers:
 	@sh scripts/power.sh peers
 
+SECONDS ?= 300
+torture:
+	@sh scripts/torture.sh $(SECONDS) $(SEED)
+
 fuzz:
 	@sh scripts/fuzz.sh
 
@@ -96,5 +101,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains power power-peers bench header install clean fuzz
+.PHONY: all run test test-all chains power power-peers torture bench header install clean fuzz
 .DELETE_ON_ERROR:

@@ -44,8 +44,8 @@ struct args {
 	char *word[3];          /* the arguments that are not options */
 	int words;
 	char **rest;            /* run: CMD and its arguments, NULL-terminated */
-	const char *parent, *kind, *diff_id, *reflink;
-	int read_only, nul, hard_link, salvage, volatile_;
+	const char *parent, *kind, *diff_id, *reflink, *budget;
+	int read_only, nul, hard_link, salvage, volatile_, repair;
 };
 
 struct tool {
@@ -53,6 +53,7 @@ struct tool {
 	const char *home;       /* the store's directory */
 	int json;
 	unsigned long problems; /* check: found and not mended */
+	int listing;            /* usage: what was listed may be gone */
 	struct ovl_store *store;
 	struct ovl_cancel *cancel;
 };
@@ -589,18 +590,39 @@ static int cmd_copy(struct tool *tool, const struct args *args)
 	return EXIT_SUCCESS;
 }
 
+/* SECONDS, with a fraction or without, as milliseconds; -1 when it is none. */
+static int64_t milliseconds(const char *text)
+{
+	char *end;
+	int64_t whole, part = 0, digit = 100;
+
+	errno = 0;
+	whole = strtoll(text, &end, 10);
+	if (errno != 0 || *text < '0' || *text > '9' || whole > INT64_MAX / 2000)
+		return -1;
+	if (*end == '.')
+		for (end++; *end >= '0' && *end <= '9'; end++, digit /= 10)
+			part += (*end - '0') * digit;
+	return *end == '\0' ? whole * 1000 + part : -1;
+}
+
 static int cmd_gc(struct tool *tool, const struct args *args)
 {
 	struct bar bar = bar_new("gc", -1);
 	struct ovl_cleanup_opts opts = {
 		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
 	};
+	int64_t budget = args->budget ? milliseconds(args->budget) : 0;
 	struct ovl_cleanup_stats stats;
 	struct out out = out_new(tool);
 	struct ovl_error *error = NULL;
-	int said = ovl_cleanup(tool->store, &opts, sizeof opts, &stats, sizeof stats, &error);
+	int said;
 
-	(void)args;
+	if (budget < 0)
+		return fail("gc", "--budget", "must be seconds, as 2 or 0.5");
+	if (args->budget)       /* 0 is the library's word for no limit */
+		opts.budget_ms = budget ? (uint64_t)budget : 1;
+	said = ovl_cleanup(tool->store, &opts, sizeof opts, &stats, sizeof stats, &error);
 	bar_end(&bar);
 	if (said < 0)
 		return failed(tool, error, tool->home);
@@ -608,6 +630,8 @@ static int cmd_gc(struct tool *tool, const struct args *args)
 	put_number(&out, "removed", stats.removed);
 	put_number(&out, "busy", stats.busy);
 	put_number(&out, "unmounted", stats.unmounted);
+	put_number(&out, "dropped", stats.dropped);
+	put_number(&out, "left", stats.left);
 	end_object(&out);
 	if (tool->json)
 		putchar('\n');
@@ -748,7 +772,7 @@ static int cmd_status(struct tool *tool, const struct args *args)
 
 static int show_problem(struct tool *tool, struct out *out, const struct ovl_item *item)
 {
-	tool->problems += !item->what;
+	tool->problems += item->what == OVL_CHECK_DAMAGE;
 	if (out->json) {
 		put_item(out, item);
 		return EXIT_SUCCESS;
@@ -756,7 +780,8 @@ static int show_problem(struct tool *tool, struct out *out, const struct ovl_ite
 	put_escaped(stdout, item->name, item->name_len);
 	fputs(": ", stdout);
 	put_escaped(stdout, item->detail, item->detail_len);
-	fputs(item->what ? " (repaired)\n" : "\n", stdout);
+	fputs(item->what == OVL_CHECK_REPAIRED ? " (repaired)\n"
+	      : item->what == OVL_CHECK_NOTE ? " (note)\n" : "\n", stdout);
 	return EXIT_SUCCESS;
 }
 
@@ -764,6 +789,7 @@ static int cmd_check(struct tool *tool, const struct args *args)
 {
 	struct bar bar = bar_new("check", -1);
 	struct ovl_check_opts opts = {
+		.flags = args->repair ? OVL_CHECK_REPAIR : 0,
 		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
 	};
 	struct ovl_iter *items = NULL;
@@ -771,7 +797,6 @@ static int cmd_check(struct tool *tool, const struct args *args)
 	int said = ovl_check(tool->store, &opts, sizeof opts, &items, &error);
 	char text[64];
 
-	(void)args;
 	bar_end(&bar);
 	if (said < 0)
 		return failed(tool, error, tool->home);
@@ -780,6 +805,71 @@ static int cmd_check(struct tool *tool, const struct args *args)
 		return said;
 	snprintf(text, sizeof text, "%lu found", tool->problems);
 	return fail("check", tool->home, text);
+}
+
+/* What a layer takes, or with NULL the whole store: a line of the table, or an object. */
+static int show_usage(struct tool *tool, struct out *out, const char *id)
+{
+	struct bar bar = bar_new("usage", -1);
+	struct ovl_usage_opts opts = {
+		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
+	};
+	struct ovl_usage usage;
+	struct ovl_error *error = NULL;
+	int said = ovl_usage(tool->store, id, &opts, sizeof opts, &usage, sizeof usage, &error);
+
+	bar_end(&bar);
+	if (said == -ENOENT && tool->listing) {         /* removed since it was listed */
+		ovl_error_free(error);
+		return EXIT_SUCCESS;
+	}
+	if (said < 0)
+		return failed(tool, error, id ? id : tool->home);
+	if (!out->json) {
+		printf("%15" PRIu64 " %15" PRIu64 " %9" PRIu64 " %9" PRIu64 "  %s\n", usage.own_bytes,
+		       usage.shared_bytes, usage.own_inodes, usage.shared_inodes, id ? id : "(the store)");
+		return EXIT_SUCCESS;
+	}
+	begin_object(out);
+	put_text(out, "id", id ? id : "");
+	put_number(out, "own_bytes", usage.own_bytes);
+	put_number(out, "shared_bytes", usage.shared_bytes);
+	put_number(out, "own_inodes", usage.own_inodes);
+	put_number(out, "shared_inodes", usage.shared_inodes);
+	put_number(out, "own_size", usage.own_size);
+	put_number(out, "shared_size", usage.shared_size);
+	end_object(out);
+	return EXIT_SUCCESS;
+}
+
+/* The layers, and then the store, in which nothing counts twice. */
+static int cmd_usage(struct tool *tool, const struct args *args)
+{
+	struct out out = out_new(tool);
+	struct ovl_iter *items = NULL;
+	struct ovl_item item;
+	struct ovl_error *error = NULL;
+	int status = EXIT_SUCCESS;
+
+	if (!args->words && ovl_list(tool->store, NULL, 0, &items, &error) < 0)
+		return failed(tool, error, tool->home);
+	if (!tool->json)
+		printf("%15s %15s %9s %9s  %s\n", "OWN BYTES", "SHARED BYTES", "INODES", "SHARED", "LAYER");
+	begin_list(&out);
+	if (args->words) {
+		status = show_usage(tool, &out, args->word[0]);
+	} else {
+		tool->listing = 1;
+		while (status == EXIT_SUCCESS
+		       && ovl_iter_next(items, &item, sizeof item, NULL) > 0)
+			status = show_usage(tool, &out, item.name);
+		tool->listing = 0;
+		if (status == EXIT_SUCCESS)
+			status = show_usage(tool, &out, NULL);
+	}
+	end_list(&out);
+	ovl_iter_free(items);
+	return status;
 }
 
 /*
@@ -1154,9 +1244,10 @@ static int cmd_run(struct tool *tool, const struct args *args)
 
 enum {                          /* which options a command takes, and what it needs */
 	PARENT = 1 << 0, KIND = 1 << 1, DIFF_ID = 1 << 2, READ_ONLY = 1 << 3, NUL = 1 << 4,
-	HARD_LINK = 1 << 5, REFLINK = 1 << 6, SALVAGE = 1 << 7, VOLATILE = 1 << 11,
+	HARD_LINK = 1 << 5, REFLINK = 1 << 6, SALVAGE = 1 << 7, VOLATILE = 1 << 12, REPAIR = 1 << 13,
 	NO_STORE = 1 << 8,      /* needs none, or opens it itself */
 	NEW_STORE = 1 << 9,     /* makes one where there is none */
+	BUDGET = 1 << 11,
 	RUN = 1 << 10           /* all after the first word is a command of its own */
 };
 
@@ -1191,8 +1282,12 @@ static const struct command {
 	  1, 2, NUL, cmd_changes },
 	{ "copy", "[--hardlink | --reflink=auto|always|never] SRC DST", "copy a directory tree",
 	  2, 2, NO_STORE | HARD_LINK | REFLINK, cmd_copy },
-	{ "check", "", "look for damage in the whole store", 0, 0, 0, cmd_check },
-	{ "gc", "", "remove what interrupted work left behind", 0, 0, 0, cmd_gc },
+	{ "check", "[--repair]",
+	  "look for damage in the whole store; --repair mends what can be mended without losing anything",
+	  0, 0, REPAIR, cmd_check },
+	{ "gc", "[--budget SECONDS]", "remove what interrupted work left behind", 0, 0, BUDGET, cmd_gc },
+	{ "usage", "[ID]", "what layers take on the disk: bytes of their own, and shared with others",
+	  0, 1, 0, cmd_usage },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -1225,6 +1320,8 @@ static int take_option(const struct command *command, struct args *args, char *w
 		{ "--hardlink", HARD_LINK, &args->hard_link, NULL },
 		{ "--salvage", SALVAGE, &args->salvage, NULL },
 		{ "--volatile", VOLATILE, &args->volatile_, NULL },
+		{ "--repair", REPAIR, &args->repair, NULL },
+		{ "--budget", BUDGET, NULL, &args->budget },
 	};
 	size_t len = strcspn(word, "=");
 

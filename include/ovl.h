@@ -421,6 +421,21 @@
 #define OVL_CHECK_REPAIR 1
 
 /**
+ * ovl_item.what of ovl_check(): damage.
+ */
+#define OVL_CHECK_DAMAGE 0
+
+/**
+ * ovl_item.what of ovl_check(): damage that was mended.
+ */
+#define OVL_CHECK_REPAIRED 1
+
+/**
+ * ovl_item.what of ovl_check(): no damage, but something that could not be looked at.
+ */
+#define OVL_CHECK_NOTE 2
+
+/**
  * ovl_copy_dir(): link files to the source's instead of copying their content.
  */
 #define OVL_COPY_HARD_LINK 1
@@ -613,6 +628,10 @@ struct ovl_cleanup_opts {
      * Handed to `progress`.
      */
     void *progress_user;
+    /**
+     * Milliseconds to work at most; 0 is as long as it takes.
+     */
+    uint64_t budget_ms;
 };
 
 /**
@@ -624,13 +643,23 @@ struct ovl_cleanup_stats {
      */
     uint64_t removed;
     /**
-     * Remains that somebody is still working on, and that were left alone.
+     * Remains that somebody is still working on, or that cannot be removed now (what is mounted
+     * in them, a flag, the disk); the log tells which.
      */
     uint64_t busy;
     /**
      * Mounts that a killed process left behind, and that were ended.
      */
     uint64_t unmounted;
+    /**
+     * Small things taken out of layers: pins of mounts that have ended, hints of children that are
+     * gone, files that were to replace others.
+     */
+    uint64_t dropped;
+    /**
+     * What there was no time for: remains, and layers that were not looked at. 0 is all done.
+     */
+    uint64_t left;
 };
 
 /**
@@ -1285,11 +1314,15 @@ int ovl_status(struct ovl_store *store,
 
 /**
  * Removes what killed processes and power cuts left behind, and ends the mounts of killed
- * processes. Work in progress is left alone. Nobody must call this: every call copes with
- * remains; they only take room.
+ * processes. Work in progress is left alone, and so is every layer that has anything to lose,
+ * however damaged. Nobody must call this: every call copes with remains; they only take room.
+ *
+ * With `budget_ms` it stops in time, be it half-way through one large removal; what is left is for
+ * the next call. Each call gets on with it, however short the time. One thing that cannot be
+ * removed does not keep the others: it is counted (`busy`) and told to the log.
  *
  * Returns 0 and fills `*stats` (of `stats_size` bytes), unless it is NULL.
- * Errors: EROFS a store opened read-only; EACCES, EIO and what else removing meets.
+ * Errors: EROFS a store opened read-only; EACCES, EIO and what else reading the store meets.
  */
 int ovl_cleanup(struct ovl_store *store,
                 const struct ovl_cleanup_opts *opts,
@@ -1299,12 +1332,20 @@ int ovl_cleanup(struct ovl_store *store,
                 struct ovl_error **err);
 
 /**
- * Reads the whole store and looks for damage.
+ * Reads the whole store and looks for damage. Nothing is changed, and nobody is waited for longer
+ * than a second; what is in use for longer is told so.
  *
- * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
- * good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
- * it was repaired, else 0. Damage is no error of this call.
- * Errors: EROFS a repair of a store opened read-only; EIO and what else reading meets.
+ * With OVL_CHECK_REPAIR what can be mended without losing anything is mended, and the store must
+ * not be open elsewhere, in this process neither.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is the layer or the path, `detail` the kind of damage (words that stay as they are), a
+ * colon, and the damage in words; `what` is OVL_CHECK_DAMAGE, OVL_CHECK_REPAIRED, or
+ * OVL_CHECK_NOTE for what is no damage: something that could not be looked at, as the contents of
+ * files whose digests the layer has not. No items but notes are good news. Damage is no error of
+ * this call.
+ * Errors: of a repair EROFS a store opened read-only, EBUSY it is open elsewhere (OVL_E_LOCKED);
+ * EIO and what else reading meets.
  */
 int ovl_check(struct ovl_store *store,
               const struct ovl_check_opts *opts,

@@ -65,13 +65,15 @@ esac
 case $what in
 all | slow)
 	# Ignored tests are children of others and no tests by themselves; what takes minutes is more
-	# chains, more swaps under what reads and writes trees, more power cuts, other projects' layer code next to ours
+	# chains, more swaps under what reads and writes trees, many processes
+	# for minutes, more power cuts, other projects' layer code next to ours
 	# (it takes Go), and the library under sanitizers (they take a nightly Rust).
-	for one in ${OVL_TEST_PARTS:-chains swaps power peers address thread miri valgrind}; do
+	for one in ${OVL_TEST_PARTS:-chains swaps torture power peers address thread miri valgrind}; do
 		case $one in
 		chains) part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random ;;
 		swaps) part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race ;;
-		power) part power sh scripts/power.sh "${OVL_TEST_CUTS:-3000}" ;;
+		torture) part torture timeout -k 10 1800 sh scripts/torture.sh "${OVL_TORTURE_SECONDS:-240}" ;;
+		power) part power timeout -k 10 1800 sh scripts/power.sh "${OVL_TEST_CUTS:-3000}" ;;
 		peers) part peers "$CARGO" test --locked --test peers ;;
 		*) part "$one" timeout -k 10 1800 sh scripts/sanitize.sh "$one" ;;
 		esac

@@ -54,6 +54,8 @@ pub struct Watch<'a> {
     now: Progress,
     looked: Progress,
     told: Option<Instant>,
+    deadline: Option<Instant>,
+    late: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -64,6 +66,18 @@ impl<'a> Watch<'a> {
             progress,
             ..Watch::default()
         }
+    }
+
+    /// From then on the work is to stop, as if the caller had cancelled it; [`Watch::is_late`] tells
+    /// the two apart.
+    pub fn until(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+        self.late = false;
+    }
+
+    /// Whether it was the time that stopped the work.
+    pub fn is_late(&self) -> bool {
+        self.late
     }
 
     /// One entry is done.
@@ -82,6 +96,14 @@ impl<'a> Watch<'a> {
     pub fn check(&mut self) -> Result<()> {
         if self.cancel.is_some_and(Cancel::is_triggered) {
             return Err(Error::new(Code::Cancelled, Errno::CANCELED, "cancelled"));
+        }
+        if self.deadline.is_some_and(|end| Instant::now() >= end) {
+            self.late = true;
+            return Err(Error::new(
+                Code::Cancelled,
+                Errno::CANCELED,
+                "the time is up",
+            ));
         }
         let Some(progress) = &mut self.progress else {
             return Ok(());

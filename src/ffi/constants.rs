@@ -165,6 +165,12 @@ pub const OVL_CHANGE_DELETE: u32 = 68;
 
 /// ovl_check(): mend what can be mended without losing anything.
 pub const OVL_CHECK_REPAIR: u64 = 1;
+/// ovl_item.what of ovl_check(): damage.
+pub const OVL_CHECK_DAMAGE: u32 = 0;
+/// ovl_item.what of ovl_check(): damage that was mended.
+pub const OVL_CHECK_REPAIRED: u32 = 1;
+/// ovl_item.what of ovl_check(): no damage, but something that could not be looked at.
+pub const OVL_CHECK_NOTE: u32 = 2;
 
 /// ovl_copy_dir(): link files to the source's instead of copying their content.
 pub const OVL_COPY_HARD_LINK: u64 = 1;

@@ -2,14 +2,18 @@
 
 use super::boundary::{self, Handle, Owner, not_null};
 use super::cancel::{Control, ovl_cancel, ovl_progress_fn};
-use super::constants::{OVL_MARKS_AUTO, OVL_MARKS_TRUSTED, OVL_MARKS_USER};
+use super::constants::{
+    OVL_CHECK_DAMAGE, OVL_CHECK_NOTE, OVL_CHECK_REPAIRED, OVL_MARKS_AUTO, OVL_MARKS_TRUSTED,
+    OVL_MARKS_USER,
+};
 use super::error::ovl_error;
 use super::iter::{Item, ovl_iter};
 use super::log::{self, ovl_log_fn};
 use super::opts::{self, Plain};
 use super::text;
-use crate::store::{CheckFlags, MarksChoice, OpenOptions, Store};
+use crate::store::{CheckFlags, CleanupOptions, MarksChoice, OpenOptions, Store};
 use std::ffi::{c_char, c_int, c_void};
+use std::time::Duration;
 
 /// An open store. Any number of threads may use it at once.
 pub struct ovl_store {
@@ -83,9 +87,11 @@ pub struct ovl_cleanup_opts {
     pub progress: ovl_progress_fn,
     /// Handed to `progress`.
     pub progress_user: *mut c_void,
+    /// Milliseconds to work at most; 0 is as long as it takes.
+    pub budget_ms: u64,
 }
 
-// SAFETY: an integer, pointers, and a function pointer in an `Option`.
+// SAFETY: integers, pointers, and a function pointer in an `Option`.
 unsafe impl Plain for ovl_cleanup_opts {}
 
 /// What ovl_cleanup() did.
@@ -94,10 +100,16 @@ unsafe impl Plain for ovl_cleanup_opts {}
 pub struct ovl_cleanup_stats {
     /// Remains that were removed: of calls that never ended, and of layers removed before.
     pub removed: u64,
-    /// Remains that somebody is still working on, and that were left alone.
+    /// Remains that somebody is still working on, or that cannot be removed now (what is mounted
+    /// in them, a flag, the disk); the log tells which.
     pub busy: u64,
     /// Mounts that a killed process left behind, and that were ended.
     pub unmounted: u64,
+    /// Small things taken out of layers: pins of mounts that have ended, hints of children that are
+    /// gone, files that were to replace others.
+    pub dropped: u64,
+    /// What there was no time for: remains, and layers that were not looked at. 0 is all done.
+    pub left: u64,
 }
 
 // SAFETY: integers.
@@ -226,11 +238,15 @@ pub unsafe extern "C" fn ovl_status(
 }
 
 /// Removes what killed processes and power cuts left behind, and ends the mounts of killed
-/// processes. Work in progress is left alone. Nobody must call this: every call copes with
-/// remains; they only take room.
+/// processes. Work in progress is left alone, and so is every layer that has anything to lose,
+/// however damaged. Nobody must call this: every call copes with remains; they only take room.
+///
+/// With `budget_ms` it stops in time, be it half-way through one large removal; what is left is for
+/// the next call. Each call gets on with it, however short the time. One thing that cannot be
+/// removed does not keep the others: it is counted (`busy`) and told to the log.
 ///
 /// Returns 0 and fills `*stats` (of `stats_size` bytes), unless it is NULL.
-/// Errors: EROFS a store opened read-only; EACCES, EIO and what else removing meets.
+/// Errors: EROFS a store opened read-only; EACCES, EIO and what else reading the store meets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_cleanup(
     store: *mut ovl_store,
@@ -246,11 +262,17 @@ pub unsafe extern "C" fn ovl_cleanup(
         opts::reserved(opts.flags)?;
         // SAFETY: as above.
         let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };
-        let done = control.watch(|watch| store.store.cleanup(watch))?;
+        let options = CleanupOptions {
+            budget: (opts.budget_ms > 0).then(|| Duration::from_millis(opts.budget_ms)),
+            ..CleanupOptions::default()
+        };
+        let done = control.watch(|watch| store.store.cleanup_with(&options, watch))?;
         let done = ovl_cleanup_stats {
             removed: done.removed,
             busy: done.busy,
             unmounted: done.unmounted,
+            dropped: done.dropped,
+            left: done.left,
         };
         // SAFETY: as above.
         unsafe { opts::write(stats, stats_size, &done) };
@@ -258,12 +280,20 @@ pub unsafe extern "C" fn ovl_cleanup(
     })
 }
 
-/// Reads the whole store and looks for damage.
+/// Reads the whole store and looks for damage. Nothing is changed, and nobody is waited for longer
+/// than a second; what is in use for longer is told so.
 ///
-/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(); no items are
-/// good news. Its items: `name` is the layer or the path, `detail` the damage in words, `what` 1 if
-/// it was repaired, else 0. Damage is no error of this call.
-/// Errors: EROFS a repair of a store opened read-only; EIO and what else reading meets.
+/// With OVL_CHECK_REPAIR what can be mended without losing anything is mended, and the store must
+/// not be open elsewhere, in this process neither.
+///
+/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+/// `name` is the layer or the path, `detail` the kind of damage (words that stay as they are), a
+/// colon, and the damage in words; `what` is OVL_CHECK_DAMAGE, OVL_CHECK_REPAIRED, or
+/// OVL_CHECK_NOTE for what is no damage: something that could not be looked at, as the contents of
+/// files whose digests the layer has not. No items but notes are good news. Damage is no error of
+/// this call.
+/// Errors: of a repair EROFS a store opened read-only, EBUSY it is open elsewhere (OVL_E_LOCKED);
+/// EIO and what else reading meets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_check(
     store: *mut ovl_store,
@@ -284,7 +314,12 @@ pub unsafe extern "C" fn ovl_check(
             .into_iter()
             .map(|one| {
                 let words = format!("{}: {}", one.kind, one.detail);
-                Item::new(u32::from(one.repaired), one.layer, words)
+                let what = match (one.note, one.repaired) {
+                    (true, _) => OVL_CHECK_NOTE,
+                    (false, true) => OVL_CHECK_REPAIRED,
+                    (false, false) => OVL_CHECK_DAMAGE,
+                };
+                Item::new(what, one.layer, words)
             })
             .collect();
         // SAFETY: not NULL, and C says it is valid for a write of a pointer.

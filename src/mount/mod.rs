@@ -33,6 +33,7 @@ mod table;
 
 pub use identity::{MountId, identity, is_mount_root, namespace_id};
 pub use overlay::overlay;
+pub use place::is_scratch;
 pub use plan::{Api, Detached, Lowers, Marks, Overlay, Upper};
 pub use point::{attach, bind, unmount_at, unmount_path};
 pub use table::{Found, exists_in, find, mounts_below};

@@ -18,6 +18,16 @@ use rustix::mount::{
 use super::fd_path;
 use crate::error::{Error, Result, SysResult};
 
+const PREFIX: &str = "mount.";
+
+/// Whether this is the name of such a place: what is left of one by a kill may go.
+pub fn is_scratch(name: &[u8]) -> bool {
+    [PREFIX, super::probe::room::PREFIX]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix.as_bytes()))
+        .is_some_and(|nonce| nonce.len() == 16 && nonce.iter().all(u8::is_ascii_hexdigit))
+}
+
 pub(super) struct Place<'a> {
     parent: BorrowedFd<'a>,
     name: String,
@@ -27,7 +37,7 @@ pub(super) struct Place<'a> {
 impl<'a> Place<'a> {
     pub fn new(parent: BorrowedFd<'a>) -> Result<Self> {
         for _ in 0..64 {
-            let name = format!("mount.{}", nonce()?);
+            let name = format!("{PREFIX}{}", nonce()?);
             match mkdirat(parent, name.as_str(), Mode::RWXU) {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Error::sys(errno, "mkdir").at(&name)),

@@ -1,31 +1,80 @@
-//! Taking away what does not belong in the store.
+//! Taking away what does not belong in the store, for as long as the caller has time.
 
+use super::damaged::is_temporary;
 use super::layer::{Layer, is_absent};
 use super::lock::{self, Mode};
-use super::{CleanupReport, Store, format, meta, text};
+use super::pin::Pins;
+use super::{CleanupOptions, CleanupReport, State, Store, format, id, manifest};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::OwnedFd;
+use crate::mount;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs;
+use crate::sys::{AsFd, OwnedFd};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
+use std::time::{Duration, Instant};
 
 impl Store {
-    /// Takes away what killed processes left: work in progress, removed layers, layers that were
-    /// never whole, held mounts. No layer that has an id and a whole `meta` is touched.
+    /// [`Store::cleanup_with`] with all the time that it takes.
     pub fn cleanup(&self, watch: &mut Watch<'_>) -> Result<CleanupReport> {
-        (|| {
-            self.writable()?;
-            watch.check()?;
-            let mut report = CleanupReport::default();
-            // Whoever makes a store has it locked alone, and here it is open.
-            self.sweep_texts(&self.home, format::FILE, &mut report)?;
-            self.sweep(&self.stage, "stage", &mut report, watch)?;
-            self.sweep_layers(&mut report, watch)?;
-            self.sweep(&self.trash, "trash", &mut report, watch)?;
-            Ok(report)
-        })()
-        .map_err(|e: Error| e.at(self.path().unwrap_or_default()).op("cleanup"))
+        self.cleanup_with(&CleanupOptions::default(), watch)
+    }
+
+    /// Takes away what killed processes left: work in progress, removed layers, layers that were
+    /// never made, held mounts, and what is out of date in layers. No layer that has an id and
+    /// anything to lose is touched. What cannot be taken away is counted, and told to the log.
+    pub fn cleanup_with(
+        &self,
+        options: &CleanupOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<CleanupReport> {
+        let done = self.clean(options.budget, watch);
+        watch.until(None);
+        done.map_err(|e| e.at(self.path().unwrap_or_default()).op("cleanup"))
+    }
+
+    fn clean(&self, budget: Option<Duration>, watch: &mut Watch<'_>) -> Result<CleanupReport> {
+        self.writable()?;
+        watch.check()?;
+        let start = Instant::now();
+        let end = budget.and_then(|budget| start.checked_add(budget));
+        let half = budget.and_then(|budget| start.checked_add(budget / 2));
+        let mut report = CleanupReport::default();
+        let mut ids = self.ids()?;
+        if end.is_some() && !ids.is_empty() {
+            // Each layer has its turn, however short the time always is.
+            let at = super::now().nsec as usize % ids.len();
+            ids.rotate_left(at);
+        }
+        // The names first: what can be said of each is little work. But neither half is to wait
+        // for ever for the other.
+        watch.until(half);
+        self.sweep_names(&mut report);
+        self.sweep_layers(&mut ids, &mut report, watch)?;
+        watch.until(end);
+        let mut trash = self.sweep(&self.stage, "stage", &mut report, watch)?;
+        trash.add(self.sweep(&self.trash, "trash", &mut report, watch)?);
+        if !ids.is_empty() {
+            self.sweep_layers(&mut ids, &mut report, watch)?;
+            // Layers that were never made lie there now.
+            trash = self.sweep(&self.stage, "stage", &mut report, watch)?;
+            trash.add(self.sweep(&self.trash, "trash", &mut report, watch)?);
+        }
+        report.busy += trash.busy;
+        report.left += trash.left + ids.len() as u64;
+        Ok(report)
+    }
+
+    /// Files that were to become `ovl-store`, which is there: an open store has read it.
+    fn sweep_names(&self, report: &mut CleanupReport) {
+        let Ok(home) = super::again(&self.home) else {
+            return;
+        };
+        for name in DirBuf::default().sorted_names(home).unwrap_or_default() {
+            if format::is_temporary(&name) && fs::unlink(&self.home, &name).is_ok() {
+                report.dropped += 1;
+            }
+        }
     }
 
     fn sweep(
@@ -34,91 +83,274 @@ impl Store {
         what: &str,
         report: &mut CleanupReport,
         watch: &mut Watch<'_>,
-    ) -> Result<()> {
+    ) -> Result<Remaining> {
+        let mut remaining = Remaining::default();
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
-            watch.check()?;
-            let lock = match fs::open_dir(dir, &name) {
-                Ok(entry) => entry,
-                Err(Errno::NOENT) => continue,
-                Err(Errno::NOTDIR | Errno::LOOP) => {
-                    // Nobody can hold it.
-                    remove_tree(dir, &name, watch).map_err(|e| e.below(what))?;
-                    report.removed += 1;
+            match watch.check() {
+                // The first is begun in any case: a short time is of use too.
+                Err(_) if watch.is_late() && !remaining.begun => {}
+                Err(_) if watch.is_late() => {
+                    remaining.left += 1;
                     continue;
                 }
-                Err(errno) => return Err(errno).call_at("open", what),
-            };
-            if !lock::try_lock(&lock, Mode::Exclusive)? {
-                report.busy += 1;
-                continue;
+                checked => checked?,
             }
+            let lock = match fs::open_dir(dir, &name) {
+                Ok(entry) => Some(entry),
+                Err(Errno::NOENT) => continue,
+                // Nobody can hold it, or its owner shut himself out.
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => None,
+                Err(errno) => {
+                    remaining.busy += 1;
+                    let error = Error::sys(errno, "open");
+                    self.warn(&format!("{what}/{}: {error}", name.escape_ascii()));
+                    continue;
+                }
+            };
+            if let Some(lock) = &lock {
+                if !lock::try_lock(lock, Mode::Exclusive)? {
+                    remaining.busy += 1;
+                    continue;
+                }
+            }
+            remaining.begun = true;
             match remove_tree(dir, &name, watch) {
                 Ok(()) => report.removed += 1,
                 // It became a layer, or another cleanup had it.
                 Err(error) if error.errno() == Errno::NOENT => {}
+                Err(_) if watch.is_late() => remaining.left += 1,
                 Err(error) if error.code() == Code::Cancelled => return Err(error),
                 Err(error) => {
-                    report.busy += 1;
+                    remaining.busy += 1;
                     self.warn(&format!("{what}/{}: {error}", name.escape_ascii()));
                 }
             }
         }
-        Ok(())
+        Ok(remaining)
     }
 
-    /// Takes away what replacements of the file `name` left when they were cut short.
-    fn sweep_texts(&self, dir: &OwnedFd, name: &str, report: &mut CleanupReport) -> Result<()> {
-        for entry in texts_left(dir, name)? {
-            match fs::unlink(dir, &entry) {
-                Ok(()) => report.removed += 1,
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno).call_at("unlink", entry),
+    /// Looks after layers until the time is up; those that were looked at leave the list.
+    fn sweep_layers(
+        &self,
+        ids: &mut Vec<String>,
+        report: &mut CleanupReport,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let (mut covered, mut unmounted) = (Vec::new(), report.unmounted);
+        while let Some(id) = ids.last() {
+            match watch.check() {
+                Err(_) if watch.is_late() => return Ok(()),
+                checked => checked?,
             }
-        }
-        Ok(())
-    }
-
-    /// The same of a layer's `meta`, unless somebody is at work on it.
-    fn sweep_meta(&self, layer: &Layer, report: &mut CleanupReport) -> Result<()> {
-        if texts_left(&layer.fd, meta::FILE)?.is_empty()
-            || !lock::try_lock(&layer.fd, Mode::Exclusive)?
-        {
-            return Ok(());
-        }
-        self.sweep_texts(&layer.fd, meta::FILE, report)
-    }
-
-    fn sweep_layers(&self, report: &mut CleanupReport, watch: &mut Watch<'_>) -> Result<()> {
-        for id in self.ids()? {
-            watch.check()?;
-            match self.layer(&id) {
+            let result = match self.layer(id) {
                 Ok(layer) => {
-                    self.sweep_meta(&layer, report)?;
-                    let ended = self.pins(&layer).and_then(|mut pins| pins.end_leftovers());
-                    match ended {
-                        Ok(ended) => report.unmounted += ended,
-                        Err(_) => report.busy += 1,
+                    let mut done = Tidied::default();
+                    let tidied = self.tidy(&layer, &mut done);
+                    done.add_to(report);
+                    match tidied {
+                        // It went meanwhile.
+                        Err(_) if matches!(self.is_there(&layer), Ok(false)) => Ok(()),
+                        tidied => tidied,
                     }
                 }
-                Err(error) if is_absent(&error) => match self.discard(&id) {
-                    Ok(_) => {}
-                    // Somebody made it meanwhile.
-                    Err(error) if error.errno() == Errno::EXIST => {}
-                    Err(error) => return Err(error),
+                Err(error) if is_absent(&error) => match self.discard(id) {
+                    // Somebody made it meanwhile, or it is damaged and has something to lose.
+                    Err(error) if error.errno() == Errno::EXIST => Ok(()),
+                    done => done.map(drop),
                 },
-                Err(_) => report.busy += 1,
+                // A later version knows what to do with it.
+                Err(error) if error.code() == Code::Format => Ok(()),
+                Err(error) => Err(error),
+            };
+            let id = ids.pop().unwrap_or_default();
+            match result {
+                // Its mount may be under another layer's, which may end.
+                Err(error) if error.code() == Code::Mounted => covered.push((id, error)),
+                Err(error) => {
+                    report.busy += 1;
+                    self.warn(&format!("layer/{id}: {error}"));
+                }
+                Ok(()) => {}
+            }
+            if ids.is_empty() && report.unmounted > unmounted && !covered.is_empty() {
+                unmounted = report.unmounted;
+                ids.extend(covered.drain(..).map(|(id, _)| id));
             }
         }
+        for (id, error) in covered {
+            report.busy += 1;
+            self.warn(&format!("layer/{id}: {error}"));
+        }
         Ok(())
+    }
+
+    /// Takes out of a layer what is out of date, as far as nobody is working on it.
+    pub(super) fn tidy(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
+        let pins = self.tidy_pins(layer, done);
+        let gone = self.stale_hints(layer)?;
+        let rest = self.unfinished(layer)?;
+        if !gone.is_empty() || !rest.is_empty() {
+            // Whoever makes a child holds the layer locked, and relies on the hint.
+            if let Some(_alone) = self.alone(layer)? {
+                self.tidy_locked(layer, done)?;
+            }
+        }
+        pins
+    }
+
+    /// Hints and files out of date; the caller has the layer locked, alone.
+    pub(super) fn tidy_locked(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
+        // Read again: what is told now is so.
+        let layer = self.read_layer(&layer.id, super::again(&layer.fd)?)?;
+        if let Ok(dir) = layer.open("child") {
+            for child in self.stale_hints(&layer)? {
+                fs::unlink(&dir, child.as_bytes()).call_at("unlink", &child)?;
+                done.dropped += 1;
+            }
+        }
+        for name in self.unfinished(&layer)? {
+            fs::unlink(&layer.fd, &name).call_at("unlink", &name)?;
+            done.dropped += 1;
+        }
+        Ok(())
+    }
+
+    /// The layer locked alone, if nobody has it and it is still there.
+    fn alone(&self, layer: &Layer) -> Result<Option<OwnedFd>> {
+        let fd = super::again(&layer.fd)?;
+        if !lock::try_lock(&fd, Mode::Exclusive)? {
+            return Ok(None);
+        }
+        let mine = fs::stat(&fd).call("statx")?;
+        let there = fs::stat_at(&self.layers, layer.id.as_bytes());
+        Ok(there
+            .is_ok_and(|there| there.same_inode(&mine))
+            .then_some(fd))
+    }
+
+    /// The names in `child/` of layers that are not there, or have another parent. Only who holds
+    /// the layer alone may believe it.
+    pub(super) fn stale_hints(&self, layer: &Layer) -> Result<Vec<String>> {
+        let Ok(dir) = layer.open("child") else {
+            return Ok(Vec::new());
+        };
+        let mut stale = Vec::new();
+        for name in DirBuf::default().sorted_names(dir).call("getdents64")? {
+            let Ok(child) = id::check(&name) else {
+                continue;
+            };
+            let gone = match self.layer(child) {
+                Ok(found) => found.parent.as_deref() != Some(&layer.id),
+                Err(error) => error.code() == Code::NoLayer,
+            };
+            if gone {
+                stale.push(child.to_string());
+            }
+        }
+        Ok(stale)
+    }
+
+    /// Files of calls that never ended: of `meta`, and the manifest of a layer that was to be
+    /// committed.
+    pub(super) fn unfinished(&self, layer: &Layer) -> Result<Vec<Vec<u8>>> {
+        let mut names = DirBuf::default()
+            .sorted_names(super::again(&layer.fd)?)
+            .call_at("getdents64", &layer.id)?;
+        let writable = layer.meta.state == State::Writable;
+        names.retain(|name| {
+            let unused = is_temporary(name) || (writable && name == manifest::FILE.as_bytes());
+            unused && fs::stat_at(&layer.fd, name).is_ok_and(|meta| meta.kind == fs::Kind::File)
+        });
+        Ok(names)
+    }
+
+    /// Pins of mounts that have ended, mounts that killed processes left, and the places of a
+    /// moment in which older kernels mount.
+    pub(super) fn tidy_pins(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
+        let count = || match layer.open("pin") {
+            Ok(dir) => DirBuf::default().sorted_names(dir).call("getdents64"),
+            Err(_) => Ok(Vec::new()),
+        };
+        let before = count()?;
+        if before.is_empty() {
+            return Ok(());
+        }
+        if !lock::try_lock(layer.open("pin")?, Mode::Exclusive)? {
+            return Ok(());
+        }
+        let mut pins = self.pins(layer)?;
+        let scratch = end_scratch(&pins);
+        let ended = pins.end_what_can();
+        drop(pins);
+        let (ended, busy) = match ended {
+            Ok((ended, busy)) => (ended, busy.map_or(Ok(()), Err)),
+            Err(error) => (0, Err(error)),
+        };
+        done.unmounted += ended;
+        let gone = before.len().saturating_sub(count()?.len()) as u64;
+        done.dropped += gone.saturating_sub(done.unmounted);
+        scratch?;
+        busy
     }
 }
 
-/// What replacements of the file `name` left in `dir`, or are making there now.
-pub(super) fn texts_left(dir: &OwnedFd, name: &str) -> Result<Vec<Vec<u8>>> {
-    let mut names = DirBuf::default()
-        .sorted_names(super::again(dir)?)
-        .call("getdents64")?;
-    names.retain(|entry| text::is_leftover(entry, name));
-    Ok(names)
+/// Ends what is mounted at places of a moment, and takes these away. Whoever uses one has the pins
+/// locked, as the caller has.
+fn end_scratch(pins: &Pins) -> Result<()> {
+    let names = DirBuf::default().sorted_names(super::again(&pins.dir)?);
+    let mut failed = Ok(());
+    for name in names.call_at("getdents64", "pin")? {
+        if !mount::is_scratch(&name) {
+            continue;
+        }
+        let mut gone = remove_tree(&pins.dir, &name, &mut Watch::default());
+        if gone.as_ref().is_err_and(|e| e.errno() == Errno::BUSY) {
+            let place = [
+                super::path_of(pins.dir.as_fd())?,
+                b"/".to_vec(),
+                name.clone(),
+            ]
+            .concat();
+            for mounted in mount::mounts_below(pins.dir.as_fd())?.iter().rev() {
+                if mounted.path == place {
+                    mount::unmount_path(&place, mounted.id, true)?;
+                }
+            }
+            gone = remove_tree(&pins.dir, &name, &mut Watch::default());
+        }
+        if gone.as_ref().is_err_and(|e| e.errno() != Errno::NOENT) {
+            failed = gone;
+        }
+    }
+    failed
+}
+
+/// What was done in one layer.
+#[derive(Default)]
+pub(super) struct Tidied {
+    pub dropped: u64,
+    pub unmounted: u64,
+}
+
+impl Tidied {
+    fn add_to(&self, report: &mut CleanupReport) {
+        report.dropped += self.dropped;
+        report.unmounted += self.unmounted;
+    }
+}
+
+/// What a pass through `stage/` or `trash/` did not take away.
+#[derive(Default)]
+struct Remaining {
+    busy: u64,
+    left: u64,
+    begun: bool,
+}
+
+impl Remaining {
+    fn add(&mut self, other: Remaining) {
+        self.busy += other.busy;
+        self.left += other.left;
+    }
 }

@@ -1,6 +1,6 @@
 //! New layers.
 
-use super::layer::{Layer, MAX_LOWERS};
+use super::layer::{Layer, MAX_LOWERS, is_absent};
 use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
 use super::meta::{self, Meta};
@@ -70,7 +70,7 @@ impl Store {
         if !flat {
             self.need_marks()?;
         }
-        let parent = self.parent_to_build_on(parent, watch)?;
+        let (parent, lower) = self.parent_to_build_on(parent, watch)?;
         if flat {
             return self.create_flat(id, &parent, watch);
         }
@@ -83,17 +83,46 @@ impl Store {
             false => Some(self.need_unmounted(&parent)?),
         };
         let live = flags.contains(CreateFlags::LIVE);
-        self.create_copy(id, &parent, live, sync, watch)
+        let lower = lower.ok_or_else(|| text::damaged("it has no lower-id"))?;
+        self.create_copy(id, &parent, &lower, live, sync, watch)
     }
 
-    /// Locks the parent so that it stays. A writable `root` is committed first.
-    fn parent_to_build_on(&self, parent: &str, watch: &mut Watch<'_>) -> Result<Layer> {
+    /// Locks the parent so that it stays, and before it what a writable overlay is over: a copy
+    /// will be over that. A writable `root` is committed first.
+    fn parent_to_build_on(
+        &self,
+        parent: &str,
+        watch: &mut Watch<'_>,
+    ) -> Result<(Layer, Option<Layer>)> {
         loop {
+            let seen = self.layer(parent)?;
+            let below = match seen.meta.kind {
+                Kind::Overlay if !seen.committed() => seen.parent.clone(),
+                _ => None,
+            };
+            let lower = match &below {
+                Some(lower) => match self.lock_layer(lower, Mode::Shared, PATIENCE, watch) {
+                    // Both went meanwhile, perhaps.
+                    Err(error) if is_absent(&error) && self.layer(parent)?.parent != below => {
+                        continue;
+                    }
+                    lower => Some(lower?),
+                },
+                None => None,
+            };
             let layer = self.lock_layer(parent, Mode::Shared, PATIENCE, watch)?;
-            if layer.committed() || layer.meta.kind == Kind::Overlay {
-                return Ok(layer);
+            if layer.committed() {
+                return Ok((layer, None));
             }
-            drop(layer);
+            if layer.meta.kind == Kind::Overlay {
+                // Another layer of that name may have come since.
+                if lower.is_some() && layer.parent == below {
+                    return Ok((layer, lower));
+                }
+                watch.check()?;
+                continue;
+            }
+            drop((layer, lower));
             match self.commit_layer(parent, Durability::Default, CommitFlags::empty(), watch) {
                 Ok(()) => {}
                 Err(error) if error.code() == Code::Committed => {}
@@ -131,15 +160,11 @@ impl Store {
         &self,
         id: &str,
         source: &Layer,
+        lower: &Layer,
         live: bool,
         sync: bool,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let lower = source
-            .parent
-            .as_deref()
-            .ok_or_else(|| text::damaged("it has no lower-id"))?;
-        let lower = self.lock_layer(lower, Mode::Shared, PATIENCE, watch)?;
         let mut meta = Meta::new(Kind::Overlay, State::Writable, now());
         meta.lowers = source.meta.lowers;
         meta.copied_from = Some(source.id.clone());
@@ -172,7 +197,7 @@ impl Store {
             ));
         }
         frame(&stage, Kind::Overlay)?;
-        self.hint_child(&lower, id)?;
+        self.hint_child(lower, id)?;
         describe(&stage, &meta, Some(&lower.id))?;
         if copied.bytes > 0 && !sync {
             // Not asked for a layer that a power cut leaves: but it may not leave half of one.

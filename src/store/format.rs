@@ -17,6 +17,13 @@ use crate::sys::xattr::Marks;
 /// The name of the file.
 pub const FILE: &str = "ovl-store";
 
+/// Whether a name is that of a file that was to become it.
+pub fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(b".")
+        .and_then(|name| name.strip_prefix(FILE.as_bytes()))
+        .is_some_and(|rest| rest.starts_with(b"."))
+}
+
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {

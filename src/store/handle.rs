@@ -6,6 +6,7 @@ use super::pin::{self, Pin};
 use super::session;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount;
+use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::watch::Watch;
 
@@ -19,6 +20,8 @@ pub struct Mount {
     pub(super) pin: Option<(OwnedFd, Pin)>,
     /// The layer's mount lock.
     pub(super) lock: OwnedFd,
+    /// The store's.
+    pub(super) marks: Marks,
 }
 
 impl Mount {
@@ -77,7 +80,7 @@ impl Mount {
             lock::try_lock(&pin.file, Mode::Shared)?;
             self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
         } else {
-            session::end(&self.lock);
+            session::end(&self.lock, self.marks);
         }
         ended
     }
@@ -88,7 +91,7 @@ impl Mount {
             return;
         };
         if lock::lock(&pins, Mode::Exclusive, PATIENCE, &mut Watch::default()).is_ok() {
-            session::end(&self.lock);
+            session::end(&self.lock, self.marks);
         }
     }
 }

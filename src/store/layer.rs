@@ -3,7 +3,7 @@
 use super::lock::{self, Mode};
 use super::meta::{self, Meta};
 use super::options::{Kind, LayerInfo, State};
-use super::{Store, id, text, to_trash};
+use super::{Store, damaged, id, text, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::view::{Stack, Tree};
 use crate::sys::dir::DirBuf;
@@ -124,26 +124,12 @@ impl Store {
         }
     }
 
-    fn read_layer(&self, id: &str, fd: OwnedFd) -> Result<Layer> {
-        let data = match text::read(&fd, meta::FILE) {
-            Ok(data) => data,
-            Err(Errno::NOENT) => return Err(no_layer(id).context("it has no meta")),
-            Err(errno) => return Err(errno).call("read meta"),
-        };
-        // Not whole: it was never made.
-        let meta = Meta::parse(&data).map_err(|error| match error.code() {
-            Code::Damaged => {
-                Error::new(Code::Damaged, Errno::NOENT, error.message().to_string()).at(id)
-            }
-            _ => error,
-        })?;
+    /// What the layer's own files say of it.
+    pub(super) fn read_layer(&self, id: &str, fd: OwnedFd) -> Result<Layer> {
+        let meta = read_meta(id, &fd)?;
         let parent = match meta.kind {
             Kind::Root => meta.parent.clone(),
-            Kind::Overlay => match text::read(&fd, "lower-id") {
-                Ok(lower) => Some(id::check(&lower).map_err(damaged_edge)?.to_string()),
-                Err(Errno::NOENT) => return Err(damaged_edge("it has no lower-id")),
-                Err(errno) => return Err(errno).call("read lower-id"),
-            },
+            Kind::Overlay => Some(read_lower(&fd)?),
         };
         Ok(Layer {
             id: id.to_string(),
@@ -151,6 +137,42 @@ impl Store {
             meta,
             parent,
         })
+    }
+
+    /// The directory of the layer `id`, locked, whatever is in it: for those who deal with damaged
+    /// layers too. It is looked up again under the lock.
+    pub(super) fn lock_dir(
+        &self,
+        id: &str,
+        mode: Mode,
+        patience: Duration,
+        watch: &mut Watch<'_>,
+    ) -> Result<OwnedFd> {
+        loop {
+            let fd = match fs::open_dir(&self.layers, id.as_bytes()) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT) => return Err(no_layer(id)),
+                Err(Errno::NOTDIR | Errno::LOOP) => return Err(damaged::no_directory(id)),
+                Err(errno) => return Err(errno).call_at("open", id),
+            };
+            lock::lock(&fd, mode, patience, watch).map_err(|e| e.at(id))?;
+            let mine = fs::stat(&fd).call_at("statx", id)?;
+            match fs::stat_at(&self.layers, id.as_bytes()) {
+                Ok(there) if there.same_inode(&mine) => return Ok(fd),
+                Ok(_) | Err(Errno::NOENT) => watch.check()?,
+                Err(errno) => return Err(errno).call_at("statx", id),
+            }
+        }
+    }
+
+    /// Whether the layer is still the one of its name.
+    pub(super) fn is_there(&self, layer: &Layer) -> Result<bool> {
+        let mine = fs::stat(&layer.fd).call_at("statx", &layer.id)?;
+        match fs::stat_at(&self.layers, layer.id.as_bytes()) {
+            Ok(there) => Ok(there.same_inode(&mine)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).call_at("statx", &layer.id),
+        }
     }
 
     /// The layer `id`, locked. The name is looked up again under the lock: what was removed and
@@ -177,7 +199,8 @@ impl Store {
         }
     }
 
-    /// EEXIST when the layer `id` is there. What is there and was never whole goes to trash.
+    /// EEXIST when the layer `id` is there, or something damaged that may be one. What was never
+    /// made, and has nothing to lose, goes to trash.
     pub(super) fn need_free(&self, id: &str) -> Result<()> {
         match self.layer(id) {
             Ok(_) => Err(super::stage::exists(id)),
@@ -193,18 +216,16 @@ impl Store {
         }
     }
 
-    /// Moves what is at `id` and was never whole to trash; false where nothing is there. Every
-    /// layer comes locked by its maker and goes locked by its remover, so what is looked at under
-    /// the lock is what is moved. EEXIST when it turns out to be whole.
+    /// Moves what is at `id`, was never made and has nothing to lose to trash; false where nothing
+    /// is there. Every layer comes locked by its maker and goes locked by its remover, so what is
+    /// looked at under the lock is what is moved. EEXIST when it turns out to be whole, and, as
+    /// [`Code::Damaged`], when something would be lost.
     pub(super) fn discard(&self, id: &str) -> Result<bool> {
         let fd = match fs::open_dir(&self.layers, id.as_bytes()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(false),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                return match to_trash(self, &self.layers, id.as_bytes()) {
-                    Err(error) if error.errno() == Errno::NOENT => Ok(false),
-                    done => done.map(|_| true),
-                };
+                return Err(damaged::in_the_way(id, &damaged::no_directory(id)));
             }
             Err(errno) => return Err(errno).call_at("open", id),
         };
@@ -218,9 +239,16 @@ impl Store {
             Err(Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(errno).call_at("statx", id),
         }
-        let held = fs::open_dir_trusted(&fd, b".").call_at("open", id)?;
-        match self.read_layer(id, held) {
+        self.discard_locked(id, &fd)
+    }
+
+    /// See [`Store::discard`]; the caller has the directory locked.
+    pub(super) fn discard_locked(&self, id: &str, fd: &OwnedFd) -> Result<bool> {
+        match self.read_layer(id, super::again(fd)?) {
             Err(error) if is_absent(&error) => {
+                if !damaged::has_nothing(self, fd)? {
+                    return Err(damaged::in_the_way(id, &error));
+                }
                 to_trash(self, &self.layers, id.as_bytes()).map(|_| true)
             }
             Err(error) => Err(error),
@@ -236,13 +264,14 @@ impl Store {
             Kind::Overlay => layer.parent.clone(),
             Kind::Root => None,
         };
+        let mut above = layer.id.clone();
         while let Some(id) = below {
             if trees.len() > MAX_LOWERS as usize {
                 return Err(damaged_edge("its chain of layers does not end"));
             }
-            let (kind, parent) = self.edge(&id)?;
+            let (kind, parent) = self.edge(&id, &above)?;
             trees.push(self.tree(&id, kind));
-            below = parent;
+            (above, below) = (id, parent);
         }
         Ok(Stack::new(trees, self.marks))
     }
@@ -260,39 +289,79 @@ impl Store {
     }
 
     /// The kind of a layer in a chain, and the layer below it where that is part of the chain. One
-    /// small read each: `lower-id` is there or not.
-    fn edge(&self, id: &str) -> Result<(Kind, Option<String>)> {
+    /// small read each: `lower-id` is there or not. The layer that is damaged is the one told of.
+    fn edge(&self, id: &str, above: &str) -> Result<(Kind, Option<String>)> {
+        let below =
+            |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
+        let there = |name: &str| {
+            let path = format!("{id}/{name}");
+            fs::stat_at(&self.layers, path.as_bytes()).is_ok_and(|m| m.kind == fs::Kind::Directory)
+        };
         match text::read(&self.layers, &format!("{id}/lower-id")) {
-            Ok(lower) => {
-                let lower = id::check(&lower).map_err(damaged_edge)?.to_string();
-                Ok((Kind::Overlay, Some(lower)))
+            Ok(lower) => match id::check(&lower) {
+                Ok(_) if !there("upper") => below("is damaged: it has no upper"),
+                Ok(lower) => Ok((Kind::Overlay, Some(lower.to_string()))),
+                Err(_) => below("is damaged: its lower-id is no id"),
+            },
+            Err(Errno::NOENT | Errno::NOTDIR) if there("root") => Ok((Kind::Root, None)),
+            Err(Errno::NOENT) if there("upper") => below("is damaged: it has no lower-id"),
+            Err(Errno::NOENT) if there("") => below("is damaged: it has no root"),
+            Err(Errno::NOENT | Errno::NOTDIR) => below("is missing"),
+            Err(errno) if damaged::is_wrong_inode(errno) => {
+                below("is damaged: its lower-id is no file")
             }
-            Err(Errno::NOENT) => Ok((Kind::Root, None)),
             Err(errno) => Err(errno).call_at("read", format!("layer/{id}/lower-id")),
         }
     }
 
-    /// The layers that name `layer` as the one directly below. The names in `child/` are hints.
+    /// The layers that name `layer` as the one directly below. The names in `child/` are hints;
+    /// where that is lost, all layers are asked.
     pub(super) fn children(&self, layer: &Layer) -> Result<Vec<String>> {
+        let (names, hinted) = match fs::open_dir(&layer.fd, b"child") {
+            Ok(dir) => (
+                DirBuf::default().sorted_names(dir).call("getdents64")?,
+                true,
+            ),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                let all = self.ids()?.into_iter().map(String::into_bytes);
+                (all.collect(), false)
+            }
+            Err(errno) => return Err(errno).call_at("open", format!("layer/{}/child", layer.id)),
+        };
         let mut children = Vec::new();
-        for name in DirBuf::default()
-            .sorted_names(layer.open("child")?)
-            .call("getdents64")?
-        {
+        for name in names {
             let Ok(child) = id::check(&name) else {
                 continue;
             };
-            match self.layer(child) {
-                Ok(found) if found.parent.as_deref() == Some(&layer.id) => {
-                    children.push(found.id);
-                }
-                Ok(_) => {}
-                Err(error) if matches!(error.code(), Code::NoLayer | Code::Damaged) => {}
-                // What cannot be read may be a child.
-                Err(error) => return Err(error),
+            if child != layer.id && self.is_child(child, &layer.id, hinted)? {
+                children.push(child.to_string());
             }
         }
         Ok(children)
+    }
+
+    /// Whether `child` is built on `parent`; `hinted`: the parent says so.
+    pub(super) fn is_child(&self, child: &str, parent: &str, hinted: bool) -> Result<bool> {
+        let error = match self.layer(child) {
+            Ok(found) => return Ok(found.parent.as_deref() == Some(parent)),
+            Err(error) => error,
+        };
+        if error.code() == Code::NoLayer {
+            return Ok(false);
+        }
+        let Ok(fd) = fs::open_dir(&self.layers, child.as_bytes()) else {
+            return Ok(false);
+        };
+        // What a damaged one holds is read over its parent.
+        if is_absent(&error) && damaged::has_nothing(self, &fd)? {
+            return Ok(false);
+        }
+        match read_lower(&fd) {
+            Ok(lower) => Ok(lower == parent),
+            Err(_) if is_absent(&error) => Ok(hinted),
+            // What cannot be read may be a child.
+            Err(_) => Err(error),
+        }
     }
 
     /// Leaves the hint in `parent` that `child` is to be built on it.
@@ -325,6 +394,39 @@ impl Store {
     }
 }
 
-fn damaged_edge(what: impl std::fmt::Display) -> Error {
-    text::damaged(format!("lower-id: {what}"))
+/// The layer's `meta`.
+pub(super) fn read_meta(id: &str, fd: &OwnedFd) -> Result<Meta> {
+    let never = |words: String| Error::new(Code::Damaged, Errno::NOENT, words).at(id);
+    let data = match text::read(fd, meta::FILE) {
+        Ok(data) => data,
+        Err(Errno::NOENT) => return Err(never("it has no meta".into())),
+        Err(errno) if damaged::is_wrong_inode(errno) => {
+            return Err(never("its meta is no file".into()));
+        }
+        Err(errno) => return Err(errno).call("read meta"),
+    };
+    // Not whole: it was never made.
+    Meta::parse(&data).map_err(|error| match error.code() {
+        Code::Damaged => never(error.message().to_string()),
+        _ => error,
+    })
+}
+
+/// The id in an overlay layer's `lower-id`.
+pub(super) fn read_lower(fd: &OwnedFd) -> Result<String> {
+    match text::read(fd, "lower-id") {
+        Ok(lower) => match id::check(&lower) {
+            Ok(lower) => Ok(lower.to_string()),
+            Err(_) => Err(damaged_edge("its lower-id is no id")),
+        },
+        Err(Errno::NOENT) => Err(damaged_edge("it has no lower-id")),
+        Err(errno) if damaged::is_wrong_inode(errno) => {
+            Err(damaged_edge("its lower-id is no file"))
+        }
+        Err(errno) => Err(errno).call("read lower-id"),
+    }
+}
+
+fn damaged_edge(what: impl Into<String>) -> Error {
+    text::damaged(what)
 }

@@ -12,6 +12,7 @@
 //! A layer of kind `root` has no marks, and its tree has more than its own entries: what it shares
 //! with its parent is held against the parent's manifest alone.
 
+use super::damaged::is_wrong_inode;
 use super::text::damaged;
 use crate::archive::{Digest, Sha256};
 use crate::error::{Errno, Result, SysResult};
@@ -291,22 +292,55 @@ pub fn compare(
     contents: Contents,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<String>> {
+    let mut found = compare_all(layer, content, marks, expected, contents, watch)?;
+    found.problems.splice(0..0, found.manifest);
+    Ok(found.problems)
+}
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// What is wrong with the manifest itself; nothing is compared then.
+    pub manifest: Option<String>,
+    /// What of the tree differs.
+    pub problems: Vec<String>,
+    /// Files with content of which the manifest has no digest.
+    pub unrecorded: u64,
+}
+
+/// See [`compare`].
+pub fn compare_all(
+    layer: BorrowedFd<'_>,
+    content: &OwnedFd,
+    marks: Option<Marks>,
+    expected: &Digest,
+    contents: Contents,
+    watch: &mut Watch<'_>,
+) -> Result<Compared> {
+    let mut found = Compared::default();
+    let wrong = |what: &str| {
+        Ok(Compared {
+            manifest: Some(what.into()),
+            ..Compared::default()
+        })
+    };
     let text = match read_whole(layer)? {
         Some(text) => text,
-        None => return Ok(vec!["the manifest is missing".into()]),
+        None => return wrong("the manifest is missing"),
     };
     if Digest::of(&text) != *expected {
-        return Ok(vec!["the manifest is not the one that meta names".into()]);
+        return wrong("the manifest is not the one that meta names");
     }
     let text = String::from_utf8(text).map_err(|_| damaged("the manifest is not text"))?;
     let mut wanted: HashMap<String, &str> =
         text.lines().map(|line| (path_of(line), line)).collect();
-    let mut problems = Vec::new();
     let known = Known {
         marks,
         tagged: None,
         modes: None,
     };
+    found.unrecorded = text.lines().filter(|line| is_unrecorded(line)).count() as u64;
+    let problems = &mut found.problems;
     lines(content, known, contents, watch, &mut |line| {
         let path = path_of(line);
         match wanted.remove(&path) {
@@ -321,7 +355,13 @@ pub fn compare(
     let mut missing: Vec<_> = wanted.into_keys().collect();
     missing.sort();
     problems.extend(missing.into_iter().map(|path| format!("{path}: missing")));
-    Ok(problems)
+    Ok(found)
+}
+
+/// Whether a line is of a file with content, and has no digest of it.
+fn is_unrecorded(line: &str) -> bool {
+    let mut fields = line.split(' ');
+    fields.next() == Some("-") && fields.nth(3) != Some("0") && fields.nth(3) == Some("?")
 }
 
 /// The path that a line is about.
@@ -348,8 +388,13 @@ fn read_whole(layer: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
     let file = match fs::open_file(layer, FILE.as_bytes()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
+        // Another kind of inode stands in its place.
+        Err(errno) if is_wrong_inode(errno) => return Ok(Some(Vec::new())),
         Err(errno) => return Err(errno).call_at("open", FILE),
     };
+    if fs::stat(&file).call_at("statx", FILE)?.kind != Kind::File {
+        return Ok(Some(Vec::new()));
+    }
     let mut text = Vec::new();
     let mut buf = vec![0; BUF];
     loop {

@@ -19,6 +19,7 @@ mod cleanup;
 mod commit;
 mod compare;
 mod create;
+mod damaged;
 mod facts;
 mod format;
 #[cfg(any(test, fuzzing))]
@@ -26,6 +27,7 @@ mod format;
 pub mod fuzzing;
 mod handle;
 pub mod id;
+mod inspect;
 mod layer;
 mod lock;
 mod manifest;
@@ -40,6 +42,7 @@ mod stage;
 mod sync;
 mod text;
 mod unmount;
+mod usage;
 
 pub use handle::Mount;
 pub use options::*;

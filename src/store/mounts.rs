@@ -83,7 +83,9 @@ impl Store {
         let mount = match (self.make(&layer, &wish), before) {
             (Ok(mount), _) => mount,
             (Err(error), before) => {
-                before.map(|before| session::undo(&layer, before));
+                if let Some(before) = before {
+                    session::undo(&layer, before);
+                }
                 return Err(error);
             }
         };
@@ -107,6 +109,7 @@ impl Store {
                 root: Some(root),
                 pin: None,
                 lock: handle,
+                marks: self.marks,
             });
         }
         let scratch = layer.open("pin")?;
@@ -149,6 +152,7 @@ impl Store {
                 root: Some(root),
                 pin: Some((dir, pin)),
                 lock: handle,
+                marks: self.marks,
             });
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
@@ -158,6 +162,7 @@ impl Store {
                 root: Some(bind),
                 pin: None,
                 lock: handle,
+                marks: self.marks,
             });
         }
         match wish.target {
@@ -183,7 +188,8 @@ impl Store {
         if layer.meta.kind != Kind::Overlay {
             return Ok(());
         }
-        if used {
+        // Asked of an upper that is held, the kernel says so in its log, too.
+        if used || pins.elsewhere.iter().any(|pin| pin.certain) {
             return elsewhere();
         }
         // The kernel makes this with the first overlay: without it there was none, whoever asks.
@@ -193,7 +199,7 @@ impl Store {
         }
         // A descriptor that was passed on is no handle, other programs know no locks, and other
         // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
-        match oracle::upper_in_use(layer.open("upper")?.as_fd(), layer.open("child")?.as_fd()) {
+        match self.upper_in_use(&layer.open("upper")?) {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {
@@ -293,6 +299,7 @@ impl Store {
                 root: Some(mount),
                 pin: None,
                 lock: handle,
+                marks: self.marks,
             });
         }
         if let Some(target) = wish.target {
@@ -358,6 +365,7 @@ fn attach(
         root: Some(root),
         pin: Some((dir, pin)),
         lock: handle,
+        marks: pins.marks,
     })
 }
 

@@ -306,10 +306,42 @@ pub struct Capability {
 pub struct CleanupReport {
     /// Leftovers removed.
     pub removed: u64,
-    /// Leftovers that somebody is still working on.
+    /// Leftovers that somebody is still working on, or that cannot be taken away now.
     pub busy: u64,
     /// Mounts ended that killed processes left.
     pub unmounted: u64,
+    /// Small things taken out of layers: pins of mounts that have ended, hints of children that
+    /// are gone, files that were to replace others.
+    pub dropped: u64,
+    /// What the budget left for the next cleanup: leftovers, and layers not looked at.
+    pub left: u64,
+}
+
+/// What a layer, or the whole store, takes on the disk. An inode is counted once, however many
+/// names it has; it is shared when it has names elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes in blocks of what nobody else has: what removing would give back.
+    pub own_bytes: u64,
+    /// Bytes in blocks of what others have too.
+    pub shared_bytes: u64,
+    /// Inodes that nobody else has, directories and the store's own files among them.
+    pub own_inodes: u64,
+    /// Inodes that others have too.
+    pub shared_inodes: u64,
+    /// Lengths of files and targets of symbolic links that nobody else has.
+    pub own_size: u64,
+    /// The same of what others have too.
+    pub shared_size: u64,
+}
+
+/// How to clean up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CleanupOptions {
+    /// Choices.
+    pub flags: CleanupFlags,
+    /// How long to work at most; what is not done then is left for the next time.
+    pub budget: Option<std::time::Duration>,
 }
 
 /// Something that is wrong in a store.
@@ -323,4 +355,6 @@ pub struct Problem {
     pub detail: String,
     /// It was mended.
     pub repaired: bool,
+    /// It is no damage, but something that could not be looked at.
+    pub note: bool,
 }

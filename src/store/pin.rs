@@ -12,6 +12,7 @@ use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
+use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
 use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
@@ -70,6 +71,8 @@ pub struct Pins {
     /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
     pub elsewhere: Vec<Elsewhere>,
     boot: &'static str,
+    /// The store's.
+    pub marks: Marks,
 }
 
 /// A pin of a mount in another namespace.
@@ -91,6 +94,7 @@ impl Store {
             here: Vec::new(),
             elsewhere: Vec::new(),
             boot: boot_id()?,
+            marks: self.marks,
             dir,
         };
         let names = DirBuf::default()
@@ -127,6 +131,8 @@ impl Store {
                 }
             }
         }
+        // The newest first: it may cover others at the same path, and only what is on top can end.
+        pins.here.sort_by_key(|pin| std::cmp::Reverse(pin.id.id));
         Ok(pins)
     }
 
@@ -165,6 +171,59 @@ impl Store {
             id,
             path: found.path,
         }))
+    }
+}
+
+/// What a name in `pin/` is worth, for who only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// The mount is there, and somebody holds it or asked for it to stay; or nobody can tell.
+    Live,
+    /// The mount is there, and whoever held it is not.
+    Left,
+    /// There is no such mount.
+    Dead,
+    /// It is no pin's name.
+    Unknown,
+}
+
+impl Store {
+    /// What the pins of a layer are worth. The caller has `dir`, which is `pin/`, locked; nothing
+    /// is changed.
+    pub(super) fn weigh_pins(&self, layer: &Layer, dir: &OwnedFd) -> Result<Vec<(Vec<u8>, Worth)>> {
+        let names = DirBuf::default().sorted_names(super::again(dir)?);
+        let mut weighed = Vec::new();
+        for name in names.call_at("getdents64", "pin")? {
+            let worth = self.weigh(layer, dir, &name)?;
+            weighed.push((name, worth));
+        }
+        Ok(weighed)
+    }
+
+    fn weigh(&self, layer: &Layer, dir: &OwnedFd, name: &[u8]) -> Result<Worth> {
+        let Some((name, (id, namespace))) = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| Some((name, parse(name)?)))
+        else {
+            return Ok(Worth::Unknown);
+        };
+        let now = boot_id()?;
+        let Some(said) = said(dir, name)?.filter(|said| said.boot == now) else {
+            return Ok(Worth::Dead);
+        };
+        if namespace != mount::namespace_id()? {
+            return Ok(match mount::exists_in(id, namespace) {
+                Some(_) => Worth::Live,
+                None => Worth::Dead,
+            });
+        }
+        match self.read_pin(layer, dir, name, id, said)? {
+            None => Ok(Worth::Dead),
+            Some(pin) if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? => {
+                Ok(Worth::Live)
+            }
+            Some(_) => Ok(Worth::Left),
+        }
     }
 }
 
@@ -276,21 +335,36 @@ impl Pins {
 
     /// Ends the held mounts that nobody holds. One that is busy stays, and is EBUSY.
     pub fn end_leftovers(&mut self) -> Result<u64> {
-        let mut ended = 0;
+        match self.end_what_can()? {
+            (ended, None) => Ok(ended),
+            (_, Some(busy)) => Err(busy),
+        }
+    }
+
+    /// The same, telling how many ended, and of one that is busy.
+    pub fn end_what_can(&mut self) -> Result<(u64, Option<Error>)> {
+        let (mut ended, mut busy) = (0, None);
         let mut kept = Vec::new();
         for pin in self.here.drain(..) {
             if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? {
                 kept.push(pin);
                 continue;
             }
-            end(self.dir.as_fd(), &pin, false)?;
-            ended += 1;
+            match end(self.dir.as_fd(), &pin, false) {
+                Ok(()) => ended += 1,
+                // The others are no worse for it.
+                Err(error) if error.errno() == Errno::BUSY => {
+                    busy = Some(error);
+                    kept.push(pin);
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.here = kept;
         if ended > 0 {
-            session::end_by_pins(&self.dir);
+            session::end_by_pins(&self.dir, self.marks);
         }
-        Ok(ended)
+        Ok((ended, busy))
     }
 }
 
@@ -304,7 +378,8 @@ pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
             return Err(Error::new(
                 Code::Mounted,
                 Errno::BUSY,
-                "the mount is busy: a process has a file, a directory or a mount in it",
+                "the mount is busy: a process has a file, a directory or a mount in it, or \
+                 something is mounted over it",
             )
             .at(&pin.path));
         }

@@ -45,12 +45,21 @@ impl Store {
     /// What is known of the layer `id`.
     pub fn stat(&self, id: &[u8]) -> Result<LayerInfo> {
         (|| {
-            let layer = self.layer(id::check(id)?)?;
-            let mounted = self.is_mounted(&layer)?;
-            let mut info = layer.info(mounted);
-            info.unclean =
-                !layer.committed() && matches!(session::of(&layer)?, session::Session::Lost { .. });
-            Ok(info)
+            let id = id::check(id)?;
+            loop {
+                let layer = self.layer(id)?;
+                match self.is_mounted(&layer) {
+                    Ok(mounted) => {
+                        let mut info = layer.info(mounted);
+                        info.unclean = !layer.committed()
+                            && matches!(session::of(&layer)?, session::Session::Lost { .. });
+                        return Ok(info);
+                    }
+                    // One that was removed while it was looked at is not damaged, but gone.
+                    Err(_) if !self.is_there(&layer)? => {}
+                    Err(error) => return Err(error),
+                }
+            }
         })()
         .map_err(|e: Error| e.at(id).op("stat"))
     }

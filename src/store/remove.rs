@@ -1,9 +1,15 @@
 //! Removing a layer: one rename takes it out of the store, however large it is.
 
+use super::damaged::is_disk;
+use super::layer::{Layer, is_absent};
 use super::lock::Mode;
-use super::{RemoveFlags, Store, id, to_trash};
+use super::{Kind, RemoveFlags, Store, id, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::fs;
+use crate::mount;
+use crate::mount::oracle::InUse;
+use crate::sys::dir::DirBuf;
+use crate::sys::fs::RenameFlags;
+use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 use std::time::Duration;
@@ -12,8 +18,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Store {
-    /// Removes the layer `id`. ENOENT when it is not there, EBUSY when layers are built on it or
-    /// it is in use. When this returns it is gone; its space is given back too, unless
+    /// Removes the layer `id`, however damaged it is. ENOENT when it is not there, EBUSY when
+    /// layers are built on it or it is in use. When this returns it is gone; its space is given back too, unless
     /// [`RemoveFlags::DEFER`] leaves that to [`Store::cleanup`].
     pub fn remove(&self, id: &[u8], flags: RemoveFlags, watch: &mut Watch<'_>) -> Result<()> {
         self.remove_layer(id, flags, watch)
@@ -24,23 +30,32 @@ impl Store {
         self.writable()?;
         watch.check()?;
         let id = id::check(id)?;
-        let layer = self.lock_layer(id, Mode::Exclusive, PATIENCE, watch)?;
-        let children = self.children(&layer)?;
-        if let Some(child) = children.first() {
-            let more = match children.len() {
-                1 => String::new(),
-                n => format!(" and {} more", n - 1),
-            };
-            return Err(Error::new(
-                Code::HasChildren,
-                Errno::BUSY,
-                format!("layers are built on it: {child}{more}"),
-            ));
+        let remains = match self.lock_dir(id, Mode::Exclusive, PATIENCE, watch) {
+            Ok(dir) => Some(self.readable(id, dir)?),
+            // Something else has the layer's name: nobody can use it.
+            Err(error) if error.code() == Code::Damaged => None,
+            Err(error) => return Err(error),
+        };
+        let (_lock, layers) = remains.unwrap_or_default();
+        for layer in &layers {
+            self.need_childless(layer)?;
+            self.need_removable(layer)?;
+            self.need_no_sign(layer)?;
         }
-        self.need_removable(&layer)?;
         let nonce = to_trash(self, &self.layers, id.as_bytes())?;
-        fs::sync(&self.layers).call_at("fsync", "layer")?;
-        if let Some(parent) = &layer.parent {
+        if let Err(errno) = fs::sync(&self.layers) {
+            // Nobody may rely on what is not on the disk: the layer comes back.
+            let (from, to) = (&self.trash, &self.layers);
+            let _ = fs::rename(
+                from,
+                nonce.as_bytes(),
+                to,
+                id.as_bytes(),
+                RenameFlags::NOREPLACE,
+            );
+            return Err(errno).call_at("fsync", "layer");
+        }
+        if let Some(parent) = layers.first().and_then(|layer| layer.parent.as_ref()) {
             self.drop_hint(parent, id);
         }
         // The lock goes on to the trash entry: a cleanup leaves it to us.
@@ -52,5 +67,63 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The layer in a locked directory, or what is left of it: however damaged it is, it can go.
+    fn readable(&self, id: &str, dir: OwnedFd) -> Result<(Option<OwnedFd>, Vec<Layer>)> {
+        let layers = match self.read_layer(id, super::again(&dir)?) {
+            Ok(layer) => vec![layer],
+            Err(error) if is_absent(&error) || is_disk(error.errno()) => self.remains(id, &dir)?,
+            Err(error) => return Err(error),
+        };
+        Ok((Some(dir), layers))
+    }
+
+    /// EBUSY when layers are built on it.
+    fn need_childless(&self, layer: &Layer) -> Result<()> {
+        let children = self.children(layer)?;
+        let Some(child) = children.first() else {
+            return Ok(());
+        };
+        let more = match children.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        Err(Error::new(
+            Code::HasChildren,
+            Errno::BUSY,
+            format!("layers are built on it: {child}{more}"),
+        ))
+    }
+
+    /// EBUSY when the kernel cannot say whether an overlay has the upper, and something else says
+    /// that one may: a pin from another namespace that nobody can confirm, or, where the pins are
+    /// lost, an overlay of this name in the caller's own.
+    fn need_no_sign(&self, layer: &Layer) -> Result<()> {
+        let upper = match fs::open_dir(&layer.fd, b"upper") {
+            Ok(upper) if layer.meta.kind == Kind::Overlay => upper,
+            _ => return Ok(()),
+        };
+        let sign = match fs::open_dir(&layer.fd, b"pin") {
+            // What is dead has gone from there, and what is here was found.
+            Ok(pins) => !DirBuf::default().is_empty(pins).call("getdents64")?,
+            Err(_) => {
+                let source = format!("ovl:{}", layer.id).into_bytes();
+                let root = fs::open_dir_trusted(rustix::fs::CWD, b"/").call("open")?;
+                let mounts = mount::mounts_below(root.as_fd())?;
+                mounts.iter().any(|mount| mount.source == source)
+            }
+        };
+        if !sign {
+            return Ok(());
+        }
+        match self.upper_in_use(&upper) {
+            InUse::Free => Ok(()),
+            InUse::Busy | InUse::Unknown(_) => Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "it seems to be mounted elsewhere, and the kernel cannot be asked",
+            )),
+        }
     }
 }

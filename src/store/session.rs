@@ -14,11 +14,13 @@ use super::text;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::oracle;
 use crate::sys::fs;
+use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 
-const FILE: &str = "running";
+/// The name of the file.
+pub const FILE: &str = "running";
 
 /// What became of the last writable mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,20 +154,20 @@ pub fn forget(layer: crate::sys::BorrowedFd<'_>) -> Result<()> {
 /// A use of the layer ended, with its pins locked: if it was the last, and it was not volatile, the
 /// layer was shut down in order. `handle` is the layer's mount lock, which this may take from its
 /// owner. Where it cannot be told the file stays, which is the careful answer.
-pub fn end(handle: &OwnedFd) {
-    let _ = try_end(handle);
+pub fn end(handle: &OwnedFd, marks: Marks) {
+    let _ = try_end(handle, marks);
 }
 
 /// The same where no handle is at hand, but the locked directory of the layer's pins.
-pub fn end_by_pins(pins: &OwnedFd) {
+pub fn end_by_pins(pins: &OwnedFd, marks: Marks) {
     for name in [&b"../work"[..], b"../root"] {
         if let Ok(handle) = fs::open_dir_trusted(pins, name) {
-            end(&handle);
+            end(&handle, marks);
         }
     }
 }
 
-fn try_end(handle: &OwnedFd) -> Result<()> {
+fn try_end(handle: &OwnedFd, marks: Marks) -> Result<()> {
     let layer = fs::open_dir_trusted(handle, b"..").call("open")?;
     if read(layer.as_fd())? != (Session::Current { volatile: false })
         || !lock::try_lock(handle, Mode::Exclusive)?
@@ -176,7 +178,7 @@ fn try_end(handle: &OwnedFd) -> Result<()> {
         // A copy of the mount in another namespace, or a descriptor, may go on writing.
         Ok(upper) => {
             let aside = fs::open_dir(&layer, b"pin").call_at("open", "pin")?;
-            if oracle::upper_in_use(upper.as_fd(), aside.as_fd()) != oracle::InUse::Free {
+            if oracle::upper_in_use(upper.as_fd(), aside.as_fd(), marks) != oracle::InUse::Free {
                 return Ok(());
             }
         }

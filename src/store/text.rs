@@ -75,14 +75,6 @@ pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Resu
     result.call_at("replace", name)
 }
 
-/// Whether `entry` is what a [`replace`] of `name` leaves when it is cut short.
-pub fn is_leftover(entry: &[u8], name: &str) -> bool {
-    entry
-        .strip_prefix(b".")
-        .and_then(|rest| rest.strip_prefix(name.as_bytes()))
-        .is_some_and(|rest| rest.starts_with(b"."))
-}
-
 /// The pairs of a text, in order. A line without `=` is damage; empty lines are not there.
 pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>> {
     let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;

@@ -155,6 +155,12 @@ static int c_status(struct ovl_store *s, const void *o, size_t n, struct ovl_err
     return rc;
 }
 
+static int c_usage(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    struct ovl_usage usage;
+    return ovl_usage(s, "base", o, n, &usage, sizeof usage, e);
+}
+
 #define BITS(known) (~(uint64_t)(known))
 static const struct {
     const char *name;
@@ -194,6 +200,7 @@ static const struct {
      BITS(OVL_MOUNT_READ_ONLY | OVL_MOUNT_KEEP | OVL_MOUNT_DETACHED | OVL_MOUNT_VOLATILE), 0, 0},
     {"unmount_at", c_unmount_at, sizeof(struct ovl_unmount_opts), BITS(OVL_UNMOUNT_LAZY), 0, 0},
     {"status", c_status, sizeof(struct ovl_status_opts), BITS(0), 0, 0},
+    {"usage", c_usage, sizeof(struct ovl_usage_opts), BITS(0), 0, 0},
 };
 
 int main(int argc, char **argv)

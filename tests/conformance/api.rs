@@ -105,6 +105,15 @@ pub struct Cleaned {
     pub removed: u64,
     pub busy: u64,
     pub unmounted: u64,
+    pub dropped: u64,
+    pub left: u64,
+}
+
+/// Bytes on the disk, inodes, and lengths of what nobody else has, and of what others have too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub own: [u64; 3],
+    pub shared: [u64; 3],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +121,7 @@ pub struct Problem {
     pub place: String,
     pub words: String,
     pub repaired: bool,
+    pub note: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,8 +257,20 @@ pub trait Api: Sized + 'static {
     fn open(home: &Path, how: &Open) -> Done<Self::Store>;
     fn list(store: &Self::Store) -> Done<Vec<String>>;
     fn status(store: &Self::Store) -> Done<Vec<Capability>>;
-    fn cleanup(store: &Self::Store, control: Control<'_, Self>) -> Done<Cleaned>;
-    fn check(store: &Self::Store, repair: bool, control: Control<'_, Self>) -> Done<Vec<Problem>>;
+    /// Without a limit where that is 0.
+    fn cleanup(store: &Self::Store, budget_ms: u64, control: Control<'_, Self>) -> Done<Cleaned>;
+    fn check_all(
+        store: &Self::Store,
+        repair: bool,
+        control: Control<'_, Self>,
+    ) -> Done<Vec<Problem>>;
+    /// The damage, without the notes.
+    fn check(store: &Self::Store, repair: bool, control: Control<'_, Self>) -> Done<Vec<Problem>> {
+        let mut found = Self::check_all(store, repair, control)?;
+        found.retain(|one| !one.note);
+        Ok(found)
+    }
+    fn usage(store: &Self::Store, id: Option<&str>, control: Control<'_, Self>) -> Done<Usage>;
 
     fn create(
         store: &Self::Store,

@@ -67,8 +67,9 @@ structs! {
     ovl_progress { entries: u64, bytes: u64 }
     ovl_cleanup_opts {
         flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
+        budget_ms: u64,
     }
-    ovl_cleanup_stats { removed: u64, busy: u64, unmounted: u64 }
+    ovl_cleanup_stats { removed: u64, busy: u64, unmounted: u64, dropped: u64, left: u64 }
     ovl_check_opts {
         flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
     }
@@ -118,6 +119,13 @@ structs! {
         entries: u64, directories: u64, copied: u64, reflinked: u64, linked: u64, grouped: u64,
         bytes: u64, link_fallbacks: u64, mounts_skipped: u64, vanished: u64, skipped_owners: u64,
         skipped_xattrs: u64, skipped_devices: u64,
+    }
+    ovl_usage_opts {
+        flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
+    }
+    ovl_usage {
+        own_bytes: u64, shared_bytes: u64, own_inodes: u64, shared_inodes: u64, own_size: u64,
+        shared_size: u64,
     }
 }
 
@@ -172,6 +180,8 @@ constants! {
     OVL_CHANGE_MODIFY: u32 = 67;
     OVL_CHANGE_DELETE: u32 = 68;
     OVL_CHECK_REPAIR: u64 = 1;
+    OVL_CHECK_REPAIRED: u32 = 1;
+    OVL_CHECK_NOTE: u32 = 2;
     OVL_COPY_HARD_LINK: u64 = 1;
     OVL_COPY_STRICT: u64 = 2;
     OVL_COPY_NO_OVERLAY_XATTRS: u64 = 4;
@@ -281,6 +291,10 @@ functions! {
     ovl_copy_dir(
         c_int, *const c_char, c_int, *const c_char, *const ovl_copy_opts, usize,
         *mut ovl_copy_stats, usize, *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_usage(
+        *mut ovl_store, *const c_char, *const ovl_usage_opts, usize, *mut ovl_usage, usize,
+        *mut *mut ovl_error,
     ) -> c_int;
 }
 

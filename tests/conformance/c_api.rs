@@ -171,8 +171,8 @@ impl Api for C {
         Ok(all.iter().map(plain).collect())
     }
 
-    fn cleanup(store: &Store, mut control: Control<'_, Self>) -> Done<Cleaned> {
-        let opts = watched!(ovl_cleanup_opts, control);
+    fn cleanup(store: &Store, budget_ms: u64, mut control: Control<'_, Self>) -> Done<Cleaned> {
+        let opts = watched!(ovl_cleanup_opts, control, budget_ms: budget_ms);
         let mut stats = ovl_cleanup_stats::default();
         let stats_size = size(&stats);
         // SAFETY: arguments as the header wants them.
@@ -184,10 +184,33 @@ impl Api for C {
             removed: stats.removed,
             busy: stats.busy,
             unmounted: stats.unmounted,
+            dropped: stats.dropped,
+            left: stats.left,
         })
     }
 
-    fn check(store: &Store, repair: bool, mut control: Control<'_, Self>) -> Done<Vec<Problem>> {
+    fn usage(store: &Store, id: Option<&str>, mut control: Control<'_, Self>) -> Done<Usage> {
+        let opts = watched!(ovl_usage_opts, control);
+        let id = id.map(|id| CString::new(id).unwrap());
+        let id = id.as_ref().map_or(std::ptr::null(), |id| id.as_ptr());
+        let mut usage = ovl_usage::default();
+        let usage_size = size(&usage);
+        // SAFETY: arguments as the header wants them.
+        call(|err| unsafe {
+            let usage = &mut usage;
+            (library().ovl_usage)(store.raw, id, &opts, size(&opts), usage, usage_size, err)
+        })?;
+        Ok(Usage {
+            own: [usage.own_bytes, usage.own_inodes, usage.own_size],
+            shared: [usage.shared_bytes, usage.shared_inodes, usage.shared_size],
+        })
+    }
+
+    fn check_all(
+        store: &Store,
+        repair: bool,
+        mut control: Control<'_, Self>,
+    ) -> Done<Vec<Problem>> {
         let flags = bits([(repair, OVL_CHECK_REPAIR)]);
         let opts = watched!(ovl_check_opts, control, flags: flags);
         // SAFETY: arguments as the header wants them.
@@ -197,7 +220,8 @@ impl Api for C {
         let plain = |one: &Item| Problem {
             place: one.name(),
             words: one.detail(),
-            repaired: one.what == 1,
+            repaired: one.what == OVL_CHECK_REPAIRED,
+            note: one.what == OVL_CHECK_NOTE,
         };
         Ok(all.iter().map(plain).collect())
     }

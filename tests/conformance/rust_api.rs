@@ -10,6 +10,7 @@ use ovl::watch::{Cancel, Progress, ProgressFn, Watch};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 pub struct Rust;
 
@@ -174,16 +175,35 @@ impl Api for Rust {
         Ok(all.into_iter().map(plain).collect())
     }
 
-    fn cleanup(store: &Store, control: api::Control<'_, Self>) -> Done<api::Cleaned> {
-        let done = watched(control, |watch| store.cleanup(watch))?;
+    fn cleanup(
+        store: &Store,
+        budget_ms: u64,
+        control: api::Control<'_, Self>,
+    ) -> Done<api::Cleaned> {
+        let options = CleanupOptions {
+            budget: (budget_ms > 0).then(|| Duration::from_millis(budget_ms)),
+            ..CleanupOptions::default()
+        };
+        let done = watched(control, |watch| store.cleanup_with(&options, watch))?;
         Ok(api::Cleaned {
             removed: done.removed,
             busy: done.busy,
             unmounted: done.unmounted,
+            dropped: done.dropped,
+            left: done.left,
         })
     }
 
-    fn check(
+    fn usage(store: &Store, id: Option<&str>, control: api::Control<'_, Self>) -> Done<api::Usage> {
+        let id = id.map(str::as_bytes);
+        let found = watched(control, |watch| store.usage(id, watch))?;
+        Ok(api::Usage {
+            own: [found.own_bytes, found.own_inodes, found.own_size],
+            shared: [found.shared_bytes, found.shared_inodes, found.shared_size],
+        })
+    }
+
+    fn check_all(
         store: &Store,
         repair: bool,
         control: api::Control<'_, Self>,
@@ -194,6 +214,7 @@ impl Api for Rust {
             place: one.layer,
             words: format!("{}: {}", one.kind, one.detail),
             repaired: one.repaired,
+            note: one.note,
         };
         Ok(found.into_iter().map(plain).collect())
     }

@@ -68,7 +68,7 @@ fn squeeze(dir: &Path, step: usize, most: usize, mut room: impl FnMut(Option<usi
             assert!(lab.look("x").contains_key(&b"d/11/h"[..]));
             lab.remove("x");
             let problems = lab.store.check(CheckFlags::empty(), &mut Watch::default());
-            assert_eq!(problems.unwrap(), []);
+            assert!(problems.unwrap().iter().all(|one| one.note));
         }
     }
     failures

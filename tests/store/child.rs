@@ -13,6 +13,9 @@ type Job = fn(&Path, &[&str]);
 const JOBS: &[(&str, Job)] = &[
     ("open", crate::open::child_opens),
     ("hold", crate::mount::child_holds),
+    ("lend", crate::holders::child_lends),
+    ("borrow", crate::holders::child_borrows),
+    ("hold-top", crate::holders::child_keeps_top),
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
     ("make", crate::durability::make),

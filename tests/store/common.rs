@@ -89,16 +89,24 @@ pub fn unmount(mount: Mount) {
     );
 }
 
+/// The damage; [`check_all`] has the notes too.
 pub fn check(store: &Store) -> Vec<Problem> {
+    let mut found = check_all(store);
+    found.retain(|one| !one.note);
+    found
+}
+
+pub fn check_all(store: &Store) -> Vec<Problem> {
     store
         .check(CheckFlags::empty(), &mut Watch::default())
         .unwrap()
 }
 
 pub fn repair(store: &Store) -> Vec<Problem> {
-    store
-        .check(CheckFlags::REPAIR, &mut Watch::default())
-        .unwrap()
+    let watch = &mut Watch::default();
+    let mut found = settled(|| store.check(CheckFlags::REPAIR, watch));
+    found.retain(|one| !one.note);
+    found
 }
 
 pub fn cleanup(store: &Store) -> CleanupReport {

@@ -121,8 +121,8 @@ pub fn missing_rooms<A: Api>(w: &World<'_, A>) {
     w.layer("base", None, |path| put(path.join("file"), "x"));
     w.make("box", Some("base"), |path| put(path.join("own"), "x"));
     rm(w.home().join("layer/box/merged"));
-    w.assert_clean();
     w.change("box", |path| assert_eq!(listing(path), ["file=x", "own=x"]));
+    w.assert_clean();
     for (place, rooms) in [
         ("box", &["work"][..]),
         ("base", &["pin"]),

@@ -206,7 +206,7 @@ pub fn read_only<A: Api>(w: &World<'_, A>) {
     let from = Input::Read(&mut none);
     let apply = A::apply(&reader, "new", from, &Apply::default(), calm());
     told(apply.map(drop), A::NAMES.apply, "new");
-    told(A::cleanup(&reader, calm()).map(drop), "cleanup", "");
+    told(A::cleanup(&reader, 0, calm()).map(drop), "cleanup", "");
     told(A::check(&reader, true, calm()).map(drop), "check", "");
     // Reading is no change.
     assert_eq!(A::list(&reader).unwrap(), ["base", "box"]);

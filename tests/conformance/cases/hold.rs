@@ -120,7 +120,7 @@ pub fn opened_again<A: Api>(w: &World<'_, A>) {
         fails(again.remove("box"), libc::EBUSY, 6, "remove", "box");
         drop((one, two));
         assert_eq!(
-            A::cleanup(&again.store, calm()).unwrap(),
+            A::cleanup(&again.store, 0, calm()).unwrap(),
             Cleaned::default()
         );
         assert_eq!(get(path.join("own")), "y");
@@ -163,11 +163,11 @@ pub fn mounts_inside<A: Api>(w: &World<'_, A>) {
     assert_eq!(left.len(), 1);
     let inner = trash.join(&left[0]).join("upper/dir");
     assert_eq!(get(inner.join("precious")), "precious");
-    let done = A::cleanup(&w.store, calm()).unwrap();
+    let done = A::cleanup(&w.store, 0, calm()).unwrap();
     assert_eq!((done.removed, names(&trash).len()), (0, 1));
     assert_eq!(get(inner.join("precious")), "precious");
     rustix::mount::unmount(&inner, rustix::mount::UnmountFlags::empty()).unwrap();
-    assert_eq!(A::cleanup(&w.store, calm()).unwrap().removed, 1);
+    assert_eq!(A::cleanup(&w.store, 0, calm()).unwrap().removed, 1);
     assert_eq!(names(&trash), [""; 0]);
     w.assert_clean();
 }

@@ -99,7 +99,7 @@ pub fn held_mounts<A: Api>(w: &World<'_, A>) {
     assert!(rustix::fs::statat(root, "file", rustix::fs::AtFlags::empty()).is_ok());
     drop(held);
     assert!(there(place.join("file")));
-    let done = A::cleanup(&w.store, calm()).unwrap();
+    let done = A::cleanup(&w.store, 0, calm()).unwrap();
     assert_eq!((done.unmounted, done.busy), (1, 0));
     assert!(!there(place.join("file")));
     // A target that is not there.
@@ -127,7 +127,7 @@ pub fn kept_mounts<A: Api>(w: &World<'_, A>) {
         let done = A::unmount_at(&w.store, name, false);
         assert_eq!(done.unwrap_err().errno, libc::EBUSY);
         drop(kept);
-        assert_eq!(A::cleanup(&w.store, calm()).unwrap(), Cleaned::default());
+        assert_eq!(A::cleanup(&w.store, 0, calm()).unwrap(), Cleaned::default());
         assert!(there(place.join("file")) && w.stat("box").mounted);
         fails(w.remove("box"), libc::EBUSY, 6, "remove", "box");
         A::unmount_at(&w.store, name, false).unwrap();
@@ -185,7 +185,7 @@ pub fn volatile_mounts<A: Api>(w: &World<'_, A>) {
         put(mount.path.join(at.to_string()), "x");
         drop(mount);
     }
-    A::cleanup(&w.store, calm()).unwrap();
+    A::cleanup(&w.store, 0, calm()).unwrap();
     let mount = w.mount("box", &Mounting::default()).unwrap();
     assert!(mount.path.join("1").exists());
     mount.unmount();
@@ -290,7 +290,7 @@ pub fn damage_is_found<A: Api>(w: &World<'_, A>) {
 
 /// Row 29 and the trash: what killed processes left goes, what is in use stays.
 pub fn leftovers_go<A: Api>(w: &World<'_, A>) {
-    assert_eq!(A::cleanup(&w.store, calm()).unwrap(), Cleaned::default());
+    assert_eq!(A::cleanup(&w.store, 0, calm()).unwrap(), Cleaned::default());
     w.make("box", None, |path| put(path.join("file"), "x"));
     A::remove(&w.store, "box", true, calm()).unwrap();
     assert_eq!(names(w.home().join("trash")).len(), 1);
@@ -298,7 +298,7 @@ pub fn leftovers_go<A: Api>(w: &World<'_, A>) {
     mkdir(w.home().join("stage/busy/root"));
     let lock = std::fs::File::open(w.home().join("stage/busy")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let done = A::cleanup(&w.store, calm()).unwrap();
+    let done = A::cleanup(&w.store, 0, calm()).unwrap();
     assert_eq!((done.removed, done.busy, done.unmounted), (2, 1, 0));
     assert_eq!(names(w.home().join("stage")), ["busy"]);
     assert_eq!(names(w.home().join("trash")), [""; 0]);

@@ -114,7 +114,7 @@ fn row_63_modes_that_keep_the_owner_out() {
             let problems = lab
                 .store
                 .check(CheckFlags::empty(), &mut ovl::watch::Watch::default());
-            assert_eq!(problems.unwrap(), []);
+            assert!(problems.unwrap().iter().all(|one| one.note));
             // Merged from several layers, with directories that may not be written to.
             lab.apply("z", "base", Kind::Overlay, &tar::bytes(&open))
                 .unwrap();
