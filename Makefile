@@ -9,6 +9,7 @@
 #   make power      cuts the power of a store's disk, CUTS=10000 times (docs/power-cuts.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
 #   make torture    many processes on one store, killed at any moment, for SECONDS=300
+#   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -81,6 +82,9 @@ torture:
 fuzz:
 	@sh scripts/fuzz.sh
 
+sweep:
+	@sh scripts/sweep.sh
+
 bench: all
 	$(CARGO) bench --locked
 
@@ -101,5 +105,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains power power-peers torture bench header install clean fuzz
+.PHONY: all run test test-all chains power power-peers torture sweep bench header install clean fuzz
 .DELETE_ON_ERROR:

@@ -68,12 +68,18 @@ all | slow)
 	# chains, more swaps under what reads and writes trees, many processes
 	# for minutes, more power cuts, other projects' layer code next to ours
 	# (it takes Go), and the library under sanitizers (they take a nightly Rust).
-	for one in ${OVL_TEST_PARTS:-chains swaps torture power peers address thread miri valgrind}; do
+	for one in ${OVL_TEST_PARTS:-chains swaps sweep sweep-disks torture power peers address thread miri valgrind}; do
 		case $one in
 		chains) part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random ;;
 		swaps) part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race ;;
 		torture) part torture timeout -k 10 1800 sh scripts/torture.sh "${OVL_TORTURE_SECONDS:-240}" ;;
 		power) part power timeout -k 10 1800 sh scripts/power.sh "${OVL_TEST_CUTS:-3000}" ;;
+		sweep) part sweep timeout -k 10 7200 sh scripts/sweep.sh ;;
+		sweep-disks)
+			for kind in ext4 xfs btrfs; do
+				part "sweep-$kind" env OVL_SWEEP_FS=$kind "$CARGO" test --locked --test sweep -- --nocapture
+			done
+			;;
 		peers) part peers "$CARGO" test --locked --test peers ;;
 		*) part "$one" timeout -k 10 1800 sh scripts/sanitize.sh "$one" ;;
 		esac

@@ -1,9 +1,10 @@
 //! All points of an operation, or a sample of them, in a process and a mount namespace of its own.
 
 use crate::calls;
+use crate::limits;
 use crate::ops::{self, Op};
 use crate::point::{self, Reference};
-use crate::support::fsys;
+use crate::support::{fsys, have};
 use crate::trace::{Act, Call};
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,32 +33,63 @@ fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The limit that a process of ours squeezes operations by.
+const LIMIT: &str = "OVL_SWEEP_LIMIT";
+
+/// Whether one operation is asked for, and it is another.
+pub fn only_other(op: &Op) -> bool {
+    let only = var(ONLY);
+    let only = only.as_deref().and_then(|only| only.split(' ').next());
+    only.is_some_and(|only| only != op.name)
+}
+
+/// Whether one operation is asked for.
+pub fn is_only() -> bool {
+    var(ONLY).is_some()
+}
+
+/// Whether every point is played, not a sample.
+pub fn every() -> bool {
+    var(HOW).as_deref() == Some("all") || var(ONLY).is_some()
+}
+
+/// Squeezes all operations by one limit.
+pub fn run_limit(name: &str) {
+    if !cfg!(target_arch = "x86_64") {
+        have::skip("x86_64", "the injector knows no other machine");
+        return;
+    }
+    if let Some(why) = child(LIMIT, name) {
+        panic!("{why}");
+    }
+}
+
+/// Runs a process of ours; what it said when it failed.
+fn child(what: &str, name: &str) -> Option<String> {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "driver::child_sweeps", "--ignored"]);
+    child.args(["--nocapture", "--test-threads=1"]);
+    let output = child.env(what, name).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    for line in said.lines().filter(|line| line.starts_with("sweep: ")) {
+        println!("{line}");
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    (!output.status.success()).then(|| format!("{name}\n{said}{why}"))
+}
+
 /// Sweeps the operations whose names begin so, each in a process of its own.
 pub fn sweep(prefixes: &[&str]) {
     require!("root", "overlay", "tmpfs");
     if !cfg!(target_arch = "x86_64") {
-        crate::support::have::skip("x86_64", "the injector knows no other machine");
+        have::skip("x86_64", "the injector knows no other machine");
         return;
     }
-    let only = var(ONLY);
-    let only = only.as_deref().and_then(|only| only.split(' ').next());
     let mut failed = Vec::new();
     for op in ops::OPS {
         let mine = prefixes.iter().any(|prefix| op.name.starts_with(prefix));
-        if !mine || only.is_some_and(|only| only != op.name) {
-            continue;
-        }
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "driver::child_sweeps", "--ignored"]);
-        child.args(["--nocapture", "--test-threads=1"]);
-        let output = child.env(OPERATION, op.name).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        for line in said.lines().filter(|line| line.starts_with("sweep: ")) {
-            println!("{line}");
-        }
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            failed.push(format!("{}\n{said}{why}", op.name));
+        if mine && !only_other(op) {
+            failed.extend(child(OPERATION, op.name));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -67,17 +99,22 @@ pub fn sweep(prefixes: &[&str]) {
 #[test]
 #[ignore = "run by other tests"]
 fn child_sweeps() {
-    let Some(name) = var(OPERATION) else {
+    let (operation, limit) = (var(OPERATION), var(LIMIT));
+    if operation.is_none() && limit.is_none() {
         return;
-    };
+    }
     die_with_the_parent();
-    let kind = var(KIND).unwrap_or_else(|| "tmpfs".to_string());
     point::keep_panics();
-    let failures = fsys::with_mounts(|base| {
-        let place = Place::new(base, &kind);
-        Sweep::new(ops::find(&name), place).run()
+    // The harness is in the middle of a line.
+    println!();
+    let failures = fsys::with_mounts(|base| match (&operation, &limit) {
+        (Some(name), _) => {
+            let kind = var(KIND).unwrap_or_else(|| "tmpfs".to_string());
+            Sweep::new(ops::find(name), Place::new(base, &kind)).run()
+        }
+        (None, limit) => limits::squeeze(limit.as_deref().unwrap(), base),
     });
-    assert_eq!(failures, 0, "{name}");
+    assert_eq!(failures, 0);
 }
 
 #[allow(unsafe_code)]
@@ -87,13 +124,15 @@ fn die_with_the_parent() {
 }
 
 /// Where points are played, one after the other.
-struct Place {
+pub struct Place {
     base: PathBuf,
     kind: String,
+    /// Each directory is a subvolume, and what it takes is counted.
+    quota: bool,
 }
 
 impl Place {
-    fn new(base: &Path, kind: &str) -> Place {
+    pub fn new(base: &Path, kind: &str) -> Place {
         let base = match kind {
             "tmpfs" => {
                 fs::create_dir(base.join("point")).unwrap();
@@ -104,14 +143,33 @@ impl Place {
         Place {
             base,
             kind: kind.to_string(),
+            quota: false,
+        }
+    }
+
+    /// From now on each directory is a subvolume, and what it takes is counted.
+    pub fn quota(&self) -> Place {
+        let mut btrfs = Command::new("btrfs");
+        have::run(btrfs.args(["quota", "enable"]).arg(&self.base)).unwrap();
+        Place {
+            base: self.base.clone(),
+            kind: self.kind.clone(),
+            quota: true,
         }
     }
 
     /// Gives `body` an empty directory.
-    fn fresh<T>(&self, body: impl FnOnce(&Path) -> T) -> T {
+    pub fn fresh<T>(&self, body: impl FnOnce(&Path) -> T) -> T {
         let dir = self.base.join("point");
         if self.kind == "tmpfs" {
             fsys::mount_tmpfs(&dir, c"mode=755,size=64m").unwrap();
+        } else if self.quota {
+            have::run(
+                Command::new("btrfs")
+                    .args(["subvolume", "create"])
+                    .arg(&dir),
+            )
+            .unwrap();
         } else {
             fs::create_dir(&dir).unwrap();
         }
@@ -125,7 +183,14 @@ impl Place {
         for point in points {
             let _ = rustix::mount::unmount(point, detach);
         }
-        if self.kind != "tmpfs" {
+        if self.quota {
+            have::run(
+                Command::new("btrfs")
+                    .args(["subvolume", "delete"])
+                    .arg(&dir),
+            )
+            .unwrap();
+        } else if self.kind != "tmpfs" {
             fs::remove_dir_all(&dir).unwrap();
         }
         result
@@ -157,8 +222,6 @@ impl Sweep {
     }
 
     fn run(mut self) -> usize {
-        // The harness is in the middle of a line.
-        println!();
         let start = Instant::now();
         let found = self.place.fresh(|dir| point::reference(self.op, dir));
         let reference = match found {
@@ -196,7 +259,7 @@ impl Sweep {
 
     fn all(&mut self, reference: &Reference) {
         let points = points(&reference.calls);
-        let every = var(HOW).as_deref() == Some("all") || var(ONLY).is_some();
+        let every = every();
         let step = match every {
             true => 1,
             false => points.len().div_ceil(SAMPLE).max(1),

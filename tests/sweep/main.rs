@@ -13,6 +13,7 @@ mod support;
 mod calls;
 mod driver;
 mod lab;
+mod limits;
 mod ops;
 mod point;
 #[path = "../layer/tar.rs"]
