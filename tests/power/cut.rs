@@ -3,6 +3,7 @@
 
 use super::disk::{Content, Entry, SECTOR};
 use super::rng::Rng;
+use std::ops::Range;
 
 /// What becomes of the writes that were not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +47,21 @@ fn flushes(log: &[Entry]) -> Vec<usize> {
         .collect()
 }
 
-/// The first `count` cuts of a log by this seed: every other one at a flush, each flush in its
-/// turn, before it is answered or just after; the rest anywhere.
-pub fn cuts(log: &[Entry], seed: u64, numbers: std::ops::Range<usize>) -> Vec<Cut> {
+/// Cuts of a log by this seed. Of four, two are at a flush, each flush in its turn, before it is
+/// answered or just after; one is at one of `marks`, the places where a call began or returned; one
+/// is anywhere.
+pub fn cuts(log: &[Entry], marks: &[usize], seed: u64, numbers: Range<usize>) -> Vec<Cut> {
     let flushes = flushes(log);
     let order = Rng::new(seed, 1).shuffled(flushes.len());
     let cut = |number: usize| {
         let mut rng = Rng::new(seed, 2 + number as u64);
         let mode = MODES[rng.below(MODES.len())];
-        let at = match number % 2 {
-            0 if !order.is_empty() => {
+        let at = match number % 4 {
+            0 | 2 if !order.is_empty() => {
                 let flush = flushes[order[number / 2 % order.len()]];
                 flush + usize::from(rng.chance(20))
             }
+            1 if !marks.is_empty() => marks[rng.below(marks.len())],
             _ => rng.below(log.len() + 1),
         };
         Cut { number, at, mode }

@@ -107,7 +107,7 @@ impl<'r> Run<'r> {
         lies: Option<Lies>,
         sum: &mut Sum,
     ) {
-        let mut cuts = cut::cuts(&record.log, self.seed, 0..count);
+        let mut cuts = cut::cuts(&record.log, &record.notes.marks(), self.seed, 0..count);
         cuts.sort_by_key(|cut| cut.at);
         let states = Mutex::new((States::new(&record.base, &record.log), cuts.iter()));
         let verdicts = Mutex::new(BTreeMap::new());
@@ -207,7 +207,7 @@ pub fn only() {
         .iter()
         .find(|one| one.name == script)
         .expect("the story");
-    let cut = cut::cuts(&record.log, seed, number..number + 1)[0];
+    let cut = cut::cuts(&record.log, &record.notes.marks(), seed, number..number + 1)[0];
     for done in &record.notes.done {
         tell(&format!(
             "{:>6} {:>6} {:?}",

@@ -26,6 +26,8 @@ pub struct Op {
     pub opens: bool,
     /// It works in a directory of the caller's, where a kill may leave a part.
     pub in_place: bool,
+    /// Calls after which it is done, though it fails when they do.
+    pub late: &'static [&'static str],
     /// What `check` finds before it.
     pub damage: &'static [&'static str],
 }
@@ -38,6 +40,7 @@ const OP: Op = Op {
     again: &[],
     opens: false,
     in_place: false,
+    late: &[],
     damage: &[],
 };
 
@@ -45,6 +48,7 @@ const NONE: CreateFlags = CreateFlags::empty();
 const EXIST: &[Errno] = &[Errno::EXIST];
 const ROFS: &[Errno] = &[Errno::ROFS];
 const GONE: &[Errno] = &[Errno::NOENT];
+const ANY: &[&str] = &["any"];
 const RW: MountFlags = MountFlags::empty();
 
 /// What a call says, without what is another in every store.
@@ -168,6 +172,7 @@ pub const OPS: &[Op] = &[
         name: "open-new",
         run: |lab| told(lab.try_open().map(|store| store.marks())),
         opens: true,
+        late: &["openat2", "flock"],
         ..OP
     },
     Op {
@@ -207,6 +212,8 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.raw(),
         run: |lab| told(lab.create("x", Some("raw"), NONE)),
         again: EXIST,
+        // The parent was to be committed, and stays so.
+        late: ANY,
         ..OP
     },
     Op {
@@ -344,6 +351,7 @@ pub const OPS: &[Op] = &[
             said(lab.apply("x", &how))
         },
         again: ROFS,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -363,6 +371,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.raw(),
         run: |lab| told(lab.commit("raw", Durability::Default)),
         again: ROFS,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -370,6 +379,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.raw(),
         run: |lab| told(lab.commit("raw", Durability::Verified)),
         again: ROFS,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -377,6 +387,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.used(RW),
         run: |lab| told(lab.commit("box", Durability::Default)),
         again: ROFS,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -511,6 +522,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.base(),
         run: |lab| told(lab.remove("base", RemoveFlags::empty())),
         again: GONE,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -522,6 +534,7 @@ pub const OPS: &[Op] = &[
         },
         run: |lab| told(lab.remove("x", RemoveFlags::empty())),
         again: GONE,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -529,6 +542,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.used(RW),
         run: |lab| told(lab.remove("box", RemoveFlags::empty())),
         again: GONE,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -539,6 +553,7 @@ pub const OPS: &[Op] = &[
         },
         run: |lab| told(lab.remove("box", RemoveFlags::empty())),
         again: GONE,
+        late: &["fsync"],
         ..OP
     },
     Op {
@@ -546,6 +561,7 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.used(RW),
         run: |lab| told(lab.remove("box", RemoveFlags::DEFER)),
         again: GONE,
+        late: &["fsync"],
         ..OP
     },
     Op {

@@ -264,6 +264,7 @@ pub fn reference(op: &Op, dir: &Path) -> Result<Reference, String> {
 pub fn play(op: &Op, dir: &Path, act: Act, reference: &Reference) -> Result<Outcome, String> {
     prepare(op, dir)?;
     let before = View::of(dir);
+    let lay = clutter(dir);
     let (seen, told) = perform_traced(op, dir, act);
     let mut outcome = Outcome {
         seen,
@@ -271,11 +272,18 @@ pub fn play(op: &Op, dir: &Path, act: Act, reference: &Reference) -> Result<Outc
         late: false,
         wrong: Vec::new(),
     };
-    judge(op, dir, &before, reference, act, &mut outcome);
+    judge(op, dir, (&before, &lay), reference, act, &mut outcome);
     Ok(outcome)
 }
 
-fn judge(op: &Op, dir: &Path, before: &View, reference: &Reference, act: Act, out: &mut Outcome) {
+fn judge(
+    op: &Op,
+    dir: &Path,
+    (before, clutter_before): (&View, &[String]),
+    reference: &Reference,
+    act: Act,
+    out: &mut Outcome,
+) {
     let killed = matches!(act, Act::Kill(_)) && out.seen.hit.is_some();
     let status = out.seen.status;
     if killed {
@@ -296,12 +304,63 @@ fn judge(op: &Op, dir: &Path, before: &View, reference: &Reference, act: Act, ou
             .extend(faults(&out.told, &injected, reference, op.name == "check"));
     }
     let succeeded = out.told.ended && out.told.errno == 0;
+    let now = clutter(dir);
     // What puts a directory of the caller's back may be what fails from now on.
     let torn = killed || (matches!(act, Act::FailOn(..)) && !succeeded);
     match look(op, dir, before, reference, torn, succeeded) {
-        Ok(changed) => out.late = changed && out.told.ended && !succeeded,
+        Ok(changed) => {
+            out.late = changed && out.told.ended && !succeeded;
+            // What failed once takes away what it made; what failed late cannot.
+            let held = op.name == "unmount" || op.name == "unmount-lazy";
+            if matches!(act, Act::Fail(..)) && out.told.errno > 0 && !out.late && !held {
+                let left = more(&now, clutter_before);
+                if !left.is_empty() {
+                    out.wrong.push(format!("it leaves {}", left.join(", ")));
+                }
+            }
+            let name = out.seen.hit.map(|hit| crate::calls::name(hit.number));
+            let known = |name: &str| op.late.iter().any(|one| *one == name || *one == "any");
+            if out.late && !name.is_some_and(|name| known(&name)) {
+                out.wrong.push("it failed, and is done".into());
+            }
+        }
         Err(wrong) => out.wrong.push(wrong),
     }
+}
+
+/// What lies about: work in progress, temporary files, mounts. What is in trash is there by design.
+fn clutter(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let home = dir.join("home");
+    let mut list = |place: &Path, wanted: &dyn Fn(&str) -> bool| {
+        for entry in fs::read_dir(place).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if wanted(&name) {
+                found.push(path.strip_prefix(dir).unwrap().display().to_string());
+            }
+        }
+    };
+    list(&home.join("stage"), &|_| true);
+    let hidden = |name: &str| name.starts_with('.');
+    list(&home, &hidden);
+    list(dir, &hidden);
+    for entry in fs::read_dir(home.join("layer")).into_iter().flatten() {
+        list(&entry.unwrap().path(), &hidden);
+    }
+    found.extend(mounts_below(dir));
+    found
+}
+
+/// The lines of the mounts below a directory.
+fn mounts_below(dir: &Path) -> Vec<String> {
+    let table = fs::read("/proc/thread-self/mountinfo").unwrap();
+    let below = [dir.as_os_str().as_bytes(), b"/"].concat();
+    let lines = table.split(|&b| b == b'\n').filter(|line| {
+        let point = line.split(|&b| b == b' ').nth(4).unwrap_or_default();
+        point.starts_with(&below)
+    });
+    lines.map(|line| line.escape_ascii().to_string()).collect()
 }
 
 /// What is wrong with what a call said that met these errnos.
@@ -368,11 +427,7 @@ pub fn look(
 }
 
 /// Problems that an interrupted operation may leave.
-const LEFTOVERS: [&str; 1] = ["leftover"];
-
-/// Until cleanup knows them: hints of layers that never came to be, files that were to replace
-/// others, places of the probe.
-const CLEANUP_LEAVES_HINTS_AND_FILES: bool = true;
+const LEFTOVERS: [&str; 4] = ["leftover", "temporary", "stale hint", "mount"];
 
 /// `done`: what the operation does may be done.
 fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, torn: bool, done: bool) {
@@ -393,7 +448,8 @@ fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, torn: bool,
             assert_eq!(&info.id, id);
         }
         let problems = store.check(CheckFlags::empty(), watch).unwrap();
-        let worse = |p: &&Problem| !LEFTOVERS.contains(&p.kind) && !op.damage.contains(&p.kind);
+        let worse =
+            |p: &&Problem| !p.note && !LEFTOVERS.contains(&p.kind) && !op.damage.contains(&p.kind);
         let worse: Vec<_> = problems.iter().filter(worse).collect();
         assert!(worse.is_empty(), "check says {worse:?}");
     }
@@ -424,7 +480,8 @@ fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, torn: bool,
     end_mounts(&lab);
     lab.store().cleanup(watch).unwrap();
     nothing_left(&lab);
-    let problems = lab.store().check(CheckFlags::empty(), watch).unwrap();
+    let mut problems = lab.store().check(CheckFlags::empty(), watch).unwrap();
+    problems.retain(|problem| !problem.note);
     assert_eq!(problems, [], "check after a cleanup");
     remove_all(&lab);
 }
@@ -438,16 +495,8 @@ fn end_mounts(lab: &Lab) {
             Err(error) => panic!("unmount {id}: {error}"),
         }
     }
-    let table = fs::read("/proc/thread-self/mountinfo").unwrap();
-    let below = [lab.dir.as_os_str().as_bytes(), b"/"].concat();
-    for line in table.split(|&b| b == b'\n') {
-        let point = line.split(|&b| b == b' ').nth(4).unwrap_or_default();
-        assert!(
-            !point.starts_with(&below),
-            "a mount stays: {}",
-            line.escape_ascii()
-        );
-    }
+    let stay = mounts_below(&lab.dir);
+    assert!(stay.is_empty(), "a mount stays: {}", stay.join(" "));
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -469,9 +518,6 @@ fn nothing_left(lab: &Lab) {
     assert_eq!(names(&home), ours, "the home after a cleanup");
     for id in names(&home.join("layer")) {
         let layer = home.join("layer").join(&id);
-        if CLEANUP_LEAVES_HINTS_AND_FILES {
-            continue;
-        }
         assert_eq!(names(&layer.join("pin")), [""; 0], "{id}/pin");
         for name in names(&layer) {
             assert!(!name.starts_with('.'), "{id}/{name} after a cleanup");
