@@ -507,7 +507,11 @@ fn a_layer_made_again_is_another() {
                             }),
                         };
                         match result {
-                            Ok(()) => drop(seen.fetch_add(1, Ordering::Relaxed)),
+                            Ok(()) => {
+                                seen.fetch_add(1, Ordering::Relaxed);
+                                // Who removes it waits for those who read it, not for ever.
+                                std::thread::sleep(Duration::from_millis(5));
+                            }
                             Err(error) => {
                                 let is = (error.errno(), error.code());
                                 assert_eq!(is, (Errno::NOENT, Code::NoLayer), "{error}");
