@@ -6,7 +6,10 @@
 #   make test       what a change must pass; installs what the tests need (apt, when root)
 #   make test-all   what needs minutes, too
 #   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
+#   make power      cuts the power of a store's disk, CUTS=10000 times (docs/power-cuts.md)
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
+#   make torture    many processes on one store, killed at any moment, for SECONDS=300
+#   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
 #   make bench      the measurements          make header     write include/ovl.h anew
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
@@ -64,8 +67,23 @@ CHAINS ?= 10000
 chains:
 	@sh scripts/chains.sh $(CHAINS)
 
+SECONDS ?= 300
+torture:
+	@sh scripts/torture.sh $(SECONDS) $(SEED)
+
+CUTS ?= 10000
+power:
+	@sh scripts/power.sh $(CUTS)
+
+# Other stores under the same cuts; installs them (apt, when root).
+power-peers:
+	@sh scripts/power.sh peers
+
 fuzz:
 	@sh scripts/fuzz.sh
+
+sweep:
+	@sh scripts/sweep.sh
 
 bench: all
 	$(CARGO) bench --locked
@@ -87,5 +105,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains bench header install clean fuzz
+.PHONY: all run test test-all chains power power-peers torture sweep bench header install clean fuzz
 .DELETE_ON_ERROR:

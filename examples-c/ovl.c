@@ -45,7 +45,7 @@ struct args {
 	int words;
 	char **rest;            /* run: CMD and its arguments, NULL-terminated */
 	const char *parent, *kind, *diff_id, *reflink, *budget;
-	int read_only, nul, hard_link, repair;
+	int read_only, nul, hard_link, salvage, volatile_, repair;
 };
 
 struct tool {
@@ -244,6 +244,7 @@ static void put_layer(struct out *out, const struct ovl_layer_info *info)
 	put_time(out, "created", info->created_sec, info->created_nsec);
 	put_number(out, "lowers", info->lowers);
 	put_number(out, "mounted", info->mounted);
+	put_number(out, "unclean", info->unclean);
 	if (out->json) {
 		put_number(out, "skipped_devices", info->skipped_devices);
 		put_number(out, "skipped_owners", info->skipped_owners);
@@ -398,6 +399,7 @@ static int cmd_commit(struct tool *tool, const struct args *args)
 	const char *id = args->word[0];
 	struct bar bar = bar_new("commit", -1);
 	struct ovl_commit_opts opts = {
+		.flags = args->salvage ? OVL_COMMIT_SALVAGE : 0,
 		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
 	};
 	struct ovl_error *error = NULL;
@@ -522,6 +524,8 @@ static int cmd_mount(struct tool *tool, const struct args *args)
 
 	if (args->read_only)
 		opts.flags |= OVL_MOUNT_READ_ONLY;
+	if (args->volatile_)
+		opts.flags |= OVL_MOUNT_VOLATILE;
 	if (ovl_mount(tool->store, args->word[0], &opts, sizeof opts, &mnt, &error) < 0)
 		return failed(tool, error, args->word[0]);
 	path = ovl_mnt_path(mnt);
@@ -1203,9 +1207,11 @@ static int run_in(const struct place *place, char **command)
 }
 
 /* A detached mount if the layer is free; else the mount that it has, if we can see it. */
-static int run_mount(struct tool *tool, const char *id, struct ovl_mnt **mnt)
+static int run_mount(struct tool *tool, const char *id, int volatile_, struct ovl_mnt **mnt)
 {
-	struct ovl_mount_opts opts = { .flags = OVL_MOUNT_DETACHED };
+	struct ovl_mount_opts opts = {
+		.flags = OVL_MOUNT_DETACHED | (volatile_ ? OVL_MOUNT_VOLATILE : 0)
+	};
 	struct ovl_layer_info info;
 	struct ovl_error *error = NULL;
 	int said;
@@ -1231,7 +1237,7 @@ static int cmd_run(struct tool *tool, const struct args *args)
 	struct ovl_error *error = NULL;
 	int status;
 
-	if (run_mount(tool, place.id, &mnt) != 0)
+	if (run_mount(tool, place.id, args->volatile_, &mnt) != 0)
 		return EXIT_OVL;
 	place.fd = ovl_mnt_fd(mnt);
 	place.path = ovl_mnt_path(mnt);
@@ -1250,7 +1256,7 @@ static int cmd_run(struct tool *tool, const struct args *args)
 
 enum {                          /* which options a command takes, and what it needs */
 	PARENT = 1 << 0, KIND = 1 << 1, DIFF_ID = 1 << 2, READ_ONLY = 1 << 3, NUL = 1 << 4,
-	HARD_LINK = 1 << 5, REFLINK = 1 << 6, REPAIR = 1 << 7,
+	HARD_LINK = 1 << 5, REFLINK = 1 << 6, SALVAGE = 1 << 7, VOLATILE = 1 << 12, REPAIR = 1 << 13,
 	NO_STORE = 1 << 8,      /* needs none, or opens it itself */
 	NEW_STORE = 1 << 9,     /* makes one where there is none */
 	BUDGET = 1 << 11,
@@ -1268,17 +1274,20 @@ static const struct command {
 	{ "apply", "ID [--parent PARENT] [--kind root|overlay] [--diff-id sha256:HEX] FILE|-",
 	  "a layer from a layer tar (plain, gzip or zstd); prints its diff ID",
 	  2, 2, NO_STORE | PARENT | KIND | DIFF_ID, cmd_apply },
-	{ "commit", "ID", "the layer never changes again", 1, 1, 0, cmd_commit },
+	{ "commit", "ID [--salvage]",
+	  "the layer never changes again; --salvage also after a crash of the machine under it",
+	  1, 1, SALVAGE, cmd_commit },
 	{ "rm", "ID", "remove the layer", 1, 1, 0, cmd_rm },
 	{ "list", "", "the layers' ids", 0, 0, 0, cmd_list },
 	{ "info", "ID", "what is known of the layer", 1, 1, 0, cmd_info },
 	{ "status", "", "what this machine and this disk can do", 0, 0, 0, cmd_status },
-	{ "mount", "ID [DIR] [--ro]", "mount the layer until `ovl unmount`; prints the path",
-	  1, 2, READ_ONLY, cmd_mount },
+	{ "mount", "ID [DIR] [--ro | --volatile]",
+	  "mount the layer until `ovl unmount`; prints the path. --volatile never syncs it",
+	  1, 2, READ_ONLY | VOLATILE, cmd_mount },
 	{ "unmount", "ID|DIR", "end a mount", 1, 1, 0, cmd_unmount },
-	{ "run", "ID [--] [CMD [ARG...]]",
+	{ "run", "[--volatile] ID [--] [CMD [ARG...]]",
 	  "run CMD (/bin/sh) chrooted in the layer. This is no sandbox: CMD has your rights and your network",
-	  1, 1, RUN, cmd_run },
+	  1, 1, RUN | VOLATILE, cmd_run },
 	{ "diff", "ID [PARENT]", "the layer tar, on standard output; PARENT '' is nothing",
 	  1, 2, 0, cmd_diff },
 	{ "changes", "ID [PARENT] [-z]", "\"A /path\", \"C /path\", \"D /path\"; -z ends each with NUL",
@@ -1321,6 +1330,8 @@ static int take_option(const struct command *command, struct args *args, char *w
 		{ "--ro", READ_ONLY, &args->read_only, NULL },
 		{ "-z", NUL, &args->nul, NULL },
 		{ "--hardlink", HARD_LINK, &args->hard_link, NULL },
+		{ "--salvage", SALVAGE, &args->salvage, NULL },
+		{ "--volatile", VOLATILE, &args->volatile_, NULL },
 		{ "--repair", REPAIR, &args->repair, NULL },
 		{ "--budget", BUDGET, NULL, &args->budget },
 	};

@@ -193,6 +193,11 @@
 #define OVL_E_CALLBACK 24
 
 /**
+ * The machine went down while the layer was mounted writable: data may be lost.
+ */
+#define OVL_E_UNCLEAN 25
+
+/**
  * ovl_store_open(): the store must be there; a missing or empty directory is not made one.
  */
 #define OVL_STORE_MUST_EXIST 1
@@ -314,6 +319,12 @@
 #define OVL_DURABILITY_VERIFIED 3
 
 /**
+ * ovl_commit(): accept what the layer holds now, though the machine went down while it was mounted
+ * writable, and what was not synced then may be lost.
+ */
+#define OVL_COMMIT_SALVAGE 1
+
+/**
  * ovl_remove(): leave the files for a later ovl_cleanup().
  */
 #define OVL_REMOVE_DEFER 1
@@ -334,7 +345,8 @@
 #define OVL_MOUNT_DETACHED 4
 
 /**
- * ovl_mount(): never sync the upper. After a crash the layer is not to be trusted.
+ * ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and so
+ * does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
  */
 #define OVL_MOUNT_VOLATILE 8
 
@@ -699,7 +711,7 @@ struct ovl_create_opts {
  */
 struct ovl_commit_opts {
     /**
-     * 0.
+     * OVL_COMMIT_SALVAGE or 0.
      */
     uint64_t flags;
     /**
@@ -823,9 +835,10 @@ struct ovl_layer_info {
      */
     uint32_t mounted;
     /**
-     * 0.
+     * 1 if the machine went down while it was mounted writable, so that what was not synced may be
+     * lost; else 0. Told until it is mounted writable again, or committed.
      */
-    uint32_t reserved;
+    uint32_t unclean;
     /**
      * Left out by the call that filled this: device nodes that could not be made.
      */
@@ -1423,9 +1436,12 @@ int ovl_create(struct ovl_store *store,
  * Returns 0.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
  * a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
- * (OVL_E_LOCKED); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
+ * (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
+ * OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN);
+ * EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
  * program's overlay wrote to the layer what no mount of it would show (OVL_E_UNSUPPORTED, with the
- * path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
+ * path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with
+ * OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
  */
 int ovl_commit(struct ovl_store *store,
                const char *id,

@@ -19,6 +19,7 @@ default_have() {
 	have=
 	if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
 		have=root,tmpfs
+		[ ! -c /dev/fuse ] || have=$have,fuse
 		for kind in overlay ext4 xfs btrfs; do
 			! kernel_has $kind || have=$have,$kind
 		done
@@ -64,12 +65,21 @@ esac
 case $what in
 all | slow)
 	# Ignored tests are children of others and no tests by themselves; what takes minutes is more
-	# chains, more swaps under what reads and writes trees, other projects' layer code next to ours
+	# chains, more swaps under what reads and writes trees, many processes
+	# for minutes, other projects' layer code next to ours
 	# (it takes Go), and the library under sanitizers (they take a nightly Rust).
-	for one in ${OVL_TEST_PARTS:-chains swaps peers address thread miri valgrind}; do
+	for one in ${OVL_TEST_PARTS:-chains swaps sweep sweep-disks power torture peers address thread miri valgrind}; do
 		case $one in
 		chains) part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random ;;
 		swaps) part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race ;;
+		torture) part torture timeout -k 10 1800 sh scripts/torture.sh "${OVL_TORTURE_SECONDS:-240}" ;;
+		sweep) part sweep timeout -k 10 7200 sh scripts/sweep.sh ;;
+		sweep-disks)
+			for kind in ext4 xfs btrfs; do
+				part "sweep-$kind" env OVL_SWEEP_FS=$kind "$CARGO" test --locked --test sweep -- --nocapture
+			done
+			;;
+		power) part power sh scripts/power.sh "${OVL_TEST_CUTS:-3000}" ;;
 		peers) part peers "$CARGO" test --locked --test peers ;;
 		*) part "$one" timeout -k 10 1800 sh scripts/sanitize.sh "$one" ;;
 		esac

@@ -65,6 +65,8 @@ pub enum Code {
     NotEmpty = 23,
     /// A caller's callback failed.
     Callback = 24,
+    /// The machine went down while the layer was mounted writable: data may be lost.
+    Unclean = 25,
 }
 
 /// What failed, where, and why. See the module's text.

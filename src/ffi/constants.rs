@@ -3,8 +3,8 @@
 
 use crate::error::Code;
 use crate::store::{
-    ApplyFlags, CheckFlags, CreateFlags, DiffFlags, LogLevel, MountFlags, OpenFlags, RemoveFlags,
-    SpecFlags, UnmountFlags,
+    ApplyFlags, CheckFlags, CommitFlags, CreateFlags, DiffFlags, LogLevel, MountFlags, OpenFlags,
+    RemoveFlags, SpecFlags, UnmountFlags,
 };
 use crate::tree::CopyFlags;
 
@@ -63,6 +63,8 @@ pub const OVL_E_STRICT: u32 = 22;
 pub const OVL_E_NOT_EMPTY: u32 = 23;
 /// A caller's callback failed.
 pub const OVL_E_CALLBACK: u32 = 24;
+/// The machine went down while the layer was mounted writable: data may be lost.
+pub const OVL_E_UNCLEAN: u32 = 25;
 
 /// ovl_store_open(): the store must be there; a missing or empty directory is not made one.
 pub const OVL_STORE_MUST_EXIST: u64 = 1;
@@ -117,6 +119,10 @@ pub const OVL_DURABILITY_FULL: u32 = 2;
 /// Durability: as full, and the content is read back, and its digests are kept.
 pub const OVL_DURABILITY_VERIFIED: u32 = 3;
 
+/// ovl_commit(): accept what the layer holds now, though the machine went down while it was mounted
+/// writable, and what was not synced then may be lost.
+pub const OVL_COMMIT_SALVAGE: u64 = 1;
+
 /// ovl_remove(): leave the files for a later ovl_cleanup().
 pub const OVL_REMOVE_DEFER: u64 = 1;
 
@@ -126,7 +132,8 @@ pub const OVL_MOUNT_READ_ONLY: u64 = 1;
 pub const OVL_MOUNT_KEEP: u64 = 2;
 /// ovl_mount(): no path; the mount is a descriptor (ovl_mnt_fd()), and ends with its last copy.
 pub const OVL_MOUNT_DETACHED: u64 = 4;
-/// ovl_mount(): never sync the upper. After a crash the layer is not to be trusted.
+/// ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and so
+/// does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
 pub const OVL_MOUNT_VOLATILE: u64 = 8;
 /// ovl_unmount(), ovl_unmount_at(): detach now, and end when the last user is gone.
 pub const OVL_UNMOUNT_LAZY: u64 = 1;
@@ -208,6 +215,7 @@ const _: () = {
     assert!(Code::Strict as u32 == OVL_E_STRICT);
     assert!(Code::NotEmpty as u32 == OVL_E_NOT_EMPTY);
     assert!(Code::Callback as u32 == OVL_E_CALLBACK);
+    assert!(Code::Unclean as u32 == OVL_E_UNCLEAN);
     assert!(LogLevel::Error as u32 == OVL_LOG_ERROR);
     assert!(LogLevel::Warning as u32 == OVL_LOG_WARNING);
     assert!(LogLevel::Info as u32 == OVL_LOG_INFO);
@@ -228,6 +236,8 @@ const _: () = {
     assert!(MountFlags::DETACHED.bits() == OVL_MOUNT_DETACHED);
     assert!(MountFlags::VOLATILE.bits() == OVL_MOUNT_VOLATILE);
     assert!(MountFlags::all().bits() == 15);
+    assert!(CommitFlags::SALVAGE.bits() == OVL_COMMIT_SALVAGE);
+    assert!(CommitFlags::all().bits() == 1);
     assert!(RemoveFlags::DEFER.bits() == OVL_REMOVE_DEFER);
     assert!(RemoveFlags::all().bits() == 1);
     assert!(UnmountFlags::LAZY.bits() == OVL_UNMOUNT_LAZY);

@@ -42,8 +42,9 @@ pub struct ovl_layer_info {
     pub lowers: u32,
     /// 1 if it is mounted, or a mount handle is open; else 0.
     pub mounted: u32,
-    /// 0.
-    pub reserved: u32,
+    /// 1 if the machine went down while it was mounted writable, so that what was not synced may be
+    /// lost; else 0. Told until it is mounted writable again, or committed.
+    pub unclean: u32,
     /// Left out by the call that filled this: device nodes that could not be made.
     pub skipped_devices: u64,
     /// Left out: owners that could not be set.
@@ -87,7 +88,7 @@ impl From<&LayerInfo> for ovl_layer_info {
             created_nsec: info.created.nsec,
             lowers: info.lowers,
             mounted: u32::from(info.mounted),
-            reserved: 0,
+            unclean: u32::from(info.unclean),
             skipped_devices: info.skipped_devices,
             skipped_owners: info.skipped_owners,
             skipped_xattrs: info.skipped_xattrs,

@@ -285,8 +285,11 @@ impl Upper {
         };
         for name in has {
             if !xattr::is_overlay(&name) && !wanted.contains(&name[..]) {
-                // security.* of the system's own making stays where it may not be removed.
-                let _ = xattr::remove(fd, &name);
+                match xattr::remove(fd, &name) {
+                    // security.* of the system's own making stays where it may not be removed.
+                    Ok(()) | Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+                    Err(errno) => return Err(errno).call("fremovexattr"),
+                }
             }
         }
         self.inodes
@@ -314,8 +317,10 @@ impl Upper {
     /// Makes a device or FIFO at `path`; `None` when the caller may not, which is counted.
     pub fn node(&mut self, path: &[u8], kind: Kind, rdev: (u32, u32)) -> Result<Option<Made>> {
         let (mut place, name) = self.parent(path)?;
-        if fs::stat_at(&self.at(place).fd, name).is_ok() {
-            place = self.clear(place, name)?;
+        match fs::stat_at(&self.at(place).fd, name) {
+            Ok(_) => place = self.clear(place, name)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).call("statx"),
         }
         let dir = self.at(place).fd.clone();
         if !self

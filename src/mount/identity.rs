@@ -103,7 +103,11 @@ pub fn namespace_id() -> Result<u64> {
         openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call_at("open", path)?;
     match crate::sys::mount::namespace_id(namespace.as_fd()) {
         Ok(id) => Ok(id),
-        // Not known, or filtered; the inode is always there.
-        Err(_) => Ok(fstat(&namespace).call_at("fstat", path)?.st_ino),
+        // Not known, or filtered; the inode is always there. Nothing else may give a namespace
+        // another number than it had before.
+        Err(Errno::NOTTY | Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::ACCESS) => {
+            Ok(fstat(&namespace).call_at("fstat", path)?.st_ino)
+        }
+        Err(errno) => Err(errno).call_at("ioctl", path),
     }
 }

@@ -2,27 +2,35 @@
 //!
 //! No table can say: a detached mount is in none, and another namespace's are not ours. But the
 //! kernel marks the inode of an upper while an overlay holds it, and an overlay with `index=on`
-//! refuses a marked one with EBUSY. So it is asked for an overlay that cannot be made: its work
-//! directory lies in another mount than its upper, which is EINVAL, and the upper's mark is looked
-//! at before that. Nothing is written, nothing is mounted, and no directory is touched.
+//! refuses a marked one with EBUSY, as its upper and as its lower. So it is asked for an overlay
+//! that has the directory as its lower, with an upper of a moment in `scratch`: it is made where
+//! nobody holds the directory, and ended at once. Nothing in the directory is written, it is not
+//! marked itself, nothing is attached anywhere, and the kernel's log stays silent unless somebody
+//! does hold it.
+//!
+//! Where such an overlay cannot be made (no room, a file system that cannot hold an upper), the
+//! kernel is asked for one that cannot be: with the directory as its upper, and a work directory in
+//! another mount, which is EINVAL, after the mark was looked at. This writes nothing at all, but
+//! leaves a line in the kernel's log each time.
 //!
 //! # What it cannot see
-//! While the kernel thinks about the question it holds the mark itself for a moment. Two questions
-//! at the same time may see one another (a false "busy"), and an overlay that is mounted in that
-//! moment with `index=off` goes without the mark (a later false "free"). So ask only with the lock
-//! that keeps mounts of this upper away. Likewise, of two overlays on one upper only the first has
-//! the mark, and it ends with it.
+//! While the kernel thinks about the second question it holds the mark itself for a moment. Two
+//! such questions at the same time may see one another (a false "busy"), and an overlay that is
+//! mounted in that moment with `index=off` goes without the mark (a later false "free"). So ask
+//! only with the lock that keeps mounts of this upper away. Likewise, of two overlays on one upper
+//! only the first has the mark, and it ends with it.
 //!
 //! The answer rests on the order of checks in the kernel: [`self_check`] tries both answers.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::fs::{AtFlags, StatVfsMountFlags, fstatvfs};
 
 use super::context::{Context, Failure};
 use super::fd_path;
 use super::place::clone_detached;
 use super::plan::{Lowers, Marks, Overlay, Upper};
+use super::probe::room::Room;
 use crate::error::{Errno, Error, Result, SysResult};
 
 /// The answer.
@@ -36,9 +44,9 @@ pub enum InUse {
     Unknown(String),
 }
 
-/// Asks about `upper`. `scratch` is any directory outside it, on a file system that overlayfs takes
-/// as a lower; it is only looked at. Where it lies in the same mount as the upper, that is fine.
-pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
+/// Asks about `upper`. In `scratch`, a directory outside it on the same file system, a directory is
+/// made for a moment; one that a kill leaves there is `probe.*`.
+pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> InUse {
     // A read-only view of an upper is EINVAL before its mark is looked at.
     match fstatvfs(upper) {
         Ok(at) if at.f_flag.contains(StatVfsMountFlags::RDONLY) => {
@@ -47,6 +55,40 @@ pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
         Ok(_) => {}
         Err(errno) => return unknown(Error::sys(errno, "fstatvfs")),
     }
+    match taken_as_lower(upper, scratch, marks) {
+        Ok(true) => InUse::Free,
+        // EBUSY is also said of what lies below an upper: the other question is of it alone.
+        _ => as_upper(upper, scratch),
+    }
+}
+
+/// Whether an overlay over `upper` could be made, and the kernel looked at the mark.
+fn taken_as_lower(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> Result<bool> {
+    let room = Room::new(scratch)?;
+    let tried = try_as_lower(upper, &room, marks);
+    room.remove()?;
+    tried
+}
+
+fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>, marks: Marks) -> Result<bool> {
+    let (over, work) = (room.make("upper")?, room.make("work")?);
+    let context = Context::open()?;
+    context.set_string("lowerdir", fd_path(upper).as_bytes())?;
+    context.set_string("upperdir", fd_path(over.as_fd()).as_bytes())?;
+    context.set_string("workdir", fd_path(work.as_fd()).as_bytes())?;
+    context.set_string("index", b"on")?;
+    // Otherwise its end syncs the whole file system.
+    context.set_flag("volatile")?;
+    if marks == Marks::User {
+        context.set_flag("userxattr")?;
+    }
+    context.create()?;
+    // A kernel that cannot keep an index here goes on without one, and does not look at marks.
+    Ok(rustix::fs::statat(&work, "index", AtFlags::SYMLINK_NOFOLLOW).is_ok())
+}
+
+/// Asks for an overlay that cannot be: see the module's text.
+fn as_upper(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
     // A clone is a mount of its own, whatever it shows. One of the upper, because overlayfs clones
     // that too before it looks at the mark, and where that cannot be the answer is EINVAL as well.
     let elsewhere = match clone_detached(upper) {
@@ -98,7 +140,11 @@ pub fn self_check(
             .call("oracle")
             .map_err(|error| error.context(format!("{when}: {answer:?} instead of {wanted:?}")))
     };
-    expect("before a mount", upper_in_use(upper, lower), InUse::Free)?;
+    expect(
+        "before a mount",
+        upper_in_use(upper, lower, marks),
+        InUse::Free,
+    )?;
     let lower_again = lower
         .try_clone_to_owned()
         .map_err(|error| Error::sys(Errno::from_io_error(&error).unwrap_or(Errno::MFILE), "dup"))?;
@@ -108,7 +154,15 @@ pub fn self_check(
         scratch: Some(lower),
         ..Overlay::new(Lowers::open_already(&lowers), marks)
     })?;
-    expect("while mounted", upper_in_use(upper, lower), InUse::Busy)?;
+    expect(
+        "while mounted",
+        upper_in_use(upper, lower, marks),
+        InUse::Busy,
+    )?;
     drop(held);
-    expect("after the mount", upper_in_use(upper, lower), InUse::Free)
+    expect(
+        "after the mount",
+        upper_in_use(upper, lower, marks),
+        InUse::Free,
+    )
 }

@@ -22,7 +22,9 @@ const PREFIX: &str = "mount.";
 
 /// Whether this is the name of such a place: what is left of one by a kill may go.
 pub fn is_scratch(name: &[u8]) -> bool {
-    name.strip_prefix(PREFIX.as_bytes())
+    [PREFIX, super::probe::room::PREFIX]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix.as_bytes()))
         .is_some_and(|nonce| nonce.len() == 16 && nonce.iter().all(u8::is_ascii_hexdigit))
 }
 

@@ -34,7 +34,7 @@ impl Store {
             true => self.repair(&mut found, watch),
             false => self.examine(&mut found, watch),
         };
-        done.map_err(|e: Error| e.op("check"))?;
+        done.map_err(|e: Error| e.at(self.path().unwrap_or_default()).op("check"))?;
         Ok(found.problems)
     }
 

@@ -30,7 +30,7 @@ impl Store {
     ) -> Result<CleanupReport> {
         let done = self.clean(options.budget, watch);
         watch.until(None);
-        done.map_err(|e| e.op("cleanup"))
+        done.map_err(|e| e.at(self.path().unwrap_or_default()).op("cleanup"))
     }
 
     fn clean(&self, budget: Option<Duration>, watch: &mut Watch<'_>) -> Result<CleanupReport> {
@@ -137,13 +137,23 @@ impl Store {
         report: &mut CleanupReport,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
+        let (mut covered, mut unmounted) = (Vec::new(), report.unmounted);
         while let Some(id) = ids.last() {
             match watch.check() {
                 Err(_) if watch.is_late() => return Ok(()),
                 checked => checked?,
             }
             let result = match self.layer(id) {
-                Ok(layer) => self.tidy(&layer).map(|done| done.add_to(report)),
+                Ok(layer) => {
+                    let mut done = Tidied::default();
+                    let tidied = self.tidy(&layer, &mut done);
+                    done.add_to(report);
+                    match tidied {
+                        // It went meanwhile.
+                        Err(_) if matches!(self.is_there(&layer), Ok(false)) => Ok(()),
+                        tidied => tidied,
+                    }
+                }
                 Err(error) if is_absent(&error) => match self.discard(id) {
                     // Somebody made it meanwhile, or it is damaged and has something to lose.
                     Err(error) if error.errno() == Errno::EXIST => Ok(()),
@@ -153,30 +163,40 @@ impl Store {
                 Err(error) if error.code() == Code::Format => Ok(()),
                 Err(error) => Err(error),
             };
-            if let Err(error) = result {
-                report.busy += 1;
-                self.warn(&format!("layer/{id}: {error}"));
+            let id = ids.pop().unwrap_or_default();
+            match result {
+                // Its mount may be under another layer's, which may end.
+                Err(error) if error.code() == Code::Mounted => covered.push((id, error)),
+                Err(error) => {
+                    report.busy += 1;
+                    self.warn(&format!("layer/{id}: {error}"));
+                }
+                Ok(()) => {}
             }
-            ids.pop();
+            if ids.is_empty() && report.unmounted > unmounted && !covered.is_empty() {
+                unmounted = report.unmounted;
+                ids.extend(covered.drain(..).map(|(id, _)| id));
+            }
+        }
+        for (id, error) in covered {
+            report.busy += 1;
+            self.warn(&format!("layer/{id}: {error}"));
         }
         Ok(())
     }
 
     /// Takes out of a layer what is out of date, as far as nobody is working on it.
-    pub(super) fn tidy(&self, layer: &Layer) -> Result<Tidied> {
-        let mut done = Tidied::default();
-        self.tidy_pins(layer, &mut done)?;
+    pub(super) fn tidy(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
+        let pins = self.tidy_pins(layer, done);
         let gone = self.stale_hints(layer)?;
         let rest = self.unfinished(layer)?;
-        if gone.is_empty() && rest.is_empty() {
-            return Ok(done);
+        if !gone.is_empty() || !rest.is_empty() {
+            // Whoever makes a child holds the layer locked, and relies on the hint.
+            if let Some(_alone) = self.alone(layer)? {
+                self.tidy_locked(layer, done)?;
+            }
         }
-        // Whoever makes a child holds the layer locked, and relies on the hint.
-        let Some(_alone) = self.alone(layer)? else {
-            return Ok(done);
-        };
-        self.tidy_locked(layer, &mut done)?;
-        Ok(done)
+        pins
     }
 
     /// Hints and files out of date; the caller has the layer locked, alone.
@@ -261,13 +281,17 @@ impl Store {
         }
         let mut pins = self.pins(layer)?;
         let scratch = end_scratch(&pins);
-        let ended = pins.end_leftovers();
+        let ended = pins.end_what_can();
         drop(pins);
-        done.unmounted += *ended.as_ref().unwrap_or(&0);
+        let (ended, busy) = match ended {
+            Ok((ended, busy)) => (ended, busy.map_or(Ok(()), Err)),
+            Err(error) => (0, Err(error)),
+        };
+        done.unmounted += ended;
         let gone = before.len().saturating_sub(count()?.len()) as u64;
         done.dropped += gone.saturating_sub(done.unmounted);
         scratch?;
-        ended.map(drop)
+        busy
     }
 }
 

@@ -3,6 +3,7 @@
 use super::layer::Layer;
 use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
+use super::session::{self, Session};
 use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -20,13 +21,13 @@ impl Store {
         &self,
         id: &[u8],
         durability: Durability,
-        _flags: CommitFlags,
+        flags: CommitFlags,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         (|| {
             self.writable()?;
             watch.check()?;
-            self.commit_layer(id::check(id)?, durability, watch)
+            self.commit_layer(id::check(id)?, durability, flags, watch)
         })()
         .map_err(|e| e.at(id).op("commit"))
     }
@@ -35,6 +36,7 @@ impl Store {
         &self,
         id: &str,
         durability: Durability,
+        flags: CommitFlags,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let mut layer = self.lock_layer(id, Mode::Exclusive, PATIENCE, watch)?;
@@ -42,6 +44,11 @@ impl Store {
             return Err(committed(id));
         }
         self.need_unmounted(&layer)?;
+        let salvage = flags.contains(CommitFlags::SALVAGE);
+        if !salvage && matches!(session::of(&layer)?, Session::Lost { .. }) {
+            let remedy = "look at it, then remove it or commit it with OVL_COMMIT_SALVAGE";
+            return Err(session::unclean(&layer, remedy));
+        }
         if layer.meta.kind == Kind::Overlay {
             self.need_marks()?;
             // It could not be mounted under a layer; and only while `work` is whole can it be read.
@@ -63,6 +70,7 @@ impl Store {
         let sync = durability != Durability::None;
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
+        let before = layer.meta.clone();
         layer.meta.size = Some(match layer.meta.kind {
             // A root over a parent has more than its own.
             Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
@@ -95,7 +103,15 @@ impl Store {
                 self.verify(layer.fd.as_fd(), layer.meta.kind, &content, &digest, watch)?;
             }
         }
-        layer.write_meta(sync)
+        if let Err(error) = layer.write_meta(sync) {
+            // It may have come as far as the name, which is on no disk: the layer stays writable.
+            layer.meta = before;
+            let _ = layer.write_meta(false);
+            return Err(error);
+        }
+        // It is told of writable layers alone: left behind it does no harm.
+        let _ = session::forget(layer.fd.as_fd());
+        Ok(())
     }
 
     /// The marks that a layer's tree may hold.
@@ -117,7 +133,7 @@ impl Store {
             content,
             self.marked(kind),
             manifest,
-            Contents::Read,
+            Contents::Disk,
             watch,
         )?;
         match problems.first() {

@@ -1,10 +1,10 @@
 //! Diffs, changes and sizes: one layer against another.
 
-use super::layer::Layer;
+use super::layer::{Layer, is_absent};
 use super::lock::{Mode, PATIENCE};
 use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id};
 use crate::archive::Sink;
-use crate::error::{Code, Errno, Error, Result};
+use crate::error::{Error, Result};
 use crate::layer::diff::{self, Visitor};
 use crate::layer::export::{Style, export};
 use crate::layer::view::Stack;
@@ -126,30 +126,35 @@ impl Store {
     fn pair(&self, id: &[u8], against: Against<'_>, watch: &mut Watch<'_>) -> Result<Pair> {
         watch.check()?;
         let id = id::check(id)?;
-        let layer = self.layer(id)?;
-        let other = match against {
-            Against::Parent => layer.parent.clone(),
-            Against::Nothing | Against::Layer(b"") => None,
-            Against::Layer(other) => Some(id::check(other)?.to_string()),
-        };
-        // The parent first.
-        let lock =
-            |id: &str, watch: &mut Watch<'_>| self.lock_layer(id, Mode::Shared, PATIENCE, watch);
-        let other = match &other {
-            Some(other) if other != id => Some(lock(other, watch)?),
-            _ => None,
+        let (layer, other) = loop {
+            let seen = self.layer(id)?;
+            let wanted = match against {
+                Against::Parent => seen.parent.clone(),
+                Against::Nothing | Against::Layer(b"") => None,
+                Against::Layer(other) => Some(id::check(other)?.to_string()),
+            };
+            // Another layer of that name came meanwhile: its parent is another, perhaps.
+            let replaced = |layer: &Layer| against == Against::Parent && layer.parent != wanted;
+            // The parent first.
+            let other = match &wanted {
+                Some(other) if other != id => {
+                    match self.lock_layer(other, Mode::Shared, PATIENCE, watch) {
+                        Err(error) if is_absent(&error) && replaced(&self.layer(id)?) => continue,
+                        Err(error) if against == Against::Parent => {
+                            return Err(error.context(format!("the layer below {id}")));
+                        }
+                        other => Some(other?),
+                    }
+                }
+                _ => None,
+            };
+            let layer = self.lock_layer(id, Mode::Shared, PATIENCE, watch)?;
+            if !replaced(&layer) {
+                break (layer, other);
+            }
+            watch.check()?;
         };
         let own = matches!(against, Against::Layer(other) if other == id.as_bytes());
-        let layer = lock(id, watch)?;
-        if against == Against::Parent
-            && layer.parent.as_deref() != other.as_ref().map(|other| other.id.as_str())
-        {
-            return Err(Error::new(
-                Code::Locked,
-                Errno::BUSY,
-                "another caller replaced the layer",
-            ));
-        }
         let new = self.stack_told(&layer, watch)?;
         let old = match &other {
             Some(other) => self.stack_told(other, watch)?,

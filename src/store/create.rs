@@ -1,11 +1,11 @@
 //! New layers.
 
-use super::layer::{Layer, MAX_LOWERS};
+use super::layer::{Layer, MAX_LOWERS, is_absent};
 use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
 use super::meta::{self, Meta};
 use super::stage::Stage;
-use super::{CreateFlags, Durability, Kind, State, Store, id, now, text};
+use super::{CommitFlags, CreateFlags, Durability, Kind, State, Store, id, now, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::flatten::{self, Sharing};
 use crate::layer::foreign;
@@ -70,7 +70,7 @@ impl Store {
         if !flat {
             self.need_marks()?;
         }
-        let parent = self.parent_to_build_on(parent, watch)?;
+        let (parent, lower) = self.parent_to_build_on(parent, watch)?;
         if flat {
             return self.create_flat(id, &parent, watch);
         }
@@ -83,18 +83,47 @@ impl Store {
             false => Some(self.need_unmounted(&parent)?),
         };
         let live = flags.contains(CreateFlags::LIVE);
-        self.create_copy(id, &parent, live, sync, watch)
+        let lower = lower.ok_or_else(|| text::damaged("it has no lower-id"))?;
+        self.create_copy(id, &parent, &lower, live, sync, watch)
     }
 
-    /// Locks the parent so that it stays. A writable `root` is committed first.
-    fn parent_to_build_on(&self, parent: &str, watch: &mut Watch<'_>) -> Result<Layer> {
+    /// Locks the parent so that it stays, and before it what a writable overlay is over: a copy
+    /// will be over that. A writable `root` is committed first.
+    fn parent_to_build_on(
+        &self,
+        parent: &str,
+        watch: &mut Watch<'_>,
+    ) -> Result<(Layer, Option<Layer>)> {
         loop {
+            let seen = self.layer(parent)?;
+            let below = match seen.meta.kind {
+                Kind::Overlay if !seen.committed() => seen.parent.clone(),
+                _ => None,
+            };
+            let lower = match &below {
+                Some(lower) => match self.lock_layer(lower, Mode::Shared, PATIENCE, watch) {
+                    // Both went meanwhile, perhaps.
+                    Err(error) if is_absent(&error) && self.layer(parent)?.parent != below => {
+                        continue;
+                    }
+                    lower => Some(lower?),
+                },
+                None => None,
+            };
             let layer = self.lock_layer(parent, Mode::Shared, PATIENCE, watch)?;
-            if layer.committed() || layer.meta.kind == Kind::Overlay {
-                return Ok(layer);
+            if layer.committed() {
+                return Ok((layer, None));
             }
-            drop(layer);
-            match self.commit_layer(parent, Durability::Default, watch) {
+            if layer.meta.kind == Kind::Overlay {
+                // Another layer of that name may have come since.
+                if lower.is_some() && layer.parent == below {
+                    return Ok((layer, lower));
+                }
+                watch.check()?;
+                continue;
+            }
+            drop((layer, lower));
+            match self.commit_layer(parent, Durability::Default, CommitFlags::empty(), watch) {
                 Ok(()) => {}
                 Err(error) if error.code() == Code::Committed => {}
                 Err(error) => return Err(error),
@@ -131,15 +160,11 @@ impl Store {
         &self,
         id: &str,
         source: &Layer,
+        lower: &Layer,
         live: bool,
         sync: bool,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let lower = source
-            .parent
-            .as_deref()
-            .ok_or_else(|| text::damaged("it has no lower-id"))?;
-        let lower = self.lock_layer(lower, Mode::Shared, PATIENCE, watch)?;
         let mut meta = Meta::new(Kind::Overlay, State::Writable, now());
         meta.lowers = source.meta.lowers;
         meta.copied_from = Some(source.id.clone());
@@ -162,7 +187,8 @@ impl Store {
             fs::open_dir_trusted(&upper, b".").call("open")?,
             watch,
         )?;
-        let partial = copier.finish(&upper)?.partial;
+        let copied = copier.finish(&upper)?;
+        let partial = copied.partial;
         if partial.devices + partial.xattrs > 0 {
             return Err(Error::new(
                 Code::Strict,
@@ -171,8 +197,13 @@ impl Store {
             ));
         }
         frame(&stage, Kind::Overlay)?;
-        self.hint_child(&lower, id)?;
-        finish(stage, id, &meta, Some(&lower.id), sync)
+        self.hint_child(lower, id)?;
+        describe(&stage, &meta, Some(&lower.id))?;
+        if copied.bytes > 0 && !sync {
+            // Not asked for a layer that a power cut leaves: but it may not leave half of one.
+            stage.sync()?;
+        }
+        stage.publish(id, sync).map(drop)
     }
 
     /// The parent's merged tree as one `root`, by hard links. Its inodes are the parent's, so it
@@ -265,7 +296,9 @@ fn finish(stage: Stage<'_>, id: &str, meta: &Meta, lower: Option<&str>, sync: bo
 /// Writes `lower-id` and `meta` into a stage.
 pub(super) fn describe(stage: &Stage<'_>, meta: &Meta, lower: Option<&str>) -> Result<()> {
     if let Some(lower) = lower {
-        text::create(stage.dir()?, "lower-id", lower.as_bytes()).call_at("write", "lower-id")?;
+        text::create_whole(stage.dir()?, "lower-id", lower.as_bytes())
+            .call_at("write", "lower-id")?;
     }
-    text::create(stage.dir()?, meta::FILE, meta.write().as_bytes()).call_at("write", meta::FILE)
+    text::create_whole(stage.dir()?, meta::FILE, meta.write().as_bytes())
+        .call_at("write", meta::FILE)
 }

@@ -8,11 +8,11 @@ use super::layer::{Layer, read_lower, read_meta};
 use super::lock::{self, Mode};
 use super::meta::{self, Meta};
 use super::options::{Kind, State};
-use super::{Store, manifest, now};
+use super::{Store, manifest, now, session};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::mount::oracle::{self, InUse};
+use crate::mount::oracle::InUse;
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{OwnedFd, fs};
 
 /// Another kind of inode stands where a small file of ours should be, or one that is not small.
 pub fn is_wrong_inode(errno: Errno) -> bool {
@@ -49,14 +49,18 @@ pub fn in_the_way(id: &str, why: &Error) -> Error {
 
 /// Whether a name in a layer's directory is a file that was to replace its `meta`.
 pub fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(b".")
-        .and_then(|name| name.strip_prefix(meta::FILE.as_bytes()))
-        .is_some_and(|rest| rest.starts_with(b"."))
+    let Some(name) = name.strip_prefix(b".") else {
+        return false;
+    };
+    [meta::FILE, "lower-id", session::FILE]
+        .iter()
+        .filter_map(|file| name.strip_prefix(file.as_bytes()))
+        .any(|rest| rest.starts_with(b"."))
 }
 
 /// Whether nothing is lost with a layer that cannot be read: it has no manifest, no content, no
 /// child, no pin, nothing that is unknown here, and nobody uses it.
-pub fn has_nothing(layer: &OwnedFd) -> Result<bool> {
+pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
     let empty = |name: &[u8]| match fs::open_dir(layer, name) {
         Ok(dir) => DirBuf::default().is_empty(dir).call_at("getdents64", name),
         // Another kind of inode, or a mount.
@@ -66,7 +70,7 @@ pub fn has_nothing(layer: &OwnedFd) -> Result<bool> {
     let names = DirBuf::default().sorted_names(super::again(layer)?);
     for name in names.call_at("getdents64", "layer")? {
         let nothing = match &name[..] {
-            b"meta" | b"lower-id" => {
+            b"meta" | b"lower-id" | b"running" => {
                 fs::stat_at(layer, &name).is_ok_and(|meta| meta.kind == fs::Kind::File)
             }
             b"child" | b"pin" | b"root" | b"upper" | b"merged" => empty(&name)?,
@@ -78,11 +82,11 @@ pub fn has_nothing(layer: &OwnedFd) -> Result<bool> {
             return Ok(false);
         }
     }
-    Ok(!is_held(layer)?)
+    Ok(!is_held(store, layer)?)
 }
 
 /// Whether a handle, or an overlay that the kernel knows of, has a layer that cannot be read.
-fn is_held(layer: &OwnedFd) -> Result<bool> {
+fn is_held(store: &Store, layer: &OwnedFd) -> Result<bool> {
     for name in ["root", "work"] {
         if let Ok(dir) = fs::open_dir(layer, name.as_bytes()) {
             if !lock::try_lock(&dir, Mode::Exclusive)? {
@@ -94,11 +98,9 @@ fn is_held(layer: &OwnedFd) -> Result<bool> {
     if fs::stat_at(layer, b"work/work").is_err() {
         return Ok(false);
     }
-    match (fs::open_dir(layer, b"upper"), fs::open_dir(layer, b"work")) {
-        (Ok(upper), Ok(work)) => {
-            Ok(oracle::upper_in_use(upper.as_fd(), work.as_fd()) == InUse::Busy)
-        }
-        _ => Ok(false),
+    match fs::open_dir(layer, b"upper") {
+        Ok(upper) => Ok(store.upper_in_use(&upper) == InUse::Busy),
+        Err(_) => Ok(false),
     }
 }
 

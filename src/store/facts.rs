@@ -3,8 +3,9 @@
 use super::stage::Stage;
 use super::{Capability, Store};
 use crate::error::{Errno, Result, SysResult};
+use crate::mount::oracle::{self, InUse};
 use crate::mount::{self, Lowers, Overlay, Upper};
-use crate::sys::{AsFd, fs, xattr};
+use crate::sys::{AsFd, OwnedFd, fs, xattr};
 
 impl Store {
     /// What this kernel, file system and caller can do together, each found by trying it in the
@@ -27,14 +28,34 @@ impl Store {
             .collect())
     }
 
-    /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
-    pub(super) fn holds_upper(&self) -> Result<bool> {
-        self.holds_upper
-            .get_or_try_init(|| self.try_upper())
-            .copied()
+    /// Whether an overlay holds this upper, from any process or namespace. Only for who keeps
+    /// mounts of it away.
+    pub(super) fn upper_in_use(&self, upper: &OwnedFd) -> InUse {
+        // Where nothing can be made there is a way without.
+        let stage = Stage::new(self).ok();
+        let scratch = stage.as_ref().and_then(|stage| stage.dir().ok());
+        oracle::upper_in_use(
+            upper.as_fd(),
+            scratch.unwrap_or(self.stage.as_fd()),
+            self.marks,
+        )
     }
 
-    fn try_upper(&self) -> Result<bool> {
+    /// Whether the home can hold an upper: tried once, by making an overlay in `stage/`.
+    pub(super) fn holds_upper(&self) -> Result<bool> {
+        // Not while the cell is locked: the log callback may use this store.
+        if let Some(known) = self.holds_upper.get() {
+            return Ok(*known);
+        }
+        let (holds, why) = self.try_upper()?;
+        if let (Ok(()), Some(why)) = (self.holds_upper.set(holds), why) {
+            self.warn(&why);
+        }
+        Ok(holds)
+    }
+
+    /// The answer, and the reason of a no.
+    fn try_upper(&self) -> Result<(bool, Option<String>)> {
         let stage = Stage::new(self)?;
         let (lower, upper, work) = (
             stage.mkdir("lower")?,
@@ -49,12 +70,12 @@ impl Store {
             work: work.as_fd(),
         });
         match mount::overlay(&plan) {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok((true, None)),
             // Nobody may mount here; whoever may later decides by the file system.
             Err(error) if error.errno() == Errno::PERM => {
                 let kind = rustix::fs::fstatfs(&upper).call("fstatfs")?.f_type as i64;
                 let marks = xattr::set(&upper, self.marks.opaque(), b"y").is_ok();
-                Ok(marks && !NO_UPPER.contains(&kind))
+                Ok((marks && !NO_UPPER.contains(&kind), None))
             }
             // These say nothing of the file system.
             Err(error)
@@ -71,11 +92,8 @@ impl Store {
                 Err(error)
             }
             Err(error) => {
-                self.warn(&format!(
-                    "the store cannot hold an upper: {}",
-                    error.message()
-                ));
-                Ok(false)
+                let why = format!("the store cannot hold an upper: {}", error.message());
+                Ok((false, Some(why)))
             }
         }
     }

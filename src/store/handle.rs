@@ -3,8 +3,10 @@
 use super::UnmountFlags;
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{self, Pin};
+use super::session;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount;
+use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::watch::Watch;
 
@@ -17,7 +19,9 @@ pub struct Mount {
     /// Where the layer's pins are, and the one of this mount; none for a detached mount.
     pub(super) pin: Option<(OwnedFd, Pin)>,
     /// The layer's mount lock.
-    pub(super) _lock: OwnedFd,
+    pub(super) lock: OwnedFd,
+    /// The store's.
+    pub(super) marks: Marks,
 }
 
 impl Mount {
@@ -46,6 +50,8 @@ impl Mount {
 
     fn end(&mut self, lazy: bool) -> Result<()> {
         let Some((dir, pin)) = &self.pin else {
+            self.root = None;
+            self.ended_alone();
             return Ok(());
         };
         let dir = fs::open_dir_trusted(dir, b".").call("open")?;
@@ -73,8 +79,20 @@ impl Mount {
         if ended.is_err() {
             lock::try_lock(&pin.file, Mode::Shared)?;
             self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
+        } else {
+            session::end(&self.lock, self.marks);
         }
         ended
+    }
+
+    /// A mount that has no pin: others are kept from making one meanwhile.
+    fn ended_alone(&self) {
+        let Ok(pins) = fs::open_dir_trusted(&self.lock, b"../pin") else {
+            return;
+        };
+        if lock::lock(&pins, Mode::Exclusive, PATIENCE, &mut Watch::default()).is_ok() {
+            session::end(&self.lock, self.marks);
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Store {
                 return Ok(());
             }
             Err(error) if is_absent(&error) => {
-                if damaged::has_nothing(&dir)? {
+                if damaged::has_nothing(self, &dir)? {
                     let mended = found.repair && self.discard_locked(id, &dir).is_ok();
                     found.tell(id, "not whole", error.message().to_string(), mended);
                     return Ok(());
@@ -87,11 +87,39 @@ impl Store {
         if !has_content {
             return Ok(());
         }
-        self.check_sharing(&layer, found, watch)?;
-        if layer.meta.kind == Kind::Overlay && has_parent {
-            self.check_marks(&layer, found, watch)?;
+        // For the hints the lock was given up, and others may have come.
+        match lock::lock(&layer.fd, mode, GLANCE, watch) {
+            Err(error) if error.code() == Code::Locked => {
+                found.note(id, "in use", "not looked at: it is being changed".into());
+                return Ok(());
+            }
+            locked => locked?,
         }
-        self.check_manifest(&layer, found, watch)
+        if !self.is_there(&layer)? {
+            return Ok(());
+        }
+        match self.check_tree(&layer, has_parent, found, watch) {
+            Err(error) if !layer.committed() && error.errno() == Errno::NOENT => {
+                let words = "it changed while it was looked at";
+                found.note(id, "in use", words.into());
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn check_tree(
+        &self,
+        layer: &Layer,
+        has_parent: bool,
+        found: &mut Found,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.check_sharing(layer, found, watch)?;
+        if layer.meta.kind == Kind::Overlay && has_parent {
+            self.check_marks(layer, found, watch)?;
+        }
+        self.check_manifest(layer, found, watch)
     }
 
     /// What is in the layer's directory; says whether its content is.
@@ -145,9 +173,7 @@ impl Store {
     /// Whether `work`, which mount handles lock, can be made anew: nobody has the one that went.
     fn may_make(&self, dir: &OwnedFd, name: &str) -> bool {
         match fs::open_dir(dir, b"upper") {
-            Ok(upper) if name == "work" => {
-                oracle::upper_in_use(upper.as_fd(), self.trash.as_fd()) != oracle::InUse::Busy
-            }
+            Ok(upper) if name == "work" => self.upper_in_use(&upper) != oracle::InUse::Busy,
             _ => true,
         }
     }
@@ -163,14 +189,14 @@ impl Store {
         for name in names.call_at("getdents64", id)? {
             let ours = match &name[..] {
                 // A root layer has a mount point once it was mounted.
-                b"meta" | b"manifest" | b"child" | b"pin" | b"merged" => true,
+                b"meta" | b"manifest" | b"child" | b"pin" | b"merged" | b"running" => true,
                 b"root" => root,
                 b"lower-id" | b"upper" | b"work" => overlay,
                 _ => false,
             };
             if damaged::is_temporary(&name) {
                 let mended = found.repair && fs::unlink(dir, &name).is_ok();
-                let words = format!("{} was to become meta", name.escape_ascii());
+                let words = format!("{} was to replace a file", name.escape_ascii());
                 found.tell(id, "temporary", words, mended);
             } else if !ours {
                 let words = format!("{} is not the store's", name.escape_ascii());

@@ -80,6 +80,7 @@ impl Layer {
             lowers: self.meta.lowers,
             copied_from: self.meta.copied_from.clone(),
             mounted,
+            unclean: false,
             skipped_devices: 0,
             skipped_owners: 0,
             skipped_xattrs: 0,
@@ -164,6 +165,16 @@ impl Store {
         }
     }
 
+    /// Whether the layer is still the one of its name.
+    pub(super) fn is_there(&self, layer: &Layer) -> Result<bool> {
+        let mine = fs::stat(&layer.fd).call_at("statx", &layer.id)?;
+        match fs::stat_at(&self.layers, layer.id.as_bytes()) {
+            Ok(there) => Ok(there.same_inode(&mine)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).call_at("statx", &layer.id),
+        }
+    }
+
     /// The layer `id`, locked. The name is looked up again under the lock: what was removed and
     /// made anew meanwhile is another layer.
     pub(super) fn lock_layer(
@@ -235,7 +246,7 @@ impl Store {
     pub(super) fn discard_locked(&self, id: &str, fd: &OwnedFd) -> Result<bool> {
         match self.read_layer(id, super::again(fd)?) {
             Err(error) if is_absent(&error) => {
-                if !damaged::has_nothing(fd)? {
+                if !damaged::has_nothing(self, fd)? {
                     return Err(damaged::in_the_way(id, &error));
                 }
                 to_trash(self, &self.layers, id.as_bytes()).map(|_| true)
@@ -284,17 +295,21 @@ impl Store {
             |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
         let there = |name: &str| {
             let path = format!("{id}/{name}");
-            fs::stat_at(&self.layers, path.as_bytes()).is_ok_and(|m| m.kind == fs::Kind::Directory)
+            match fs::stat_at(&self.layers, path.as_bytes()) {
+                Ok(found) => Ok(found.kind == fs::Kind::Directory),
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+                Err(errno) => Err(errno).call_at("statx", format!("layer/{path}")),
+            }
         };
         match text::read(&self.layers, &format!("{id}/lower-id")) {
             Ok(lower) => match id::check(&lower) {
-                Ok(_) if !there("upper") => below("is damaged: it has no upper"),
+                Ok(_) if !there("upper")? => below("is damaged: it has no upper"),
                 Ok(lower) => Ok((Kind::Overlay, Some(lower.to_string()))),
                 Err(_) => below("is damaged: its lower-id is no id"),
             },
-            Err(Errno::NOENT | Errno::NOTDIR) if there("root") => Ok((Kind::Root, None)),
-            Err(Errno::NOENT) if there("upper") => below("is damaged: it has no lower-id"),
-            Err(Errno::NOENT) if there("") => below("is damaged: it has no root"),
+            Err(Errno::NOENT | Errno::NOTDIR) if there("root")? => Ok((Kind::Root, None)),
+            Err(Errno::NOENT) if there("upper")? => below("is damaged: it has no lower-id"),
+            Err(Errno::NOENT) if there("")? => below("is damaged: it has no root"),
             Err(Errno::NOENT | Errno::NOTDIR) => below("is missing"),
             Err(errno) if damaged::is_wrong_inode(errno) => {
                 below("is damaged: its lower-id is no file")
@@ -342,7 +357,7 @@ impl Store {
             return Ok(false);
         };
         // What a damaged one holds is read over its parent.
-        if is_absent(&error) && damaged::has_nothing(&fd)? {
+        if is_absent(&error) && damaged::has_nothing(self, &fd)? {
             return Ok(false);
         }
         match read_lower(&fd) {

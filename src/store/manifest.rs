@@ -39,6 +39,8 @@ pub const STRANGER: &str = ": not in the manifest";
 pub enum Contents {
     /// They are.
     Read,
+    /// They are, from the disk: what the kernel still has of them in memory is dropped.
+    Disk,
     /// They are not.
     Skip,
 }
@@ -215,10 +217,10 @@ impl Job<'_> {
                 let target = fs::read_link(dir, name).call_at("readlink", path)?;
                 Digest::of(&target).hex()
             }
-            Kind::File if self.contents == Contents::Read => {
-                digest_file(dir, name, watch).map_err(|e| e.at(path))?.hex()
-            }
-            Kind::File => "?".into(),
+            Kind::File if self.contents == Contents::Skip => "?".into(),
+            Kind::File => digest_file(dir, name, self.contents, watch)
+                .map_err(|e| e.at(path))?
+                .hex(),
             _ => "-".into(),
         };
         let kept_back = self.known.modes.filter(|_| directory);
@@ -254,8 +256,16 @@ fn digest_xattrs(pairs: &Pairs) -> String {
     hash.digest().hex()
 }
 
-fn digest_file(dir: BorrowedFd<'_>, name: &[u8], watch: &mut Watch<'_>) -> Result<Digest> {
+fn digest_file(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    contents: Contents,
+    watch: &mut Watch<'_>,
+) -> Result<Digest> {
     let file = fs::open_file(dir, name).call("open")?;
+    if contents == Contents::Disk {
+        fs::uncache(&file).call("fadvise64")?;
+    }
     let mut hash = Sha256::new();
     let mut buf = vec![0; BUF];
     loop {

@@ -37,7 +37,9 @@ mod options;
 mod pin;
 mod query;
 mod remove;
+mod session;
 mod stage;
+mod sync;
 mod text;
 mod unmount;
 mod usage;
@@ -47,9 +49,10 @@ pub use options::*;
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::{self, FlockOperation, RenameFlags, Time};
+use crate::sys::fs::{self, RenameFlags, Time};
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use crate::watch::Watch;
 use once_cell::sync::OnceCell;
 use std::sync::Arc;
 
@@ -64,6 +67,7 @@ pub struct Store {
     log: Option<Box<LogFn>>,
     /// Whether the home can hold an upper; tried when first asked.
     holds_upper: OnceCell<bool>,
+    syncs: sync::GroupSync,
 }
 
 impl Store {
@@ -105,7 +109,13 @@ impl Store {
         if wanted != format.marks {
             return Err(Error::invalid("the store was made with the other marks"));
         }
-        fs::flock(&dir, FlockOperation::LockShared).call("flock")?;
+        lock::lock(
+            &dir,
+            lock::Mode::Shared,
+            lock::PATIENCE,
+            &mut Watch::default(),
+        )
+        .map_err(|e| e.context("the store is being repaired"))?;
         let open = |name: &str| fs::open_dir(&dir, name.as_bytes()).call_at("open", name);
         Ok(Store {
             layers: Arc::new(open("layer")?),
@@ -116,6 +126,7 @@ impl Store {
             read_only: format.read_only || options.flags.contains(OpenFlags::READ_ONLY),
             log: options.log,
             holds_upper: OnceCell::new(),
+            syncs: sync::GroupSync::default(),
         })
     }
 
@@ -152,10 +163,10 @@ impl Store {
         if self.marks == Marks::User {
             return Ok(());
         }
-        // The attributes of a directory of ours, which never has this one: an unprivileged
-        // caller is not told that it is absent but refused when he sets it.
-        match xattr::set(&self.stage, TRY, b"y") {
-            Ok(()) => xattr::remove(&self.stage, TRY).call_at("fremovexattr", "stage"),
+        // No directory of ours has this attribute. Who may replace it is told that it is absent,
+        // who may not is refused; nothing is written.
+        match xattr::replace(&self.stage, TRY, b"y") {
+            Ok(()) | Err(Errno::NODATA) => Ok(()),
             Err(Errno::PERM) => Err(Error::new(
                 Code::Marks,
                 Errno::PERM,
@@ -209,12 +220,22 @@ fn make_home(home: &[u8]) -> Result<OwnedFd> {
 /// Makes a store of an empty directory. Whoever comes second finds it made.
 fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
     // Whoever made it keeps it locked, shared, as long as he has it open: nobody waits for that.
+    let start = std::time::Instant::now();
     loop {
         let alone = lock::try_lock(home, lock::Mode::Exclusive)?;
         match text::read(home, format::FILE) {
             Ok(data) => return format::parse(&data),
             Err(Errno::NOENT) if alone => break,
-            Err(Errno::NOENT) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            Err(Errno::NOENT) if start.elapsed() < lock::PATIENCE => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            Err(Errno::NOENT) => {
+                return Err(Error::new(
+                    Code::Locked,
+                    Errno::BUSY,
+                    "another program has the directory locked, and makes no store of it",
+                ));
+            }
             Err(errno) => return Err(errno).call_at("read", format::FILE),
         }
     }
@@ -222,8 +243,12 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         .sorted_names(again(home)?)
         .call("getdents64")?
     {
-        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found")
-            || name.starts_with(b".ovl-store.");
+        if name.starts_with(b".ovl-store.") {
+            // One who was killed left it: the directory is locked, nobody else makes a store.
+            fs::unlink(home, &name).call_at("unlink", &name)?;
+            continue;
+        }
+        let ours = matches!(&name[..], b"layer" | b"stage" | b"trash" | b"lost+found");
         if !ours {
             return Err(Error::new(
                 Code::NotEmpty,
@@ -247,7 +272,9 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
                 xattr::remove(home, TRY).call("fremovexattr")?;
                 Marks::Trusted
             }
-            Err(_) => Marks::User,
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => Marks::User,
+            // The choice is for ever.
+            Err(errno) => return Err(errno).call("fsetxattr"),
         },
     };
     text::replace(
@@ -265,7 +292,11 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
 /// A new directory of the owner's alone, whatever the umask and the place say.
 fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
     fs::mkdir(&dir, name, 0o700)?;
-    fs::chmod_at(&dir, name, 0o700)
+    let done = fs::chmod_at(&dir, name, 0o700);
+    if done.is_err() {
+        let _ = fs::rmdir(&dir, name);
+    }
+    done
 }
 
 fn again(dir: &OwnedFd) -> Result<OwnedFd> {

@@ -9,12 +9,12 @@ use super::handle::{Mount, covered};
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
+use super::session::{self, Session};
 use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
-use crate::tree::remove_tree;
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -73,7 +73,22 @@ impl Store {
         if !layer.committed() {
             self.need_free_upper(&layer, &pins, used)?;
         }
-        let mount = self.make(&layer, &wish)?;
+        if !layer.committed() {
+            self.ready(&layer, &wish)?;
+        }
+        let before = match wish.terms.writable {
+            true => Some(session::begin(&layer, wish.terms.volatile)?),
+            false => None,
+        };
+        let mount = match (self.make(&layer, &wish), before) {
+            (Ok(mount), _) => mount,
+            (Err(error), before) => {
+                if let Some(before) = before {
+                    session::undo(&layer, before);
+                }
+                return Err(error);
+            }
+        };
         self.place(&layer, mount, handle, &pins, &wish)
     }
 
@@ -86,13 +101,15 @@ impl Store {
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         let root = layer.open("root")?;
+        session::begin(layer, wish.terms.volatile)?;
         if !wish.detached && wish.target.is_none() {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
                 path,
                 root: Some(root),
                 pin: None,
-                _lock: handle,
+                lock: handle,
+                marks: self.marks,
             });
         }
         let scratch = layer.open("pin")?;
@@ -134,7 +151,8 @@ impl Store {
                 path,
                 root: Some(root),
                 pin: Some((dir, pin)),
-                _lock: handle,
+                lock: handle,
+                marks: self.marks,
             });
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
@@ -143,7 +161,8 @@ impl Store {
                 path: Vec::new(),
                 root: Some(bind),
                 pin: None,
-                _lock: handle,
+                lock: handle,
+                marks: self.marks,
             });
         }
         match wish.target {
@@ -169,7 +188,8 @@ impl Store {
         if layer.meta.kind != Kind::Overlay {
             return Ok(());
         }
-        if used {
+        // Asked of an upper that is held, the kernel says so in its log, too.
+        if used || pins.elsewhere.iter().any(|pin| pin.certain) {
             return elsewhere();
         }
         // The kernel makes this with the first overlay: without it there was none, whoever asks.
@@ -179,7 +199,7 @@ impl Store {
         }
         // A descriptor that was passed on is no handle, other programs know no locks, and other
         // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
-        match oracle::upper_in_use(layer.open("upper")?.as_fd(), layer.open("child")?.as_fd()) {
+        match self.upper_in_use(&layer.open("upper")?) {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {
@@ -228,7 +248,6 @@ impl Store {
                     &mut Watch::default(),
                 )?;
             }
-            self.clear_volatile(&work, wish)?;
             plan.upper = Some(Upper {
                 upper: upper.as_fd(),
                 work: work.as_fd(),
@@ -251,25 +270,18 @@ impl Store {
         }
     }
 
-    /// The mark of a volatile mount: the kernel refuses the upper until it is gone.
-    fn clear_volatile(&self, work: &OwnedFd, wish: &Wish<'_>) -> Result<()> {
-        let Ok(dir) = fs::open_dir(work, b"work/incompat") else {
-            return Ok(());
-        };
-        if fs::stat_at(&dir, b"volatile").is_err() {
-            return Ok(());
+    /// Makes a layer that was mounted volatile fit to be mounted again, where nothing can be lost.
+    fn ready(&self, layer: &Layer, wish: &Wish<'_>) -> Result<()> {
+        match session::of(layer)? {
+            Session::Lost { volatile: true } => Err(session::unclean(
+                layer,
+                "it was mounted volatile: remove it, or commit it with OVL_COMMIT_SALVAGE",
+            )),
+            // The kernel keeps the upper to nobody until its mark is gone.
+            Session::Current { volatile: true } if wish.terms.volatile => session::drop_mark(layer),
+            Session::Current { volatile: true } => session::settle(layer),
+            _ => Ok(()),
         }
-        if !wish.terms.volatile {
-            return Err(Error::new(
-                Code::Unsupported,
-                Errno::INVAL,
-                "the layer was mounted volatile and may have lost data in a crash: \
-                 mount it volatile again, or commit or remove it",
-            ));
-        }
-        drop(dir);
-        let work = fs::open_dir(work, b"work").call_at("open", "work")?;
-        remove_tree(&work, b"incompat", &mut Watch::default())
     }
 
     /// Attaches a new mount where it is wanted.
@@ -286,7 +298,8 @@ impl Store {
                 path: Vec::new(),
                 root: Some(mount),
                 pin: None,
-                _lock: handle,
+                lock: handle,
+                marks: self.marks,
             });
         }
         if let Some(target) = wish.target {
@@ -337,21 +350,21 @@ fn attach(
 ) -> Result<Mount> {
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
+    // All that can fail comes before it is attached: afterwards nobody would hold it.
+    let root = fs::open_dir_trusted(&mount, b".").call_at("open", &path)?;
+    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
         let _ = fs::unlink(&pins.dir, pin.name.as_bytes());
         return Err(error.at(target));
     }
-    drop(place);
-    drop(mount);
-    let root = fs::open_dir_trusted(rustix::fs::CWD, &path).call_at("open", &path)?;
-    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
     Ok(Mount {
         path,
         root: Some(root),
         pin: Some((dir, pin)),
-        _lock: handle,
+        lock: handle,
+        marks: pins.marks,
     })
 }
 

@@ -68,9 +68,12 @@ bitflags! {
         const NO_DEVICES = 4;
     }
 
-    /// Choices of [`Store::commit`](super::Store::commit); none yet.
+    /// Choices of [`Store::commit`](super::Store::commit).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct CommitFlags: u64 {}
+    pub struct CommitFlags: u64 {
+        /// Take what there is of a layer that was mounted writable when the machine went down.
+        const SALVAGE = 1;
+    }
 
     /// Choices of [`Store::mount`](super::Store::mount).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -264,6 +267,8 @@ pub struct LayerInfo {
     pub copied_from: Option<String>,
     /// A handle holds it, or it is mounted where the caller can see it.
     pub mounted: bool,
+    /// The machine went down while it was mounted writable: what was not synced may be lost.
+    pub unclean: bool,
     /// Devices left out.
     pub skipped_devices: u64,
     /// Owners that could not be set.

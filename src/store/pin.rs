@@ -6,12 +6,15 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
+use super::session;
 use super::text;
 use super::{Kind, Store};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::xattr::Marks;
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 
 /// What a pin's file says.
@@ -67,7 +70,9 @@ pub struct Pins {
     pub here: Vec<Pin>,
     /// Pins of mounts in other namespaces that the kernel still knows, or cannot be asked about.
     pub elsewhere: Vec<Elsewhere>,
-    boot: String,
+    boot: &'static str,
+    /// The store's.
+    pub marks: Marks,
 }
 
 /// A pin of a mount in another namespace.
@@ -88,7 +93,8 @@ impl Store {
         let mut pins = Pins {
             here: Vec::new(),
             elsewhere: Vec::new(),
-            boot: boot_id(),
+            boot: boot_id()?,
+            marks: self.marks,
             dir,
         };
         let names = DirBuf::default()
@@ -105,7 +111,7 @@ impl Store {
             let Some((id, namespace)) = parse(&name) else {
                 continue;
             };
-            let said = said(&pins.dir, &name).filter(|said| said.boot == pins.boot);
+            let said = said(&pins.dir, &name)?.filter(|said| said.boot == pins.boot);
             if let (Some(_), true) = (&said, namespace != here) {
                 if let Some(certain) = mount::exists_in(id, namespace) {
                     pins.elsewhere.push(Elsewhere { name, certain });
@@ -125,6 +131,8 @@ impl Store {
                 }
             }
         }
+        // The newest first: it may cover others at the same path, and only what is on top can end.
+        pins.here.sort_by_key(|pin| std::cmp::Reverse(pin.id.id));
         Ok(pins)
     }
 
@@ -199,7 +207,8 @@ impl Store {
         else {
             return Ok(Worth::Unknown);
         };
-        let Some(said) = said(dir, name).filter(|said| said.boot == boot_id()) else {
+        let now = boot_id()?;
+        let Some(said) = said(dir, name)?.filter(|said| said.boot == now) else {
             return Ok(Worth::Dead);
         };
         if namespace != mount::namespace_id()? {
@@ -225,9 +234,14 @@ struct Said {
     boot: String,
 }
 
-/// Reads a pin's file; one that is not whole says nothing.
-fn said(dir: &OwnedFd, name: &str) -> Option<Said> {
-    read_said(&text::read(dir, name).ok()?)
+/// Reads a pin's file; one that is not whole says nothing. One that cannot be read now may be that
+/// of a mount.
+fn said(dir: &OwnedFd, name: &str) -> Result<Option<Said>> {
+    match text::read(dir, name) {
+        Ok(data) => Ok(read_said(&data)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::FBIG) => Ok(None),
+        Err(errno) => Err(errno).call_at("read", name),
+    }
 }
 
 fn read_said(data: &[u8]) -> Option<Said> {
@@ -257,17 +271,25 @@ fn read_said(data: &[u8]) -> Option<Said> {
 }
 
 /// The kernel's name for the time since it started; empty where procfs is missing.
-fn boot_id() -> String {
-    let path = b"proc/sys/kernel/random/boot_id";
-    let read = fs::open_dir_trusted(rustix::fs::CWD, b"/")
-        .ok()
-        .and_then(|root| {
-            let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts).ok()?;
-            let mut buf = [0; 64];
-            let len = fs::read(&file, &mut buf).ok()?;
-            String::from_utf8(buf[..len].to_vec()).ok()
-        });
-    read.unwrap_or_default().trim().to_string()
+pub(super) fn boot_id() -> Result<&'static str> {
+    static BOOT: OnceCell<String> = OnceCell::new();
+    match BOOT.get_or_try_init(read_boot_id) {
+        Ok(boot) => Ok(boot),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(""),
+        // Nothing is believed of a pin from another time: an error must not look like one.
+        Err(errno) => Err(errno).call_at("read", BOOT_ID),
+    }
+}
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+fn read_boot_id() -> SysCall<String> {
+    let root = fs::open_dir_trusted(rustix::fs::CWD, b"/")?;
+    let path = &BOOT_ID.as_bytes()[1..];
+    let file = fs::open_below(&root, path, OFlags::RDONLY, fs::Cross::Mounts)?;
+    let mut buf = [0; 64];
+    let len = fs::read(&file, &mut buf)?;
+    Ok(String::from_utf8_lossy(&buf[..len]).trim().to_string())
 }
 
 impl Pins {
@@ -276,7 +298,7 @@ impl Pins {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        text::create(&self.dir, &name, terms.write(id, &self.boot).as_bytes())
+        text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes())
             .call_at("create", &name)?;
         let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
             .call_at("open", &name)?;
@@ -313,18 +335,36 @@ impl Pins {
 
     /// Ends the held mounts that nobody holds. One that is busy stays, and is EBUSY.
     pub fn end_leftovers(&mut self) -> Result<u64> {
-        let mut ended = 0;
+        match self.end_what_can()? {
+            (ended, None) => Ok(ended),
+            (_, Some(busy)) => Err(busy),
+        }
+    }
+
+    /// The same, telling how many ended, and of one that is busy.
+    pub fn end_what_can(&mut self) -> Result<(u64, Option<Error>)> {
+        let (mut ended, mut busy) = (0, None);
         let mut kept = Vec::new();
         for pin in self.here.drain(..) {
             if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? {
                 kept.push(pin);
                 continue;
             }
-            end(self.dir.as_fd(), &pin, false)?;
-            ended += 1;
+            match end(self.dir.as_fd(), &pin, false) {
+                Ok(()) => ended += 1,
+                // The others are no worse for it.
+                Err(error) if error.errno() == Errno::BUSY => {
+                    busy = Some(error);
+                    kept.push(pin);
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.here = kept;
-        Ok(ended)
+        if ended > 0 {
+            session::end_by_pins(&self.dir, self.marks);
+        }
+        Ok((ended, busy))
     }
 }
 
@@ -338,7 +378,8 @@ pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
             return Err(Error::new(
                 Code::Mounted,
                 Errno::BUSY,
-                "the mount is busy: a process has a file, a directory or a mount in it",
+                "the mount is busy: a process has a file, a directory or a mount in it, or \
+                 something is mounted over it",
             )
             .at(&pin.path));
         }

@@ -1,6 +1,6 @@
 //! What is in the store, and how somebody else would mount it.
 
-use super::{LayerInfo, SpecFlags, Store, id, path_of};
+use super::{LayerInfo, SpecFlags, Store, id, path_of, session};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::mount::spec;
 use crate::sys::AsFd;
@@ -19,7 +19,7 @@ impl Store {
     /// The ids of all layers, sorted. What is not a whole layer is left out.
     pub fn list(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for id in self.ids().map_err(|e| e.op("list"))? {
+        for id in self.ids().map_err(|e| e.at("layer").op("list"))? {
             // A layer of a kind that is unknown here is a layer all the same.
             let skip = |e: &Error| matches!(e.code(), Code::NoLayer | Code::Damaged);
             if !self.layer(&id).is_err_and(|e| skip(&e)) {
@@ -45,9 +45,21 @@ impl Store {
     /// What is known of the layer `id`.
     pub fn stat(&self, id: &[u8]) -> Result<LayerInfo> {
         (|| {
-            let layer = self.layer(id::check(id)?)?;
-            let mounted = self.is_mounted(&layer)?;
-            Ok(layer.info(mounted))
+            let id = id::check(id)?;
+            loop {
+                let layer = self.layer(id)?;
+                match self.is_mounted(&layer) {
+                    Ok(mounted) => {
+                        let mut info = layer.info(mounted);
+                        info.unclean = !layer.committed()
+                            && matches!(session::of(&layer)?, session::Session::Lost { .. });
+                        return Ok(info);
+                    }
+                    // One that was removed while it was looked at is not damaged, but gone.
+                    Err(_) if !self.is_there(&layer)? => {}
+                    Err(error) => return Err(error),
+                }
+            }
         })()
         .map_err(|e: Error| e.at(id).op("stat"))
     }

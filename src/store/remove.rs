@@ -6,8 +6,9 @@ use super::lock::Mode;
 use super::{Kind, RemoveFlags, Store, id, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount;
-use crate::mount::oracle::{self, InUse};
+use crate::mount::oracle::InUse;
 use crate::sys::dir::DirBuf;
+use crate::sys::fs::RenameFlags;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
@@ -42,7 +43,18 @@ impl Store {
             self.need_no_sign(layer)?;
         }
         let nonce = to_trash(self, &self.layers, id.as_bytes())?;
-        fs::sync(&self.layers).call_at("fsync", "layer")?;
+        if let Err(errno) = fs::sync(&self.layers) {
+            // Nobody may rely on what is not on the disk: the layer comes back.
+            let (from, to) = (&self.trash, &self.layers);
+            let _ = fs::rename(
+                from,
+                nonce.as_bytes(),
+                to,
+                id.as_bytes(),
+                RenameFlags::NOREPLACE,
+            );
+            return Err(errno).call_at("fsync", "layer");
+        }
         if let Some(parent) = layers.first().and_then(|layer| layer.parent.as_ref()) {
             self.drop_hint(parent, id);
         }
@@ -105,7 +117,7 @@ impl Store {
         if !sign {
             return Ok(());
         }
-        match oracle::upper_in_use(upper.as_fd(), self.trash.as_fd()) {
+        match self.upper_in_use(&upper) {
             InUse::Free => Ok(()),
             InUse::Busy | InUse::Unknown(_) => Err(Error::new(
                 Code::Mounted,

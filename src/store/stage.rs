@@ -6,6 +6,7 @@
 
 use super::Store;
 use super::lock::{self, Mode};
+use super::sync::Age;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +21,7 @@ pub struct Stage<'s> {
     store: &'s Store,
     name: String,
     dir: Option<OwnedFd>,
+    age: Age,
 }
 
 impl<'s> Stage<'s> {
@@ -33,20 +35,21 @@ impl<'s> Stage<'s> {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno).call_at("mkdir", "stage"),
             }
-            let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
-                Ok(dir) => dir,
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno).call_at("open", "stage"),
-            };
-            if lock::try_lock(&dir, Mode::Exclusive)?
-                && fs::stat_at(&store.stage, name.as_bytes()).is_ok()
-            {
-                disinherit(&dir).call("fremovexattr")?;
-                return Ok(Stage {
-                    store,
-                    name,
-                    dir: Some(dir),
-                });
+            let age = store.syncs.age();
+            match take(store, &name) {
+                Ok(None) => {}
+                Ok(Some(dir)) => {
+                    return Ok(Stage {
+                        store,
+                        name,
+                        dir: Some(dir),
+                        age,
+                    });
+                }
+                Err(error) => {
+                    let _ = fs::rmdir(&store.stage, name.as_bytes());
+                    return Err(error);
+                }
             }
         }
         Err(Error::new(
@@ -73,7 +76,9 @@ impl<'s> Stage<'s> {
     /// Shows it as the layer `id`, which must not be there. `sync`: all of it is on the disk
     /// first, and its name when this returns. Gives the layer's directory, still locked.
     pub fn publish(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
-        self.sync(sync)?;
+        if sync {
+            self.sync()?;
+        }
         let (from, to) = (&self.store.stage, &self.store.layers);
         match fs::rename(
             from,
@@ -101,7 +106,9 @@ impl<'s> Stage<'s> {
 
     /// Puts it in the place of the layer `id`, which goes.
     pub fn exchange(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
-        self.sync(sync)?;
+        if sync {
+            self.sync()?;
+        }
         let (from, to) = (&self.store.stage, &self.store.layers);
         fs::rename(
             from,
@@ -115,7 +122,19 @@ impl<'s> Stage<'s> {
         let (store, name) = (self.store, std::mem::take(&mut self.name));
         drop(self);
         if sync {
-            fs::sync(&store.layers).call_at("fsync", "layer")?;
+            if let Err(errno) = fs::sync(&store.layers) {
+                // What was there comes back; nobody relies on what is not on the disk.
+                fs::rename(
+                    from,
+                    name.as_bytes(),
+                    to,
+                    id.as_bytes(),
+                    RenameFlags::EXCHANGE,
+                )
+                .call_at("rename", id)?;
+                let _ = remove_tree(&store.stage, name.as_bytes(), &mut Watch::default());
+                return Err(errno).call_at("fsync", "layer");
+            }
         }
         // What it was lies in the stage now; it was empty.
         if let Err(error) = remove_tree(&store.stage, name.as_bytes(), &mut Watch::default()) {
@@ -126,12 +145,10 @@ impl<'s> Stage<'s> {
         dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
     }
 
-    fn sync(&self, sync: bool) -> Result<()> {
-        if sync {
-            fs::sync_fs(self.dir()?).call("syncfs")
-        } else {
-            Ok(())
-        }
+    /// Has all of it on the disk.
+    pub fn sync(&self) -> Result<()> {
+        let dir = self.dir()?;
+        self.store.syncs.sync(dir, self.age).call("syncfs")
     }
 }
 
@@ -151,6 +168,23 @@ impl Drop for Stage<'_> {
                 .warn(&format!("leftovers stay in stage/{}: {error}", self.name));
         }
     }
+}
+
+/// Opens and locks a new directory of the stage; `None` when a cleanup had it first.
+fn take(store: &Store, name: &str) -> Result<Option<OwnedFd>> {
+    let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).call_at("open", "stage"),
+    };
+    let locked = lock::try_lock(&dir, Mode::Exclusive)?;
+    match fs::stat_at(&store.stage, name.as_bytes()) {
+        Ok(_) if locked => {}
+        Ok(_) | Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).call_at("statx", "stage"),
+    }
+    disinherit(&dir).call("fremovexattr")?;
+    Ok(Some(dir))
 }
 
 /// EEXIST for a layer.

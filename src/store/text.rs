@@ -41,14 +41,24 @@ pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
     fs::write_all(&file, data)
 }
 
+/// Writes the new small file `name` so that a power cut does not leave it empty under a name that its
+/// directory gets later.
+pub fn create_whole(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
+    let file = private_file(dir, name)?;
+    fs::write_all(&file, data)?;
+    fs::write_through(&file)
+}
+
 /// Replaces `name` whole: a reader sees the old text or the new, also after a power cut.
 pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Result<()> {
     let temp = format!(".{name}.{}", fs::random_name().call("getrandom")?);
     let result = (|| {
         let file = private_file(dir, &temp)?;
         fs::write_all(&file, data)?;
-        if sync {
-            fs::sync(&file)?;
+        match sync {
+            true => fs::sync(&file)?,
+            // Not even then may a power cut leave an empty file where a whole one was.
+            false => fs::write_through(&file)?,
         }
         fs::rename(
             dir,

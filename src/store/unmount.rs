@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode, PATIENCE};
-use super::{Kind, Store, UnmountFlags, id, pin};
+use super::{Kind, Store, UnmountFlags, id, pin, session};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
@@ -24,22 +24,30 @@ impl Store {
     fn unmount_layer(&self, id: &str, only: Option<&str>, lazy: bool) -> Result<()> {
         let layer = self.lock_layer(id, Mode::Shared, PATIENCE, &mut Watch::default())?;
         let mut pins = self.pins(&layer)?;
-        let leftovers = pins.end_leftovers()?;
-        let mut ended = leftovers;
+        let (mut ended, _) = pins.end_what_can()?;
+        let mut busy = None;
         for pin in &pins.here {
             if only.is_some_and(|name| name != pin.name) {
                 continue;
             }
             if !lock::try_lock(&pin.file, Mode::Exclusive)? {
-                return Err(
-                    Error::new(Code::Mounted, Errno::BUSY, "handles use the mount").at(&pin.path),
-                );
+                let used = "handles use the mount";
+                busy = Some(Error::new(Code::Mounted, Errno::BUSY, used).at(&pin.path));
+                continue;
             }
-            pin::end(pins.dir.as_fd(), pin, lazy)?;
-            ended += 1;
+            match pin::end(pins.dir.as_fd(), pin, lazy) {
+                Ok(()) => ended += 1,
+                Err(error) if error.errno() == Errno::BUSY => busy = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         if ended > 0 {
-            return Ok(());
+            session::end_by_pins(&pins.dir, self.marks);
+        }
+        match busy {
+            Some(error) => return Err(error),
+            None if ended > 0 => return Ok(()),
+            None => {}
         }
         // A writable `root` is mounted as itself, and there is nothing to end.
         let itself = layer.meta.kind == Kind::Root && !layer.committed();
@@ -71,8 +79,11 @@ impl Store {
         drop(root);
         for id in self.ids()? {
             let pin = format!("{id}/pin/{name}");
-            if fs::stat_at(&self.layers, pin.as_bytes()).is_ok() {
-                return self.unmount_layer(&id, Some(&name), lazy);
+            match fs::stat_at(&self.layers, pin.as_bytes()) {
+                Ok(_) => return self.unmount_layer(&id, Some(&name), lazy),
+                // The layer is damaged, or goes.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(errno) => return Err(errno).call_at("statx", pin),
             }
         }
         Err(Error::new(
@@ -120,7 +131,7 @@ impl Store {
     fn need_upper_unheld(&self, layer: &Layer) -> Result<()> {
         if layer.meta.kind == Kind::Overlay {
             let upper = layer.open("upper")?;
-            let answer = oracle::upper_in_use(upper.as_fd(), self.trash.as_fd());
+            let answer = self.upper_in_use(&upper);
             if answer == oracle::InUse::Busy {
                 return Err(Error::new(
                     Code::Mounted,

@@ -1,5 +1,6 @@
 //! Files by descriptor: opening below a directory, attributes, data.
 
+pub use super::sync::{sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, Uid};
@@ -472,16 +473,6 @@ pub fn copy_range(from: impl AsFd, to: impl AsFd, offset: u64, len: u64) -> SysC
         let (mut src, mut dst) = (offset, offset);
         rustix::fs::copy_file_range(&from, Some(&mut src), &to, Some(&mut dst), len)
     })
-}
-
-/// Writes a file's data and attributes to the disk.
-pub fn sync(fd: impl AsFd) -> SysCall<()> {
-    retry(|| rustix::fs::fsync(&fd))
-}
-
-/// Writes the whole file system of `fd` to the disk.
-pub fn sync_fs(fd: impl AsFd) -> SysCall<()> {
-    retry(|| rustix::fs::syncfs(&fd))
 }
 
 /// flock(2).

@@ -10,6 +10,7 @@ pub mod mount;
 #[cfg(test)]
 pub mod mount_testing;
 pub mod signal;
+mod sync;
 pub mod xattr;
 
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

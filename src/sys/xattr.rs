@@ -105,6 +105,11 @@ pub fn set(fd: impl AsFd, name: &[u8], value: &[u8]) -> SysCall<()> {
     retry(|| rustix::fs::fsetxattr(&fd, name, value, XattrFlags::empty()))
 }
 
+/// Sets one attribute of an open file that has it already; ENODATA else.
+pub fn replace(fd: impl AsFd, name: &[u8], value: &[u8]) -> SysCall<()> {
+    retry(|| rustix::fs::fsetxattr(&fd, name, value, XattrFlags::REPLACE))
+}
+
 /// Removes one attribute of an open file; it need not be there.
 pub fn remove(fd: impl AsFd, name: &[u8]) -> SysCall<()> {
     match retry(|| rustix::fs::fremovexattr(&fd, name)) {

@@ -396,7 +396,11 @@ impl Copier {
             // A directory of the caller's may have had attributes that the source has not.
             for name in xattr::list(to).call("flistxattr")? {
                 if !xattrs.iter().any(|(wanted, _)| *wanted == name) {
-                    let _ = xattr::remove(to, &name);
+                    match xattr::remove(to, &name) {
+                        // security.* of the system's own making.
+                        Ok(()) | Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+                        Err(errno) => return Err(errno).call("fremovexattr"),
+                    }
                 }
             }
         }

@@ -159,5 +159,5 @@ macro_rules! programs {
 }
 
 programs!(
-    nulls, options, results, forks, streams, watching, guest, mounts
+    nulls, options, results, forks, children, streams, watching, guest, mounts
 );

@@ -174,7 +174,7 @@ static const struct {
      BITS(OVL_STORE_MUST_EXIST | OVL_STORE_READ_ONLY), 0, offsetof(struct ovl_store_opts, marks)},
     {"create", c_create, sizeof(struct ovl_create_opts),
      BITS(OVL_CREATE_LIVE | OVL_CREATE_FLAT | OVL_CREATE_SYNC), 0, 0},
-    {"commit", c_commit, sizeof(struct ovl_commit_opts), BITS(0),
+    {"commit", c_commit, sizeof(struct ovl_commit_opts), BITS(OVL_COMMIT_SALVAGE),
      offsetof(struct ovl_commit_opts, reserved), offsetof(struct ovl_commit_opts, durability)},
     {"remove", c_remove, sizeof(struct ovl_remove_opts), BITS(OVL_REMOVE_DEFER), 0, 0},
     {"apply", c_apply, sizeof(struct ovl_apply_opts),

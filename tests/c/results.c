@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     CHECK(info.kind == OVL_KIND_ROOT && info.state == OVL_STATE_COMMITTED);
     CHECK(info.tar_size == 1024 && info.blob_size == 1024 && info.size == 0);
     CHECK(info.created_sec > 1000000000 && info.created_nsec < 1000000000);
-    CHECK(info.mounted == 0 && info.reserved == 0 && info.lowers == 0);
+    CHECK(info.mounted == 0 && info.unclean == 0 && info.lowers == 0);
     CHECK(info.skipped_devices == 0 && info.skipped_names == 0);
 
     /* A failure leaves it alone. */

@@ -88,7 +88,7 @@ structs! {
         id: [c_char; 136], parent: [c_char; 136], diff_id: [c_char; 136],
         blob_digest: [c_char; 136], copied_from: [c_char; 136], kind: u32, state: u32, size: u64,
         entries: u64, tar_size: u64, blob_size: u64, created_sec: i64, created_nsec: u32,
-        lowers: u32, mounted: u32, reserved: u32, skipped_devices: u64, skipped_owners: u64,
+        lowers: u32, mounted: u32, unclean: u32, skipped_devices: u64, skipped_owners: u64,
         skipped_xattrs: u64, skipped_sockets: u64, skipped_names: u64,
     }
     ovl_apply_opts {

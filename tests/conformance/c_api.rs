@@ -51,7 +51,7 @@ fn against(against: Against<'_>) -> Option<CString> {
 }
 
 fn info(info: &ovl_layer_info) -> Info {
-    assert_eq!(info.reserved, 0);
+    assert_eq!(info.unclean, 0);
     Info {
         id: array(&info.id),
         parent: array(&info.parent),

@@ -13,9 +13,13 @@ type Job = fn(&Path, &[&str]);
 const JOBS: &[(&str, Job)] = &[
     ("open", crate::open::child_opens),
     ("hold", crate::mount::child_holds),
+    ("lend", crate::holders::child_lends),
+    ("borrow", crate::holders::child_borrows),
+    ("hold-top", crate::holders::child_keeps_top),
     ("clean", crate::gc::child_cleans),
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
+    ("make", crate::durability::make),
 ];
 
 /// The child's side; in the parent's run it is no test.

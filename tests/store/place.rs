@@ -63,6 +63,34 @@ fn a_home_on_an_overlay() {
     });
 }
 
+/// Nothing of the store is locked in this process while the caller is told something.
+#[test]
+fn a_log_callback_may_use_the_store() {
+    require!("root", "overlay");
+    use std::sync::{Arc, OnceLock};
+    fsys::with_mounts(|dir| {
+        let home = overlay_in(dir).join("home");
+        let told: Arc<OnceLock<Arc<Store>>> = Arc::default();
+        let again = told.clone();
+        let options = OpenOptions {
+            log: Some(Box::new(move |_, message| {
+                let store = again.get().unwrap();
+                // Where the upper cannot be is what it is told, and what this asks again.
+                let made = apply(store, "inside", Some("base"), &tar_of("x", b"x"));
+                assert_eq!(made.unwrap().kind, Kind::Root, "{message}");
+                remove(store, "inside").unwrap();
+            })),
+            ..Default::default()
+        };
+        let path = std::os::unix::ffi::OsStrExt::as_bytes(home.as_os_str());
+        let store = Arc::new(Store::open(path, options).unwrap());
+        let _ = told.set(store.clone());
+        base(&store);
+        let made = apply(&store, "top", Some("base"), &tar_of("top", b"t"));
+        assert_eq!(made.unwrap().kind, Kind::Root);
+    });
+}
+
 #[test]
 fn a_large_layer_goes_by_one_rename() {
     let dir = fsys::scratch();

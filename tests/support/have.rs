@@ -5,7 +5,7 @@
 //! harness does not swallow it) and returns; but when the run declared the thing in
 //! `OVL_TEST_HAVE=root,overlay,xfs,...`, the skip is a failure.
 //!
-//! Things: `root` (uid 0 that may mount), `userns` (unprivileged user namespaces), `overlay`,
+//! Things: `root` (uid 0 that may mount), `userns` (unprivileged user namespaces), `overlay`, `fuse`,
 //! a file system of [`super::fsys`], or else the name of a program.
 
 use super::fsys;
@@ -72,6 +72,9 @@ fn try_it(what: &str) -> Result<(), String> {
         "root" => fsys::root(),
         "userns" => run(Command::new("unshare").args(["--user", "--map-root-user", "true"])),
         "overlay" => fsys::try_overlay(),
+        "fuse" => std::fs::File::open("/dev/fuse")
+            .map(drop)
+            .map_err(|e| e.to_string()),
         kind if fsys::KINDS.contains(&kind) => fsys::try_kind(kind),
         program => {
             let found = std::env::var_os("PATH").is_some_and(|path| {

@@ -100,7 +100,8 @@ impl<V: Visitor> Walk<'_, V> {
         {
             let _ = above.open_from(dir, meta);
         }
-        if now.is_ok_and(|now| now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime) {
+        let now = now.call("statx").map_err(|e| e.at(dir.path()))?;
+        if now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime {
             return Ok(());
         }
         Err(changed().at(dir.path()))

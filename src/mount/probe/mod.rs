@@ -5,7 +5,7 @@
 
 mod files;
 mod mounts;
-mod room;
+pub(super) mod room;
 
 use std::os::fd::BorrowedFd;
 

@@ -8,6 +8,9 @@ use rustix::io::Errno;
 use crate::error::{Error, Result, SysResult};
 use crate::mount::place::nonce;
 
+/// What its names begin with.
+pub(in crate::mount) const PREFIX: &str = "probe.";
+
 /// How deep a trial's directories can lie: overlayfs's work directory is the deepest.
 const DEPTH: usize = 16;
 
@@ -16,7 +19,7 @@ pub(super) const DIR: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-pub(super) struct Room<'a> {
+pub(in crate::mount) struct Room<'a> {
     parent: BorrowedFd<'a>,
     name: String,
     dir: OwnedFd,
@@ -25,7 +28,7 @@ pub(super) struct Room<'a> {
 
 impl<'a> Room<'a> {
     pub fn new(parent: BorrowedFd<'a>) -> Result<Self> {
-        let name = format!("probe.{}", nonce()?);
+        let name = format!("{PREFIX}{}", nonce()?);
         let dir = make(parent, &name)?;
         Ok(Room {
             parent,

@@ -6,7 +6,7 @@ use crate::mount::{attach, bind, overlay};
 use crate::sys::mount_testing::{Denied, isolated};
 
 fn ask(layers: &Layers) -> InUse {
-    upper_in_use(layers.upper.as_fd(), layers.scratch.as_fd())
+    upper_in_use(layers.upper.as_fd(), layers.scratch.as_fd(), Marks::Trusted)
 }
 
 /// Another test may fork a child that holds our descriptors until it execs.
@@ -81,15 +81,20 @@ fn nothing_is_touched() {
     isolated(&[], || {
         let layers = Layers::new(1);
         std::fs::write(layers.base.join("upper/file"), "x").unwrap();
-        let before = (picture(&layers.base), mounts());
+        let seen = || {
+            let names = std::fs::read_dir(layers.base.join("scratch")).unwrap();
+            let trees = ["upper", "work", "lower"].map(|name| picture(&layers.base.join(name)));
+            (trees, names.count(), mounts())
+        };
+        let before = seen();
         for _ in 0..3 {
             assert_eq!(ask(&layers), InUse::Free);
         }
-        assert_eq!((picture(&layers.base), mounts()), before);
+        assert_eq!(seen(), before);
         let made = overlay(&layers.writable()).unwrap();
-        let before = (picture(&layers.base), mounts());
+        let before = seen();
         assert_eq!(ask(&layers), InUse::Busy);
-        assert_eq!((picture(&layers.base), mounts()), before);
+        assert_eq!(seen(), before);
         drop(made);
     });
 }
@@ -160,7 +165,7 @@ fn unknown_is_said() {
     }
     let layers = Layers::new(1);
     let read_only = bind(layers.upper.as_fd(), true, None).unwrap();
-    let answer = upper_in_use(read_only.as_fd(), layers.scratch.as_fd());
+    let answer = upper_in_use(read_only.as_fd(), layers.scratch.as_fd(), Marks::Trusted);
     assert!(
         matches!(&answer, InUse::Unknown(why) if why.contains("read-only")),
         "{answer:?}"
@@ -180,7 +185,7 @@ fn unknown_is_said() {
         let unbindable = rustix::mount::MountPropagationFlags::UNBINDABLE;
         rustix::mount::mount_change(base.path(), unbindable).unwrap();
         let scratch = open(layers.base.join("scratch"));
-        let answer = upper_in_use(open(base.path()).as_fd(), scratch.as_fd());
+        let answer = upper_in_use(open(base.path()).as_fd(), scratch.as_fd(), Marks::Trusted);
         assert!(matches!(answer, InUse::Unknown(_)), "{answer:?}");
         rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::empty()).unwrap();
     });

@@ -9,7 +9,7 @@ pub use world::{World, apply, apply_in};
 
 use super::meta::Meta;
 use super::options::{Kind, State};
-use super::{format, id, manifest, pin, text};
+use super::{format, id, manifest, pin, session, text};
 use crate::archive::Digest;
 use crate::archive::fuzzing::Choices;
 use crate::error::{Code, Errno, Error};
@@ -42,6 +42,7 @@ pub fn metadata(data: &[u8]) {
         }
     }
     pin::fuzzing(data);
+    session::fuzzing(data);
     manifest::fuzzing(data);
 }
 

@@ -1,0 +1,217 @@
+//! Whether a writable layer was shut down in order, and what becomes of one that was not.
+//!
+//! A machine that goes down is told from one that did not by the kernel's boot id, which the test
+//! changes where the store wrote it down.
+
+use crate::child;
+use crate::common::*;
+use crate::support::fsys;
+use ovl::error::{Code, Errno};
+use ovl::store::*;
+use ovl::watch::Watch;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn with_box(body: impl Fn(&Path, &Store) + Sync) {
+    require!("root", "overlay");
+    fsys::each(&["ext4", "tmpfs"], |_, dir| {
+        let store = store(dir);
+        base(&store);
+        create(&store, "box", Some("base")).unwrap();
+        body(dir, &store);
+        assert_clean(&store, dir);
+    });
+}
+
+fn running(dir: &Path) -> PathBuf {
+    layer(dir, "box/running")
+}
+
+fn unclean(store: &Store, id: &str) -> bool {
+    store.stat(id.as_bytes()).unwrap().unclean
+}
+
+/// The layer was shut down in order. A process that another test just started may have held its
+/// lock meanwhile: then the next unmount says so.
+#[track_caller]
+fn ended(dir: &Path, store: &Store, id: &str) {
+    let running = layer(dir, &format!("{id}/running"));
+    for _ in 0..20 {
+        if !running.exists() {
+            return;
+        }
+        unmount(mount(store, id, RW).unwrap());
+    }
+    panic!("{running:?} stays");
+}
+
+/// The machine went down and came up.
+fn crash(dir: &Path) {
+    let said = fs::read_to_string(running(dir)).unwrap();
+    let boot = said.lines().find(|line| line.starts_with("boot=")).unwrap();
+    let other = "boot=00000000-0000-4000-8000-000000000000";
+    fs::write(running(dir), said.replace(boot, other)).unwrap();
+}
+
+fn salvage(store: &Store, id: &str) -> ovl::error::Result<()> {
+    let watch = &mut Watch::default();
+    store.commit(
+        id.as_bytes(),
+        Durability::Default,
+        CommitFlags::SALVAGE,
+        watch,
+    )
+}
+
+#[track_caller]
+fn is_unclean<T>(result: ovl::error::Result<T>) {
+    let error = result.map(drop).unwrap_err();
+    assert_eq!(error.errno(), Errno::from_raw_os_error(libc::EUCLEAN));
+    assert_eq!(error.code(), Code::Unclean);
+    assert!(error.to_string().contains("went down"), "{error}");
+}
+
+#[test]
+fn the_last_unmount_says_that_all_is_well() {
+    with_box(|dir, store| {
+        let one = mount(store, "box", RW).unwrap();
+        assert!(running(dir).exists());
+        assert!(!unclean(store, "box"));
+        let two = mount(store, "box", RW).unwrap();
+        unmount(one);
+        assert!(running(dir).exists(), "a handle is left");
+        unmount(two);
+        ended(dir, store, "box");
+        // Without a path, and kept.
+        unmount(mount(store, "box", MountFlags::DETACHED).unwrap());
+        ended(dir, store, "box");
+        drop(mount(store, "box", MountFlags::KEEP).unwrap());
+        assert!(running(dir).exists());
+        settled(|| store.unmount_at(b"box", UnmountFlags::empty()));
+        ended(dir, store, "box");
+        // A view that cannot be written says nothing.
+        unmount(mount(store, "box", RO).unwrap());
+        assert!(!running(dir).exists());
+    });
+}
+
+#[test]
+fn a_descriptor_that_was_passed_on_still_writes() {
+    with_box(|dir, store| {
+        let one = mount(store, "box", MountFlags::DETACHED).unwrap();
+        let copy = one.fd().unwrap().try_clone_to_owned().unwrap();
+        unmount(one);
+        assert!(running(dir).exists(), "a copy of the mount is left");
+        drop(copy);
+        unmount(mount(store, "box", MountFlags::DETACHED).unwrap());
+        ended(dir, store, "box");
+    });
+}
+
+#[test]
+fn a_killed_holder_is_no_crash_of_the_machine() {
+    with_box(|dir, store| {
+        child::kill(child::ready(child::command(dir, "hold held")));
+        assert!(running(dir).exists());
+        assert!(!unclean(store, "box"));
+        cleanup(store);
+        ended(dir, store, "box");
+    });
+}
+
+#[test]
+fn a_layer_that_was_running_is_lost_with_the_machine() {
+    with_box(|dir, store| {
+        drop(mount(store, "box", MountFlags::DETACHED).unwrap());
+        crash(dir);
+        assert!(unclean(store, "box"));
+        is_unclean(commit(store, "box"));
+        // A view that cannot be written does not change that.
+        unmount(mount(store, "box", RO).unwrap());
+        assert!(unclean(store, "box"));
+        // Going on with it is the caller's choice, and so is taking what there is.
+        let again = mount(store, "box", RW).unwrap();
+        assert!(!unclean(store, "box"));
+        unmount(again);
+        commit(store, "box").unwrap();
+    });
+    with_box(|dir, store| {
+        drop(mount(store, "box", MountFlags::DETACHED).unwrap());
+        for torn in [&b""[..], b"boot", b"boot=", b"\xff"] {
+            fs::write(running(dir), torn).unwrap();
+            assert!(unclean(store, "box"), "{torn:?}");
+        }
+        salvage(store, "box").unwrap();
+        assert!(!unclean(store, "box"));
+        assert!(!running(dir).exists());
+    });
+}
+
+#[test]
+fn a_volatile_layer_is_lost_with_the_machine() {
+    with_box(|dir, store| {
+        let one = mount(store, "box", MountFlags::VOLATILE).unwrap();
+        fs::write(path_of(&one).join("x"), "x").unwrap();
+        unmount(one);
+        assert!(running(dir).exists(), "nothing is synced yet");
+        crash(dir);
+        assert!(unclean(store, "box"));
+        is_unclean(mount(store, "box", RW));
+        is_unclean(mount(store, "box", MountFlags::VOLATILE));
+        is_unclean(commit(store, "box"));
+        // Without our own word the kernel's mark is left.
+        fs::remove_file(running(dir)).unwrap();
+        assert!(unclean(store, "box"));
+        is_unclean(commit(store, "box"));
+        salvage(store, "box").unwrap();
+        let view = mount(store, "box", RO).unwrap();
+        assert_eq!(names(&path_of(&view)), ["base", "x"]);
+        unmount(view);
+    });
+    with_box(|dir, store| {
+        unmount(mount(store, "box", MountFlags::VOLATILE).unwrap());
+        crash(dir);
+        remove(store, "box").unwrap();
+    });
+}
+
+#[test]
+fn a_volatile_layer_is_settled_while_the_machine_is_up() {
+    with_box(|dir, store| {
+        for at in 0..2 {
+            let one = mount(store, "box", MountFlags::VOLATILE).unwrap();
+            fs::write(path_of(&one).join(at.to_string()), "x").unwrap();
+            unmount(one);
+        }
+        assert!(layer(dir, "box/work/work/incompat/volatile").exists());
+        let one = mount(store, "box", RW).unwrap();
+        assert!(!layer(dir, "box/work/work/incompat/volatile").exists());
+        unmount(one);
+        ended(dir, store, "box");
+        unmount(mount(store, "box", MountFlags::VOLATILE).unwrap());
+        commit(store, "box").unwrap();
+        assert!(!running(dir).exists());
+        let view = mount(store, "box", RO).unwrap();
+        assert_eq!(names(&path_of(&view)), ["0", "1", "base"]);
+        unmount(view);
+    });
+}
+
+#[test]
+fn a_root_layer_says_it_too() {
+    with_box(|dir, store| {
+        create(store, "box2", None).unwrap();
+        let running = layer(dir, "box2/running");
+        let one = mount(store, "box2", RW).unwrap();
+        assert!(running.exists());
+        unmount(one);
+        ended(dir, store, "box2");
+        drop(mount(store, "box2", RW).unwrap());
+        fs::write(&running, "boot=before\nvolatile=0\n").unwrap();
+        assert!(unclean(store, "box2"));
+        // To build on it would commit it.
+        is_unclean(create(store, "child", Some("box2")));
+        assert!(store.list().unwrap().iter().all(|id| id != "child"));
+        salvage(store, "box2").unwrap();
+    });
+}
