@@ -81,8 +81,10 @@ impl Store {
         };
         let has_content = self.check_rooms(id, &dir, &[layer.meta.kind], &home, found)?;
         let has_parent = self.check_edge(&mut layer, found)?;
-        if self.check_pins(&layer, found, watch)? {
-            self.check_hints(&layer, dir, found)?;
+        match self.check_pins(&layer, found, watch)? {
+            true => self.check_hints(&layer, dir, found)?,
+            // The lock is taken anew below.
+            false => drop(dir),
         }
         if !has_content {
             return Ok(());
@@ -194,6 +196,12 @@ impl Store {
                 b"lower-id" | b"upper" | b"work" => overlay,
                 _ => false,
             };
+            // What is wrong with the other files is told by who reads them.
+            let is_file = || fs::stat_at(dir, &name).is_ok_and(|m| m.kind == fs::Kind::File);
+            if matches!(&name[..], b"manifest" | b"running") && !is_file() {
+                let words = format!("{} is no file", name.escape_ascii());
+                found.tell(id, "foreign", words, false);
+            }
             if damaged::is_temporary(&name) {
                 let mended = found.repair && fs::unlink(dir, &name).is_ok();
                 let words = format!("{} was to replace a file", name.escape_ascii());

@@ -402,3 +402,58 @@ fn damaged_and_in_use() {
         }
     });
 }
+
+/// Small files that are something else are named, keep nobody else from working, and go.
+#[test]
+fn files_that_are_none() {
+    require!("root");
+    let dir = fsys::scratch();
+    let store = store(dir.path());
+    let dir = dir.path();
+    base(&store);
+    for name in ["running", "manifest"] {
+        for kind in ["directory", "link", "fifo"] {
+            create(&store, "box", Some("base")).unwrap();
+            fs::write(layer(dir, "box/upper/own"), "own").unwrap();
+            let at = layer(dir, "box").join(name);
+            match kind {
+                "directory" => fs::create_dir(&at).unwrap(),
+                "link" => std::os::unix::fs::symlink("/etc/passwd", &at).unwrap(),
+                _ => {
+                    let fifo = rustix::fs::FileType::Fifo;
+                    let mode = rustix::fs::Mode::RWXU;
+                    rustix::fs::mknodat(rustix::fs::CWD, &at, fifo, mode, 0).unwrap();
+                }
+            }
+            let found = check(&store);
+            assert_eq!(
+                told(&found),
+                [("box", "foreign")],
+                "{name} {kind}: {found:?}"
+            );
+            assert!(found[0].detail.starts_with(name), "{found:?}");
+            create(&store, "more", Some("base")).unwrap();
+            assert_eq!(cleanup(&store).busy, 0, "{name} {kind}");
+            assert_eq!(store.list().unwrap(), ["base", "box", "more"]);
+            remove(&store, "more").unwrap();
+            remove(&store, "box").unwrap_or_else(|e| panic!("{name} {kind}: {e}"));
+        }
+    }
+    assert_clean(&store, dir);
+}
+
+/// A repair gives way to who mounts a layer, and goes on with the rest of it.
+#[test]
+fn a_repair_beside_a_mount() {
+    let dir = fsys::scratch();
+    let store = store(dir.path());
+    base(&store);
+    fs::write(layer(dir.path(), "base/root/new"), "").unwrap();
+    let pins = fs::File::open(layer(dir.path(), "base/pin")).unwrap();
+    flock(&pins, FlockOperation::LockExclusive).unwrap();
+    let watch = &mut Watch::default();
+    let found = settled(|| store.check(CheckFlags::REPAIR, watch));
+    assert!(told(&found).contains(&("base", "differs")), "{found:?}");
+    let notes = found.iter().filter(|one| one.kind == "in use").count();
+    assert_eq!(notes, 1, "{found:?}");
+}
