@@ -206,8 +206,9 @@ pub fn read_only<A: Api>(w: &World<'_, A>) {
     let from = Input::Read(&mut none);
     let apply = A::apply(&reader, "new", from, &Apply::default(), calm());
     told(apply.map(drop), A::NAMES.apply, "new");
-    told(A::cleanup(&reader, 0, calm()).map(drop), "cleanup", "");
-    told(A::check(&reader, true, calm()).map(drop), "check", "");
+    let home = w.home().display().to_string();
+    told(A::cleanup(&reader, 0, calm()).map(drop), "cleanup", &home);
+    told(A::check(&reader, true, calm()).map(drop), "check", &home);
     // Reading is no change.
     assert_eq!(A::list(&reader).unwrap(), ["base", "box"]);
     assert_eq!(A::check(&reader, false, calm()).unwrap(), []);

@@ -205,8 +205,9 @@ pub fn cancelled_before_it_began<A: Api>(w: &World<'_, A>) {
     told(changes.map(drop), "changes", "base");
     let size = A::diff_size(store, "base", Against::Parent, raised());
     told(size.map(drop), "diff_size", "base");
-    told(A::cleanup(store, 0, raised()).map(drop), "cleanup", "");
-    told(A::check(store, false, raised()).map(drop), "check", "");
+    let home = w.home().display().to_string();
+    told(A::cleanup(store, 0, raised()).map(drop), "cleanup", &home);
+    told(A::check(store, false, raised()).map(drop), "check", &home);
     let (from, to) = (w.dir("from"), w.base.join("to"));
     let copy = A::copy_dir((None, &from), (None, &to), &Copying::default(), raised());
     told(copy.map(drop), "copy_dir", "");
