@@ -21,7 +21,7 @@ mod header {
     use std::path::Path;
 
     /// What the header is made from, in its order.
-    const SOURCES: [&str; 15] = [
+    const SOURCES: [&str; 16] = [
         "constants",
         "version",
         "error",
@@ -37,6 +37,7 @@ mod header {
         "mount",
         "spec",
         "copy",
+        "usage",
     ];
 
     pub fn make() {

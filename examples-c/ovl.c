@@ -331,9 +331,21 @@ static void bar_end(const struct bar *bar)
 
 /* ---- The commands that are a call or two ---- */
 
+/* gc goes past what it cannot remove; here it is told of. */
+static void say_warning(void *user, uint32_t level, const char *message)
+{
+	const struct tool *tool = user;
+
+	(void)level;
+	complain(tool->command, tool->home, strlen(tool->home), message);
+}
+
 static int open_store(struct tool *tool, uint64_t flags)
 {
-	struct ovl_store_opts opts = { .flags = flags };
+	struct ovl_store_opts opts = {
+		.flags = flags,
+		.log = strcmp(tool->command, "gc") == 0 ? say_warning : NULL, .log_user = tool
+	};
 	struct ovl_error *error = NULL;
 
 	if (!tool->home || !*tool->home)
@@ -814,7 +826,7 @@ static int show_usage(struct tool *tool, struct out *out, const char *id)
 	struct ovl_usage_opts opts = {
 		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
 	};
-	struct ovl_usage usage;
+	struct ovl_usage_info usage;
 	struct ovl_error *error = NULL;
 	int said = ovl_usage(tool->store, id, &opts, sizeof opts, &usage, sizeof usage, &error);
 

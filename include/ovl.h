@@ -1174,6 +1174,60 @@ struct ovl_copy_stats {
     uint64_t skipped_devices;
 };
 
+/**
+ * Options of ovl_usage().
+ */
+struct ovl_usage_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * What a layer, or the whole store, takes on the disk. Each inode counts once, however many names
+ * it has. It is the layer's own when all its names are in the layer's directory, and shared when
+ * it has names elsewhere: layers of kind root share files with their parents.
+ */
+struct ovl_usage_info {
+    /**
+     * Bytes on the disk of its own: what removing the layer gives back.
+     */
+    uint64_t own_bytes;
+    /**
+     * Bytes on the disk of what it shares.
+     */
+    uint64_t shared_bytes;
+    /**
+     * Inodes of its own, directories and the store's own files among them.
+     */
+    uint64_t own_inodes;
+    /**
+     * Inodes that it shares.
+     */
+    uint64_t shared_inodes;
+    /**
+     * Lengths of files and of targets of symbolic links of its own, together.
+     */
+    uint64_t own_size;
+    /**
+     * The same of what it shares.
+     */
+    uint64_t shared_size;
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1643,6 +1697,22 @@ int ovl_copy_dir(int src_dirfd,
                  struct ovl_copy_stats *stats,
                  size_t stats_size,
                  struct ovl_error **err);
+
+/**
+ * Tells what the layer `id` takes on the disk; with NULL, what the whole store takes, in which
+ * nothing counts twice. It looks at every name once and reads nothing else. Damaged layers are
+ * counted too, mounted ones as they are meanwhile; nobody is waited for.
+ *
+ * Returns 0 and fills `*usage` (of `usage_size` bytes), unless it is NULL.
+ * Errors: ENOENT no such layer; EACCES, EIO and what else reading directories meets.
+ */
+int ovl_usage(struct ovl_store *store,
+              const char *id,
+              const struct ovl_usage_opts *opts,
+              size_t opts_size,
+              struct ovl_usage_info *usage,
+              size_t usage_size,
+              struct ovl_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"

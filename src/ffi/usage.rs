@@ -1,4 +1,4 @@
-//! `struct ovl_usage`: what a layer takes on the disk.
+//! `struct ovl_usage_info`: what a layer takes on the disk.
 
 use super::boundary;
 use super::cancel::{Control, ovl_cancel, ovl_progress_fn};
@@ -30,7 +30,7 @@ unsafe impl Plain for ovl_usage_opts {}
 /// it has names elsewhere: layers of kind root share files with their parents.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct ovl_usage {
+pub struct ovl_usage_info {
     /// Bytes on the disk of its own: what removing the layer gives back.
     pub own_bytes: u64,
     /// Bytes on the disk of what it shares.
@@ -46,7 +46,7 @@ pub struct ovl_usage {
 }
 
 // SAFETY: integers.
-unsafe impl Plain for ovl_usage {}
+unsafe impl Plain for ovl_usage_info {}
 
 /// Tells what the layer `id` takes on the disk; with NULL, what the whole store takes, in which
 /// nothing counts twice. It looks at every name once and reads nothing else. Damaged layers are
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn ovl_usage(
     id: *const c_char,
     opts: *const ovl_usage_opts,
     opts_size: usize,
-    usage: *mut ovl_usage,
+    usage: *mut ovl_usage_info,
     usage_size: usize,
     err: *mut *mut ovl_error,
 ) -> c_int {
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn ovl_usage(
         // SAFETY: as above.
         let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };
         let found = control.watch(|watch| store.store.usage(id, watch))?;
-        let found = ovl_usage {
+        let found = ovl_usage_info {
             own_bytes: found.own_bytes,
             shared_bytes: found.shared_bytes,
             own_inodes: found.own_inodes,

@@ -140,6 +140,9 @@ impl Store {
                 Some(other) if other != id => {
                     match self.lock_layer(other, Mode::Shared, PATIENCE, watch) {
                         Err(error) if is_absent(&error) && replaced(&self.layer(id)?) => continue,
+                        Err(error) if against == Against::Parent => {
+                            return Err(error.context(format!("the layer below {id}")));
+                        }
                         other => Some(other?),
                     }
                 }

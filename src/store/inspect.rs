@@ -87,11 +87,39 @@ impl Store {
         if !has_content {
             return Ok(());
         }
-        self.check_sharing(&layer, found, watch)?;
-        if layer.meta.kind == Kind::Overlay && has_parent {
-            self.check_marks(&layer, found, watch)?;
+        // For the hints the lock was given up, and others may have come.
+        match lock::lock(&layer.fd, mode, GLANCE, watch) {
+            Err(error) if error.code() == Code::Locked => {
+                found.note(id, "in use", "not looked at: it is being changed".into());
+                return Ok(());
+            }
+            locked => locked?,
         }
-        self.check_manifest(&layer, found, watch)
+        if !self.is_there(&layer)? {
+            return Ok(());
+        }
+        match self.check_tree(&layer, has_parent, found, watch) {
+            Err(error) if !layer.committed() && error.errno() == Errno::NOENT => {
+                let words = "it changed while it was looked at";
+                found.note(id, "in use", words.into());
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn check_tree(
+        &self,
+        layer: &Layer,
+        has_parent: bool,
+        found: &mut Found,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.check_sharing(layer, found, watch)?;
+        if layer.meta.kind == Kind::Overlay && has_parent {
+            self.check_marks(layer, found, watch)?;
+        }
+        self.check_manifest(layer, found, watch)
     }
 
     /// What is in the layer's directory; says whether its content is.

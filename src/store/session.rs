@@ -5,7 +5,9 @@
 //! the machine went down meanwhile, and what was not synced may be lost. A mount that never syncs
 //! leaves the file until the layer is committed or mounted otherwise, which syncs.
 //!
-//! The file needs no sync of its own: one that is not whole says the same as one of another boot.
+//! A file that is not whole says the same as one of another boot. So it needs no sync where a file
+//! system keeps the order in which names were made; others (btrfs) can have a file of the upper that
+//! was synced on the disk before it.
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
@@ -110,12 +112,20 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
-    match &before {
+    match (&before, keeps_order(layer)?) {
         // Not whole it says the same, so nothing is waited for.
-        None => text::create(&layer.fd, FILE, text.as_bytes()).call_at("create", FILE)?,
-        Some(_) => text::replace(layer.fd.as_fd(), FILE, text.as_bytes(), false)?,
+        (None, true) => text::create(&layer.fd, FILE, text.as_bytes()).call_at("create", FILE)?,
+        (_, ordered) => text::replace(layer.fd.as_fd(), FILE, text.as_bytes(), !ordered)?,
     }
     Ok(Before(before))
+}
+
+/// Whether no name reaches the disk before those that were made earlier.
+fn keeps_order(layer: &Layer) -> Result<bool> {
+    // ext4, xfs: one journal. tmpfs: no disk.
+    const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
+    let kind = rustix::fs::fstatfs(&layer.fd).call("fstatfs")?.f_type as i64;
+    Ok(ORDERED.contains(&kind))
 }
 
 /// The mount came to nothing: what was told before is told again, as far as that can be.

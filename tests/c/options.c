@@ -157,7 +157,7 @@ static int c_status(struct ovl_store *s, const void *o, size_t n, struct ovl_err
 
 static int c_usage(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
 {
-    struct ovl_usage usage;
+    struct ovl_usage_info usage;
     return ovl_usage(s, "base", o, n, &usage, sizeof usage, e);
 }
 

@@ -2,7 +2,7 @@
 
 test_help_names_every_command() {
 	ovl --help >help
-	for command in create apply commit rm list info status mount unmount run diff changes copy check gc; do
+	for command in create apply commit rm list info status mount unmount run diff changes copy check gc usage; do
 		grep -q "^  $command" help || wrong "no $command"
 		ovl $command --help | grep -q "^usage: ovl .*$command" || wrong "no help of $command"
 	done
@@ -25,6 +25,8 @@ test_bad_usage_is_one_line_and_1() {
 	refuses 'apply: --parent: needs a value' apply a --parent
 	refuses 'apply: --kind: must be root or overlay' apply a --kind tree /dev/null
 	refuses 'mount: --ro=1: takes no value' mount a --ro=1
+	refuses 'gc: --repair: unknown option' gc --repair
+	refuses 'check: --budget: unknown option' check --budget 1
 	refuses 'copy: --reflink: must be' copy --reflink=maybe a b
 	refuses 'copy: --hardlink: ' copy --hardlink --reflink=auto a b
 	[ ! -e store ] || wrong "a refused command made a store"
@@ -50,7 +52,7 @@ test_store_by_option_or_environment() {
 }
 
 test_only_create_and_apply_make_a_store() {
-	for command in list status check gc "info a" "rm a" "commit a" "diff a" "changes a" "mount a" "unmount a"; do
+	for command in list status check gc usage "info a" "rm a" "commit a" "diff a" "changes a" "mount a" "unmount a"; do
 		refuses "${command%% *}: " $command
 		[ ! -e store ] || wrong "$command made a store"
 	done

@@ -123,7 +123,7 @@ structs! {
     ovl_usage_opts {
         flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
     }
-    ovl_usage {
+    ovl_usage_info {
         own_bytes: u64, shared_bytes: u64, own_inodes: u64, shared_inodes: u64, own_size: u64,
         shared_size: u64,
     }
@@ -293,7 +293,7 @@ functions! {
         *mut ovl_copy_stats, usize, *mut *mut ovl_error,
     ) -> c_int;
     ovl_usage(
-        *mut ovl_store, *const c_char, *const ovl_usage_opts, usize, *mut ovl_usage, usize,
+        *mut ovl_store, *const c_char, *const ovl_usage_opts, usize, *mut ovl_usage_info, usize,
         *mut *mut ovl_error,
     ) -> c_int;
 }

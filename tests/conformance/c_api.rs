@@ -193,7 +193,7 @@ impl Api for C {
         let opts = watched!(ovl_usage_opts, control);
         let id = id.map(|id| CString::new(id).unwrap());
         let id = id.as_ref().map_or(std::ptr::null(), |id| id.as_ptr());
-        let mut usage = ovl_usage::default();
+        let mut usage = ovl_usage_info::default();
         let usage_size = size(&usage);
         // SAFETY: arguments as the header wants them.
         call(|err| unsafe {

@@ -89,7 +89,10 @@ impl Look<'_> {
         };
         let visible = self.visible(&store);
         self.synced(&store, &visible);
-        self.checked(&store, &["leftover", "not whole"]);
+        self.checked(
+            &store,
+            &["leftover", "not whole", "temporary", "stale hint"],
+        );
         if let Err(error) = store.cleanup(&mut Watch::default()) {
             self.wrong(format!("cleanup: {error}"));
         }
@@ -306,7 +309,7 @@ impl Look<'_> {
             Err(error) => return self.wrong(format!("check: {error}")),
         };
         for problem in told {
-            if fine.contains(&problem.kind) || self.is_loose(&problem.layer) {
+            if problem.note || fine.contains(&problem.kind) || self.is_loose(&problem.layer) {
                 continue;
             }
             let Problem {

@@ -259,7 +259,8 @@ fn one(peer: &dyn Peer, base: &Path, kind: &str, count: usize, seed: u64) {
     drop(noise);
     let log = disk.end();
     end(mounted, &home);
-    let mut cuts = cut::cuts(&log, seed, 0..count);
+    let marks: Vec<usize> = made.values().flat_map(|one| [one.begin, one.end]).collect();
+    let mut cuts = cut::cuts(&log, &marks, seed, 0..count);
     cuts.sort_by_key(|cut| cut.at);
     let (mut states, mut figures) = (States::new(&start, &log), Figures::default());
     for cut in cuts {

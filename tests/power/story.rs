@@ -152,6 +152,14 @@ pub struct Notes {
     pub synced: Vec<Synced>,
 }
 
+impl Notes {
+    /// Where calls began and returned.
+    pub fn marks(&self) -> Vec<usize> {
+        let calls = self.done.iter().flat_map(|done| [done.begin, done.end]);
+        calls.chain(self.synced.iter().map(|one| one.at)).collect()
+    }
+}
+
 /// Makes calls on a store and notes them.
 pub struct Teller<'d> {
     pub disk: &'d Disk,

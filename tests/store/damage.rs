@@ -56,28 +56,6 @@ fn cleanup_takes_what_was_never_whole() {
     remove(&store, "base").unwrap();
 }
 
-/// What a cut in the middle of replacing a text leaves.
-#[test]
-fn texts_half_replaced_go() {
-    let dir = fsys::scratch();
-    let store = store(dir.path());
-    base(&store);
-    let home = dir.path().join("home");
-    let leave = || {
-        fs::write(home.join(".ovl-store.0123"), "").unwrap();
-        fs::write(layer(dir.path(), "base/.meta.4567"), "kind").unwrap();
-        let told: Vec<_> = check(&store).iter().map(|p| p.kind).collect();
-        assert_eq!(told, ["leftover", "leftover"]);
-    };
-    leave();
-    assert_eq!(cleanup(&store).removed, 2);
-    assert_clean(&store, dir.path());
-    leave();
-    assert!(repair(&store).iter().all(|problem| problem.repaired));
-    assert_clean(&store, dir.path());
-    assert_eq!(cleanup(&store).removed, 0);
-}
-
 /// Each kind of damage, the place that check names, and whether repair mends it.
 #[test]
 fn check_names_the_damage() {

@@ -507,7 +507,11 @@ fn a_layer_made_again_is_another() {
                             }),
                         };
                         match result {
-                            Ok(()) => drop(seen.fetch_add(1, Ordering::Relaxed)),
+                            Ok(()) => {
+                                seen.fetch_add(1, Ordering::Relaxed);
+                                // Who removes it waits for those who read it, not for ever.
+                                std::thread::sleep(Duration::from_millis(5));
+                            }
                             Err(error) => {
                                 let is = (error.errno(), error.code());
                                 assert_eq!(is, (Errno::NOENT, Code::NoLayer), "{error}");
@@ -517,11 +521,19 @@ fn a_layer_made_again_is_another() {
                 });
             }
             let start = Instant::now();
-            let mut at = 0;
+            let mut at: usize = 0;
             while start.elapsed() < Duration::from_secs(3) {
                 at += 1;
                 make(at).unwrap();
                 made.fetch_add(1, Ordering::Relaxed);
+                // Now and then it stays until somebody saw it.
+                let before = seen.load(Ordering::Relaxed);
+                for _ in 0..at % 2 * 50 {
+                    if seen.load(Ordering::Relaxed) > before {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 while let Err(error) = remove(store, "x") {
                     assert_eq!(error.errno(), Errno::BUSY, "{error}");
                 }

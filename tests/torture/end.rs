@@ -108,7 +108,9 @@ pub fn judge(desk: &Desk) -> usize {
         .check(CheckFlags::empty(), &mut Watch::default())
         .unwrap()
     {
-        say(format!("check at the end: {problem:?}"));
+        if !problem.note {
+            say(format!("check at the end: {problem:?}"));
+        }
     }
     let ids = store.list().unwrap();
     for id in &ids {

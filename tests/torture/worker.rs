@@ -486,7 +486,9 @@ impl Worker<'_> {
             w.store.check(CheckFlags::empty(), &mut Watch::default())
         });
         for problem in found.into_iter().flatten() {
-            if problem.kind != "leftover" && !problem.detail.contains("another caller is working") {
+            // What a kill leaves until the next cleanup.
+            let stale = ["leftover", "stale hint", "dead pin", "mount", "temporary"];
+            if !problem.note && !stale.contains(&problem.kind) {
                 self.desk.finding(&format!("check: {problem:?}"));
             }
         }
