@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// The operation that a process of ours sweeps.
 const OPERATION: &str = "OVL_SWEEP_OPERATION";
-/// `all`: every point.
+/// `all`: every point; `kills`: every one that is a kill; else a sample.
 const HOW: &str = "OVL_SWEEP";
 /// One point: an operation and what it meets, or the operation alone for all of it.
 const ONLY: &str = "OVL_SWEEP_ONLY";
@@ -279,8 +279,12 @@ impl Sweep {
     }
 
     fn all(&mut self, reference: &Reference) {
-        let points = points(&reference.calls);
-        let every = every();
+        let mut points = points(&reference.calls);
+        let kills = var(HOW).as_deref() == Some("kills");
+        if kills {
+            points.retain(|act| matches!(act, Act::Kill(_)));
+        }
+        let every = every() || kills;
         let step = match every {
             true => 1,
             false => points.len().div_ceil(SAMPLE).max(1),
