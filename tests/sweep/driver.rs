@@ -69,7 +69,9 @@ pub fn right_machine() -> bool {
 
 /// Squeezes all operations by one limit.
 pub fn run_limit(name: &str) {
-    if !right_machine() {
+    // One point needs no limit.
+    let point = var(ONLY).is_some_and(|only| only.contains(' '));
+    if !right_machine() || point {
         return;
     }
     if let Some(why) = child(LIMIT, name, &how()) {
