@@ -8,10 +8,12 @@
 #   'create-copy kill:17', 'create-copy EIO:17', 'create-copy EIO+:17'
 #                       one point: killed at the 17th call; that call failed; it and all later ones
 #                       of the same number
+#
+# OVL_SWEEP=kills: the kills alone.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-OVL_SWEEP=all
+OVL_SWEEP=${OVL_SWEEP:-all}
 OVL_SWEEP_FS=tmpfs
 if [ "${1-}" = --fs ]; then
 	OVL_SWEEP_FS=${2:?a file system}

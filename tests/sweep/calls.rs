@@ -31,7 +31,7 @@ macro_rules! names {
 names! {
     SYS_openat SYS_openat2 SYS_close SYS_close_range SYS_read SYS_pread64 SYS_write SYS_pwrite64
     SYS_readv SYS_writev SYS_lseek SYS_getdents64 SYS_statx SYS_newfstatat SYS_fstat SYS_fstatfs
-    SYS_readlinkat SYS_mkdirat SYS_mknodat SYS_symlinkat SYS_linkat SYS_unlinkat SYS_renameat2
+    SYS_readlinkat SYS_mkdirat SYS_mkdir SYS_mknodat SYS_symlinkat SYS_linkat SYS_unlinkat SYS_renameat2
     SYS_renameat SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_utimensat
     SYS_ftruncate SYS_fallocate SYS_fsync SYS_fdatasync SYS_syncfs SYS_flock SYS_ioctl SYS_fcntl
     SYS_copy_file_range SYS_fsetxattr SYS_setxattr SYS_lsetxattr SYS_fgetxattr SYS_getxattr
@@ -93,10 +93,10 @@ pub fn errnos(number: i64, args: &[u64; 6]) -> (&'static [i32], How) {
         }
         SYS_ftruncate | SYS_fallocate => &[EIO, ENOSPC, EDQUOT, EINTR],
         SYS_fsync | SYS_fdatasync | SYS_syncfs => &[EIO, ENOSPC, EDQUOT, EINTR],
-        SYS_mkdirat | SYS_mknodat | SYS_symlinkat | SYS_linkat | SYS_renameat2 | SYS_renameat
-        | SYS_unlinkat | SYS_fchmod | SYS_fchmodat | SYS_fchmodat2 | SYS_fchown | SYS_fchownat
-        | SYS_utimensat | SYS_fsetxattr | SYS_setxattr | SYS_lsetxattr | SYS_fremovexattr
-        | SYS_removexattr | SYS_lremovexattr => WRITE,
+        SYS_mkdirat | SYS_mkdir | SYS_mknodat | SYS_symlinkat | SYS_linkat | SYS_renameat2
+        | SYS_renameat | SYS_unlinkat | SYS_fchmod | SYS_fchmodat | SYS_fchmodat2 | SYS_fchown
+        | SYS_fchownat | SYS_utimensat | SYS_fsetxattr | SYS_setxattr | SYS_lsetxattr
+        | SYS_fremovexattr | SYS_removexattr | SYS_lremovexattr => WRITE,
         SYS_ioctl => &[EIO, ENOSPC, ENOMEM, EINTR],
         SYS_getdents64 | SYS_statx | SYS_newfstatat | SYS_fstat | SYS_fstatfs | SYS_statfs
         | SYS_readlinkat | SYS_lseek | SYS_fgetxattr | SYS_getxattr | SYS_lgetxattr

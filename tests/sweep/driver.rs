@@ -4,6 +4,7 @@ use crate::calls;
 use crate::limits;
 use crate::ops::{self, Op};
 use crate::point::{self, Reference};
+use crate::proof;
 use crate::support::{fsys, have};
 use crate::trace::{Act, Call};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 /// The operation that a process of ours sweeps.
 const OPERATION: &str = "OVL_SWEEP_OPERATION";
-/// `all`: every point.
+/// `all`: every point; `kills`: every one that is a kill; else a sample.
 const HOW: &str = "OVL_SWEEP";
 /// One point: an operation and what it meets, or the operation alone for all of it.
 const ONLY: &str = "OVL_SWEEP_ONLY";
@@ -48,28 +49,47 @@ pub fn is_only() -> bool {
     var(ONLY).is_some()
 }
 
+fn how() -> String {
+    var(HOW).unwrap_or_default()
+}
+
 /// Whether every point is played, not a sample.
 pub fn every() -> bool {
     var(HOW).as_deref() == Some("all") || var(ONLY).is_some()
 }
 
+/// Whether the injector knows this machine.
+pub fn right_machine() -> bool {
+    if cfg!(target_arch = "x86_64") {
+        return true;
+    }
+    have::skip("x86_64", "the injector knows no other machine");
+    false
+}
+
 /// Squeezes all operations by one limit.
 pub fn run_limit(name: &str) {
-    if !cfg!(target_arch = "x86_64") {
-        have::skip("x86_64", "the injector knows no other machine");
+    // One point needs no limit.
+    let point = var(ONLY).is_some_and(|only| only.contains(' '));
+    if !right_machine() || point {
         return;
     }
-    if let Some(why) = child(LIMIT, name) {
+    if let Some(why) = child(LIMIT, name, &how()) {
         panic!("{why}");
     }
 }
 
+/// All points of one operation; what was said when some failed.
+pub fn sweep_of(name: &str) -> Option<String> {
+    child(OPERATION, name, "all")
+}
+
 /// Runs a process of ours; what it said when it failed.
-fn child(what: &str, name: &str) -> Option<String> {
+fn child(what: &str, name: &str, how: &str) -> Option<String> {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "driver::child_sweeps", "--ignored"]);
     child.args(["--nocapture", "--test-threads=1"]);
-    let output = child.env(what, name).output().unwrap();
+    let output = child.env(what, name).env(HOW, how).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     for line in said.lines().filter(|line| line.starts_with("sweep: ")) {
         println!("{line}");
@@ -81,15 +101,14 @@ fn child(what: &str, name: &str) -> Option<String> {
 /// Sweeps the operations whose names begin so, each in a process of its own.
 pub fn sweep(prefixes: &[&str]) {
     require!("root", "overlay", "tmpfs");
-    if !cfg!(target_arch = "x86_64") {
-        have::skip("x86_64", "the injector knows no other machine");
+    if !right_machine() {
         return;
     }
     let mut failed = Vec::new();
     for op in ops::OPS {
         let mine = prefixes.iter().any(|prefix| op.name.starts_with(prefix));
         if mine && !only_other(op) {
-            failed.extend(child(OPERATION, op.name));
+            failed.extend(child(OPERATION, op.name, &how()));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -111,6 +130,10 @@ fn child_sweeps() {
         (Some(name), _) => {
             let kind = var(KIND).unwrap_or_else(|| "tmpfs".to_string());
             Sweep::new(ops::find(name), Place::new(base, &kind)).run()
+        }
+        (None, Some(name)) if name == "injector" => {
+            proof::injector(base);
+            0
         }
         (None, limit) => limits::squeeze(limit.as_deref().unwrap(), base),
     });
@@ -258,8 +281,12 @@ impl Sweep {
     }
 
     fn all(&mut self, reference: &Reference) {
-        let points = points(&reference.calls);
-        let every = every();
+        let mut points = points(&reference.calls);
+        let kills = var(HOW).as_deref() == Some("kills");
+        if kills {
+            points.retain(|act| matches!(act, Act::Kill(_)));
+        }
+        let every = every() || kills;
         let step = match every {
             true => 1,
             false => points.len().div_ceil(SAMPLE).max(1),

@@ -16,6 +16,7 @@ mod lab;
 mod limits;
 mod ops;
 mod point;
+mod proof;
 #[path = "../layer/tar.rs"]
 #[allow(dead_code)]
 mod tar;
