@@ -60,6 +60,35 @@ impl<'r> Run<'r> {
         self.run(&all, Some(lies))
     }
 
+    /// The moments at which a container had synced a file.
+    pub fn synced(&self) {
+        let all = scripts::all();
+        let script = all
+            .iter()
+            .find(|script| script.name == "container")
+            .unwrap();
+        fsys::with_mounts(|base| {
+            let server = serve(&base.join("disks"));
+            let fresh = machine::make(self.kind, base).unwrap();
+            let (dir, disk) = (base.join("told"), (self.kind, &fresh));
+            let record = record::record(&server, &dir, disk, script, None, self.seed);
+            let synced = &record.notes.synced;
+            assert_eq!(synced.len(), 2);
+            for one in synced {
+                let (number, mode) = (0, cut::Mode::All);
+                let cut = cut::Cut {
+                    number,
+                    at: one.at,
+                    mode,
+                };
+                let content = States::new(&record.base, &record.log).at(cut, self.seed);
+                let verdict = judge::judge(&server, &dir, &record, script, cut, content);
+                assert_eq!(verdict.wrong, [""; 0], "{}, {}", self.kind, one.path);
+                assert_eq!(verdict.unmountable, None);
+            }
+        });
+    }
+
     fn run(&self, scripts: &[Script], lies: Option<Lies>) -> Sum {
         let begun = std::time::Instant::now();
         let mut sum = Sum::default();
