@@ -6,7 +6,7 @@ use super::fuse::Server;
 use super::judge::{self, Verdict};
 use super::lies::Lies;
 use super::machine;
-use super::record::{self, Record};
+use super::record::{self, How, Record};
 use super::scripts::{self, Script};
 use crate::support::fsys;
 use std::collections::BTreeMap;
@@ -71,7 +71,12 @@ impl<'r> Run<'r> {
             let server = serve(&base.join("disks"));
             let fresh = machine::make(self.kind, base).unwrap();
             let (dir, disk) = (base.join("told"), (self.kind, &fresh));
-            let record = record::record(&server, &dir, disk, script, None, self.seed);
+            // Neighbours might have the rest written out too.
+            let how = How {
+                lies: None,
+                neighbours: None,
+            };
+            let record = record::record(&server, &dir, disk, script, how);
             let synced = &record.notes.synced;
             assert_eq!(synced.len(), 2);
             for one in synced {
@@ -99,8 +104,12 @@ impl<'r> Run<'r> {
                 let share =
                     self.cuts * (number + 1) / scripts.len() - self.cuts * number / scripts.len();
                 let disk = (self.kind, &fresh);
+                let how = How {
+                    lies,
+                    neighbours: Some(self.seed),
+                };
                 let dir = base.join("told");
-                let record = record::record(&server, &dir, disk, script, lies, self.seed);
+                let record = record::record(&server, &dir, disk, script, how);
                 self.cut(base, &record, script, share, lies, &mut sum);
             }
         });
