@@ -16,6 +16,7 @@ mod support;
 #[allow(dead_code)]
 mod tar;
 
+mod again;
 mod cut;
 mod disk;
 mod fuse;
