@@ -16,6 +16,7 @@ mod support;
 #[allow(dead_code)]
 mod tar;
 
+mod again;
 mod cut;
 mod disk;
 mod fuse;
@@ -57,7 +58,19 @@ fn nothing_is_lost() {
     assert_eq!(wrong, 0, "wrong states; each is told above");
 }
 
-/// The same with syncs that are lies must find wrong layers, or it could find none.
+/// The moment after a container synced a file: it is there, and that the container ran is told.
+/// btrfs brings the file through its log alone, without what else was done before.
+#[test]
+fn a_running_layer_is_told() {
+    require!("root", "overlay", "fuse");
+    for (kind, _) in QUICK {
+        if support::have::or_skip(kind) {
+            Run::new(kind, 0).synced();
+        }
+    }
+}
+
+/// The stories again, with syncs that are lies: that must find wrong layers, or it could find none.
 #[test]
 fn without_syncs_it_is() {
     require!("root", "overlay", "fuse", "ext4");

@@ -24,15 +24,22 @@ pub struct Record {
     pub notes: Notes,
 }
 
-/// Tells a story on an empty file system of this kind, `fresh`. `lies`: which of its syncs are
-/// none.
+/// How a story is told.
+#[derive(Clone, Copy)]
+pub struct How {
+    /// Which of its syncs are none.
+    pub lies: Option<Lies>,
+    /// The seed of what neighbours do meanwhile; none where nobody is.
+    pub neighbours: Option<u64>,
+}
+
+/// Tells a story on an empty file system of this kind, `fresh`.
 pub fn record(
     server: &Server,
     dir: &Path,
     (kind, fresh): (&str, &Content),
     script: &Script,
-    lies: Option<Lies>,
-    seed: u64,
+    how: How,
 ) -> Record {
     let disk = Disk::new(fresh.clone(), true);
     let mounted = Mounted::new(server, disk.clone(), kind, dir).unwrap();
@@ -59,7 +66,7 @@ pub fn record(
         version.promise = Promise::Stays;
     }
     teller.notes.lock().unwrap().synced.clear();
-    let noise = Noise::start(dir, &home, seed);
+    let noise = how.neighbours.map(|seed| Noise::start(dir, &home, seed));
     std::thread::scope(|scope| {
         let mut number = 0;
         for calls in &script.threads {
@@ -67,7 +74,7 @@ pub fn record(
             number += calls.len();
             let (teller, opened, home) = (&teller, &opened, &home);
             scope.spawn(move || {
-                if let Some(lies) = lies {
+                if let Some(lies) = how.lies {
                     lies::tell(lies);
                 }
                 for (at, call) in calls.iter().enumerate() {

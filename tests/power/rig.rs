@@ -6,7 +6,7 @@ use super::fuse::Server;
 use super::judge::{self, Verdict};
 use super::lies::Lies;
 use super::machine;
-use super::record::{self, Record};
+use super::record::{self, How, Record};
 use super::scripts::{self, Script};
 use crate::support::fsys;
 use std::collections::BTreeMap;
@@ -60,6 +60,40 @@ impl<'r> Run<'r> {
         self.run(&all, Some(lies))
     }
 
+    /// The moments at which a container had synced a file.
+    pub fn synced(&self) {
+        let all = scripts::all();
+        let script = all
+            .iter()
+            .find(|script| script.name == "container")
+            .unwrap();
+        fsys::with_mounts(|base| {
+            let server = serve(&base.join("disks"));
+            let fresh = machine::make(self.kind, base).unwrap();
+            let (dir, disk) = (base.join("told"), (self.kind, &fresh));
+            // Neighbours might have the rest written out too.
+            let how = How {
+                lies: None,
+                neighbours: None,
+            };
+            let record = record::record(&server, &dir, disk, script, how);
+            let synced = &record.notes.synced;
+            assert_eq!(synced.len(), 2);
+            for one in synced {
+                let (number, mode) = (0, cut::Mode::All);
+                let cut = cut::Cut {
+                    number,
+                    at: one.at,
+                    mode,
+                };
+                let content = States::new(&record.base, &record.log).at(cut, self.seed);
+                let verdict = judge::judge(&server, &dir, &record, script, cut, content);
+                assert_eq!(verdict.wrong, [""; 0], "{}, {}", self.kind, one.path);
+                assert_eq!(verdict.unmountable, None);
+            }
+        });
+    }
+
     fn run(&self, scripts: &[Script], lies: Option<Lies>) -> Sum {
         let begun = std::time::Instant::now();
         let mut sum = Sum::default();
@@ -70,8 +104,12 @@ impl<'r> Run<'r> {
                 let share =
                     self.cuts * (number + 1) / scripts.len() - self.cuts * number / scripts.len();
                 let disk = (self.kind, &fresh);
+                let how = How {
+                    lies,
+                    neighbours: Some(self.seed),
+                };
                 let dir = base.join("told");
-                let record = record::record(&server, &dir, disk, script, lies, self.seed);
+                let record = record::record(&server, &dir, disk, script, how);
                 self.cut(base, &record, script, share, lies, &mut sum);
             }
         });
