@@ -332,12 +332,11 @@ static void bar_end(const struct bar *bar)
 /* ---- The commands that are a call or two ---- */
 
 /* gc goes past what it cannot remove; here it is told of. */
-static void say_warning(void *user, uint32_t level, const char *message, size_t len)
+static void say_warning(void *user, uint32_t level, const char *message)
 {
 	const struct tool *tool = user;
 
 	(void)level;
-	(void)len;
 	complain(tool->command, tool->home, strlen(tool->home), message);
 }
 

@@ -296,17 +296,21 @@ impl Store {
             |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
         let there = |name: &str| {
             let path = format!("{id}/{name}");
-            fs::stat_at(&self.layers, path.as_bytes()).is_ok_and(|m| m.kind == fs::Kind::Directory)
+            match fs::stat_at(&self.layers, path.as_bytes()) {
+                Ok(found) => Ok(found.kind == fs::Kind::Directory),
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+                Err(errno) => Err(errno).call_at("statx", format!("layer/{path}")),
+            }
         };
         match text::read(&self.layers, &format!("{id}/lower-id")) {
             Ok(lower) => match id::check(&lower) {
-                Ok(_) if !there("upper") => below("is damaged: it has no upper"),
+                Ok(_) if !there("upper")? => below("is damaged: it has no upper"),
                 Ok(lower) => Ok((Kind::Overlay, Some(lower.to_string()))),
                 Err(_) => below("is damaged: its lower-id is no id"),
             },
-            Err(Errno::NOENT | Errno::NOTDIR) if there("root") => Ok((Kind::Root, None)),
-            Err(Errno::NOENT) if there("upper") => below("is damaged: it has no lower-id"),
-            Err(Errno::NOENT) if there("") => below("is damaged: it has no root"),
+            Err(Errno::NOENT | Errno::NOTDIR) if there("root")? => Ok((Kind::Root, None)),
+            Err(Errno::NOENT) if there("upper")? => below("is damaged: it has no lower-id"),
+            Err(Errno::NOENT) if there("")? => below("is damaged: it has no root"),
             Err(Errno::NOENT | Errno::NOTDIR) => below("is missing"),
             Err(errno) if damaged::is_wrong_inode(errno) => {
                 below("is damaged: its lower-id is no file")

@@ -305,7 +305,11 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
 /// A new directory of the owner's alone, whatever the umask and the place say.
 fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
     fs::mkdir(&dir, name, 0o700)?;
-    fs::chmod_at(&dir, name, 0o700)
+    let done = fs::chmod_at(&dir, name, 0o700);
+    if done.is_err() {
+        let _ = fs::rmdir(&dir, name);
+    }
+    done
 }
 
 fn again(dir: &OwnedFd) -> Result<OwnedFd> {

@@ -360,16 +360,15 @@ fn attach(
 ) -> Result<Mount> {
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
+    // All that can fail comes before it is attached: afterwards nobody would hold it.
+    let root = fs::open_dir_trusted(&mount, b".").call_at("open", &path)?;
+    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
         let _ = fs::unlink(&pins.dir, pin.name.as_bytes());
         return Err(error.at(target));
     }
-    drop(place);
-    drop(mount);
-    let root = fs::open_dir_trusted(rustix::fs::CWD, &path).call_at("open", &path)?;
-    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
     Ok(Mount {
         path,
         root: Some(root),

@@ -36,25 +36,20 @@ impl<'s> Stage<'s> {
                 Err(errno) => return Err(errno).call_at("mkdir", "stage"),
             }
             let age = store.syncs.age();
-            let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
-                Ok(dir) => dir,
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno).call_at("open", "stage"),
-            };
-            let locked = lock::try_lock(&dir, Mode::Exclusive)?;
-            let there = match fs::stat_at(&store.stage, name.as_bytes()) {
-                Ok(_) => true,
-                Err(Errno::NOENT) => false,
-                Err(errno) => return Err(errno).call_at("statx", "stage"),
-            };
-            if locked && there {
-                disinherit(&dir).call("fremovexattr")?;
-                return Ok(Stage {
-                    store,
-                    name,
-                    dir: Some(dir),
-                    age,
-                });
+            match take(store, &name) {
+                Ok(None) => {}
+                Ok(Some(dir)) => {
+                    return Ok(Stage {
+                        store,
+                        name,
+                        dir: Some(dir),
+                        age,
+                    });
+                }
+                Err(error) => {
+                    let _ = fs::rmdir(&store.stage, name.as_bytes());
+                    return Err(error);
+                }
             }
         }
         Err(Error::new(
@@ -177,6 +172,23 @@ impl Drop for Stage<'_> {
                 .warn(&format!("leftovers stay in stage/{}: {error}", self.name));
         }
     }
+}
+
+/// Opens and locks a new directory of the stage; `None` when a cleanup had it first.
+fn take(store: &Store, name: &str) -> Result<Option<OwnedFd>> {
+    let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).call_at("open", "stage"),
+    };
+    let locked = lock::try_lock(&dir, Mode::Exclusive)?;
+    match fs::stat_at(&store.stage, name.as_bytes()) {
+        Ok(_) if locked => {}
+        Ok(_) | Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno).call_at("statx", "stage"),
+    }
+    disinherit(&dir).call("fremovexattr")?;
+    Ok(Some(dir))
 }
 
 /// EEXIST for a layer.

@@ -80,7 +80,8 @@ suite! {
     escape: symlinks one_over_another hard_links whiteouts;
     resolve: names shapes paths_resolve_inside trees_that_became_links;
     hold: full_disks opened_again mounts_inside immutable_files each_of_many_layers specs_of_each_sort any_path;
-    damage: every_attribute_is_checked missing_rooms damaged_layers_can_go;
+    damage: every_attribute_is_checked missing_rooms damaged_layers_can_go what_it_holds_is_kept
+        notes a_repair_is_alone a_budget usage;
     change: twenty_files mutations nothing_is_an_empty_tar the_way_is_told metadata_alone the_same_time;
     tell: parents_come_first link_groups sizes clamped unreadable_is_an_error marks_are_spelled_out;
     error: invalid not_there in_the_way in_use read_only bad_messages limits too_long_a_chain

@@ -4,7 +4,8 @@
 //! and any part of the rest. It is mounted, and the store on it must hold what was promised.
 //!
 //! `OVL_POWER_CUTS` sets the number of cuts, `OVL_POWER_SEED` their choice, and
-//! `OVL_POWER_ONLY=ext4/apply/SEED/NUMBER` looks at one cut of a log that was kept.
+//! `OVL_POWER_ONLY=ext4/apply/SEED/NUMBER` looks at one cut of a log that was kept: that of a story in
+//! which something was wrong, or of every one with `OVL_POWER_KEEP`.
 //! docs/power-cuts.md has the whole of it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,6 +1,6 @@
 //! Runs of the rig: stories are told, cut, and judged; figures are added up.
 
-use super::cut::{self, Mode, States};
+use super::cut::{self, States};
 use super::disk::{Content, Disk, Entry};
 use super::fuse::Server;
 use super::judge::{self, Verdict};
@@ -132,7 +132,7 @@ impl<'r> Run<'r> {
         });
         let flush = |entry: &&Entry| matches!(entry, Entry::Flush);
         sum.flushes += record.log.iter().filter(flush).count();
-        let mut kept = false;
+        let mut kept = std::env::var_os("OVL_POWER_KEEP").is_some() && record.save().is_ok();
         // What lies lead to is no news.
         let told = std::env::var_os("OVL_POWER_TELL").is_some();
         for (number, (cut, verdict)) in verdicts.into_inner().unwrap() {
@@ -141,11 +141,8 @@ impl<'r> Run<'r> {
             sum.loose += verdict.loose;
             sum.unseen += verdict.unseen;
             sum.unmountable += usize::from(verdict.unmountable.is_some());
-            sum.wrong += usize::from(!verdict.wrong.is_empty());
-            // btrfs does not outlive a superblock that was written in part. Others must mount.
-            let torn = record.kind == "btrfs" && cut.mode == Mode::Torn;
-            sum.wrong += usize::from(verdict.unmountable.is_some() && !torn);
-            let noteworthy = !verdict.wrong.is_empty() || (verdict.unmountable.is_some() && !torn);
+            sum.wrong += usize::from(!verdict.wrong.is_empty() || verdict.unmountable.is_some());
+            let noteworthy = !verdict.wrong.is_empty() || verdict.unmountable.is_some();
             if noteworthy && (lies.is_none() || told) {
                 if !kept && lies.is_none() {
                     kept = record.save().is_ok();

@@ -114,6 +114,7 @@ fn check(lab: &Lab, flags: CheckFlags) -> Result<String> {
             .check(flags, &mut Watch::default())
             .map(|mut found| {
                 // Names in stage and trash are another in every store.
+                found.retain(|problem| !problem.note);
                 for problem in &mut found {
                     let place = problem.layer.split('/').next().unwrap().to_string();
                     problem.layer = place;
@@ -172,7 +173,7 @@ pub const OPS: &[Op] = &[
         name: "open-new",
         run: |lab| told(lab.try_open().map(|store| store.marks())),
         opens: true,
-        late: &["openat2", "flock"],
+        late: &["openat2", "flock", "fsync"],
         ..OP
     },
     Op {

@@ -185,3 +185,131 @@ pub fn damaged_layers_can_go<A: Api>(w: &World<'_, A>) {
     assert_eq!(w.list(), [""; 0]);
     w.assert_clean();
 }
+
+/// A damaged layer that has something to lose is kept until it is removed: its name is not free,
+/// neither cleaning up nor a repair takes it, its parent stays; others are as they were.
+pub fn what_it_holds_is_kept<A: Api>(w: &World<'_, A>) {
+    w.layer("base", None, |path| put(path.join("file"), "x"));
+    w.make("box", Some("base"), |path| put(path.join("own"), "mine"));
+    w.create("other", Some("base")).unwrap();
+    put(w.home().join("layer/box/meta"), "kind=over");
+    assert!(!A::exists(&w.store, "box").unwrap());
+    assert_eq!(w.list(), ["base", "other"]);
+    fails(w.create("box", None), libc::EEXIST, 20, "create", "box");
+    let tar = Tar::new().file("file", "").bytes();
+    let name = A::NAMES.apply;
+    let failure = fails(
+        w.apply("box", &tar, Apply::default()),
+        libc::EEXIST,
+        20,
+        name,
+        "box",
+    );
+    assert!(failure.message.contains("ovl rm box"), "{failure:?}");
+    fails(w.remove("base"), libc::EBUSY, 5, "remove", "base");
+    let done = A::cleanup(&w.store, 0, calm()).unwrap();
+    assert_eq!(done, Cleaned::default());
+    for repair in [false, true] {
+        let found = A::check(&w.store, repair, calm()).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].words.starts_with("damaged: ") && !found[0].repaired,
+            "{found:?}"
+        );
+    }
+    assert_eq!(get(w.home().join("layer/box/upper/own")), "mine");
+    w.change("other", |path| assert_eq!(listing(path), ["file=x"]));
+    w.remove("box").unwrap();
+    w.assert_clean();
+    w.create("box", Some("base")).unwrap();
+}
+
+/// What was not looked at is told, and is no damage.
+pub fn notes<A: Api>(w: &World<'_, A>) {
+    let all = |how: Durability| {
+        w.make("box", None, |path| put(path.join("file"), "x"));
+        A::commit(&w.store, "box", how, calm()).unwrap();
+        let found = A::check_all(&w.store, false, calm()).unwrap();
+        w.remove("box").unwrap();
+        found
+    };
+    assert_eq!(all(Durability::Verified), []);
+    let found = all(Durability::Full);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].note && !found[0].repaired && found[0].place == "box",
+        "{found:?}"
+    );
+    assert!(
+        found[0].words.starts_with("not recorded: contents"),
+        "{found:?}"
+    );
+}
+
+/// A repair needs the store alone, and says what does not.
+pub fn a_repair_is_alone<A: Api>(w: &World<'_, A>) {
+    w.create("box", None).unwrap();
+    let other = A::open(&w.home(), &Open::default()).unwrap();
+    let refused = A::check_all(&w.store, true, calm());
+    let failure = fails(refused, libc::EBUSY, 7, "check", "");
+    assert!(failure.message.contains("ovl gc"), "{failure:?}");
+    assert_eq!(A::check_all(&other, false, calm()).unwrap(), []);
+    drop(other);
+    assert_eq!(A::check_all(&w.store, true, calm()).unwrap(), []);
+    w.remove("box").unwrap();
+}
+
+/// A budget ends a cleanup in the middle of one large removal; the next goes on.
+pub fn a_budget<A: Api>(w: &World<'_, A>) {
+    w.create("box", None).unwrap();
+    let root = w.home().join("layer/box/root");
+    for at in 0..20_000 {
+        put(root.join(at.to_string()), "");
+    }
+    A::remove(&w.store, "box", true, calm()).unwrap();
+    let trash = w.home().join("trash");
+    let root = trash.join(&names(&trash)[0]).join("root");
+    let done = A::cleanup(&w.store, 1, calm()).unwrap();
+    assert_eq!((done.removed, done.busy, done.left), (0, 0, 1));
+    let left = names(&root).len();
+    assert!(left < 20_000, "nothing went");
+    let mut done = done;
+    while done.left > 0 {
+        done = A::cleanup(&w.store, 20, calm()).unwrap();
+    }
+    assert_eq!(names(&trash), [""; 0]);
+    w.assert_clean();
+}
+
+/// What a layer takes: its own, what others have too, and all of it once.
+pub fn usage<A: Api>(w: &World<'_, A>) {
+    w.layer("base", None, |path| {
+        put(path.join("file"), "x".repeat(10_000).as_str())
+    });
+    let tar = Tar::new().file("own", "y").bytes();
+    let how = Apply {
+        parent: Some("base"),
+        kind: Some(Kind::Root),
+        ..Apply::default()
+    };
+    w.apply("top", &tar, how).unwrap();
+    let of = |id: Option<&str>| A::usage(&w.store, id, calm()).unwrap();
+    let (base, top, all) = (of(Some("base")), of(Some("top")), of(None));
+    assert_eq!(base.shared[1..], [1, 10_000]);
+    assert_eq!(base.shared, top.shared);
+    assert_eq!(all.shared, [0; 3]);
+    for at in 0..3 {
+        assert!(base.own[at] > 0 || at == 0, "{base:?}");
+        let sum = base.own[at] + top.own[at] + base.shared[at];
+        assert!(all.own[at] >= sum, "{at}: {all:?}");
+    }
+    fails(
+        A::usage(&w.store, Some("none"), calm()),
+        libc::ENOENT,
+        3,
+        "usage",
+        "none",
+    );
+    w.remove("top").unwrap();
+    assert_eq!(of(Some("base")).shared, [0; 3]);
+}
