@@ -86,7 +86,8 @@ impl Store {
             tagged: None,
             modes: None,
         };
-        let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)?;
+        let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
+            .map_err(|error| super::may_be_stuck(error, &layer.fd, b"."))?;
         layer.meta.manifest = Some(digest);
         layer.meta.state = State::Committed;
         // What it was applied from, if anything, it may no longer be.

@@ -15,6 +15,7 @@ impl Store {
     }
 
     fn try_all(&self) -> Result<Vec<Capability>> {
+        self.writable_disk()?;
         let stage = super::stage::Stage::new(self)?;
         let probe = mount::probe::probe(stage.dir()?)?;
         Ok(probe

@@ -61,6 +61,7 @@ impl Layer {
             self.meta.write().as_bytes(),
             sync,
         )
+        .map_err(|error| super::may_be_stuck(error, &self.fd, b"."))
     }
 
     /// What is told of it.

@@ -155,6 +155,19 @@ impl Store {
                 "the store is open for reading",
             ));
         }
+        self.writable_disk()
+    }
+
+    /// EROFS on a disk that is read-only, now.
+    fn writable_disk(&self) -> Result<()> {
+        if fs::is_read_only(&self.home) {
+            return Err(Error::new(
+                Code::System,
+                Errno::ROFS,
+                "the store's file system is read-only: what is there can be read, and mounted \
+                 read-only",
+            ));
+        }
         Ok(())
     }
 
@@ -303,6 +316,21 @@ fn again(dir: &OwnedFd) -> Result<OwnedFd> {
     fs::open_dir_trusted(dir, b".").call("open")
 }
 
+/// Says what forbids a change of a directory, or of a directory in it, where the kernel says EPERM.
+fn may_be_stuck(error: Error, dir: impl AsFd, name: &[u8]) -> Error {
+    if error.errno() != Errno::PERM {
+        return error;
+    }
+    let words = "it is immutable or append-only (see lsattr; chattr -i -a)";
+    if fs::open_dir(&dir, name).is_ok_and(fs::is_stuck) {
+        return error.context(words);
+    }
+    match fs::is_stuck(&dir) {
+        true => error.context(format!("its directory: {words}")),
+        false => error,
+    }
+}
+
 /// Moves something into `trash/`; gives its name there.
 fn to_trash(store: &Store, from: &OwnedFd, name: &[u8]) -> Result<String> {
     let nonce = fs::random_name().call("getrandom")?;
@@ -313,6 +341,7 @@ fn to_trash(store: &Store, from: &OwnedFd, name: &[u8]) -> Result<String> {
         nonce.as_bytes(),
         RenameFlags::NOREPLACE,
     )
-    .call_at("rename", name)?;
+    .call_at("rename", name)
+    .map_err(|error| may_be_stuck(error, from, name))?;
     Ok(nonce)
 }

@@ -73,7 +73,7 @@ impl Store {
         if !layer.committed() {
             self.need_free_upper(&layer, &pins, used)?;
         }
-        if !layer.committed() {
+        if !layer.committed() && !fs::is_read_only(&layer.fd) {
             self.ready(&layer, &wish)?;
         }
         let before = match wish.terms.writable {
@@ -223,7 +223,9 @@ impl Store {
         let stack = self.stack(layer)?;
         // One lower too many for the kernel, the top tree is the upper of a mount that never
         // writes.
-        let as_upper = !layer.committed() || stack.trees().len() > MAX_LOWERS as usize;
+        // On a disk that is read-only nobody writes to it, and the kernel takes no upper there.
+        let still = layer.committed() || fs::is_read_only(&layer.fd);
+        let as_upper = !still || stack.trees().len() > MAX_LOWERS as usize;
         let below = usize::from(as_upper);
         let lowers = &stack.trees()[below..];
         let open = |at: usize| {
@@ -238,16 +240,16 @@ impl Store {
         plan.label = wish.label.map(<[u8]>::to_vec);
         plan.source = format!("ovl:{}", layer.id).into_bytes();
         plan.scratch = Some(scratch.as_fd());
+        if !layer.committed() {
+            foreign::refuse(
+                layer.open("upper")?,
+                &work,
+                &stack.below(),
+                foreign::Files::Noted,
+                &mut Watch::default(),
+            )?;
+        }
         if as_upper {
-            if !layer.committed() {
-                foreign::refuse(
-                    layer.open("upper")?,
-                    &work,
-                    &stack.below(),
-                    foreign::Files::Noted,
-                    &mut Watch::default(),
-                )?;
-            }
             plan.upper = Some(Upper {
                 upper: upper.as_fd(),
                 work: work.as_fd(),
@@ -307,6 +309,14 @@ impl Store {
         }
         match fs::mkdir(&layer.fd, b"merged", 0o700) {
             Ok(()) | Err(Errno::EXIST) => {}
+            Err(Errno::ROFS) => {
+                return Err(Error::new(
+                    Code::System,
+                    Errno::ROFS,
+                    "the layer has no place of its own to be mounted at, and the store's file \
+                     system is read-only: name a path, or take the mount detached",
+                ));
+            }
             Err(errno) => return Err(errno).call_at("mkdir", "merged"),
         }
         let path = [path_of(layer.fd.as_fd())?, b"/merged".to_vec()].concat();

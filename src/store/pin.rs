@@ -298,10 +298,21 @@ impl Pins {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes())
-            .call_at("create", &name)?;
-        let file = fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
-            .call_at("open", &name)?;
+        let file = match text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes()) {
+            Ok(()) => fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
+                .call_at("open", &name)?,
+            Err(Errno::ROFS) if terms.kept => {
+                return Err(Error::new(
+                    Code::System,
+                    Errno::ROFS,
+                    "the store's file system is read-only, and a kept mount is noted there: hold \
+                     the mount, or take it detached",
+                ));
+            }
+            // A mount that can be noted nowhere is its handle's alone.
+            Err(Errno::ROFS) => fs::nameless().call("memfd_create")?,
+            Err(errno) => return Err(errno).call_at("create", &name),
+        };
         let pin = Pin {
             name,
             file,

@@ -89,7 +89,11 @@ impl<'s> Stage<'s> {
         ) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(exists(id)),
-            Err(errno) => return Err(errno).call_at("rename", id),
+            Err(errno) => {
+                return Err(errno)
+                    .call_at("rename", id)
+                    .map_err(|error| super::may_be_stuck(error, to, b"."));
+            }
         }
         let dir = self.dir.take();
         let store = self.store;

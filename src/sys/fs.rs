@@ -137,6 +137,24 @@ pub fn stat_at(dir: impl AsFd, name: &[u8]) -> SysCall<Meta> {
     Meta::from(&sx)
 }
 
+/// Whether writes are refused where this is open, by the mount or the file system.
+pub fn is_read_only(fd: impl AsFd) -> bool {
+    rustix::fs::fstatvfs(fd)
+        .is_ok_and(|at| at.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// A file of this process alone, in memory.
+pub fn nameless() -> SysCall<OwnedFd> {
+    rustix::fs::memfd_create("ovl", rustix::fs::MemfdFlags::CLOEXEC)
+}
+
+/// Whether an inode has one of the flags immutable and append-only.
+pub fn is_stuck(fd: impl AsFd) -> bool {
+    use rustix::fs::IFlags;
+    retry(|| rustix::fs::ioctl_getflags(&fd))
+        .is_ok_and(|flags| flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND))
+}
+
 /// Attributes of an open file.
 pub fn stat(fd: impl AsFd) -> SysCall<Meta> {
     let sx = retry(|| rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS))?;

@@ -11,6 +11,7 @@ mod common;
 mod chain;
 mod create;
 mod damage;
+mod disks;
 mod durability;
 mod gc;
 mod holders;

@@ -100,19 +100,23 @@ pub fn shared_uppers(one: &str, other: &str) -> Vec<String> {
         .collect()
 }
 
-/// Descriptors, threads, mounts of the calling process, and loop devices of images below a path.
-pub fn counts(images: &str) -> String {
+/// Descriptors, threads and mounts of the calling process.
+pub fn counts() -> String {
     let many = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
-    let backing = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let loops = backing.filter(|device| {
-        fs::read_to_string(device.path().join("loop/backing_file"))
-            .is_ok_and(|file| file.starts_with(images))
-    });
     format!(
-        "{} descriptors, {} threads, {} mounts, {} loop devices",
+        "{} descriptors, {} threads, {} mounts",
         many("/proc/self/fd"),
         many("/proc/self/task"),
         mounts("thread-self").len(),
-        loops.count()
     )
+}
+
+/// Loop devices of images below a path.
+pub fn loops(images: &str) -> usize {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let ours = devices.filter(|device| {
+        fs::read_to_string(device.path().join("loop/backing_file"))
+            .is_ok_and(|file| file.starts_with(images))
+    });
+    ours.count()
 }

@@ -72,9 +72,10 @@ fn many_processes() {
         if !support::have::or_skip(kind) {
             continue;
         }
-        // In a process of its own, whose descriptors and threads are counted.
+        // In a process and a namespace of its own, whose descriptors, threads and mounts are counted.
         let job = format!("control {kind} {seconds} {seed}");
-        let output = again(&[], Path::new("/"), &job).output().unwrap();
+        let below = ["unshare", "--mount", "--propagation", "private"];
+        let output = again(&below, Path::new("/"), &job).output().unwrap();
         println!("{}", String::from_utf8_lossy(&output.stdout));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{kind}: {said}");
