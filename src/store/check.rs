@@ -87,15 +87,14 @@ impl Store {
             ("stage", &self.stage),
             ("trash", &self.trash),
         ] {
-            let there = fs::stat_at(&self.home, name.as_bytes());
-            match (there, fs::stat(dir)) {
-                (Ok(there), Ok(mine)) if there.same_inode(&mine) => {}
-                (Ok(_), _) => found.tell(name, "missing", "another is in its place".into(), false),
-                (Err(errno), _) => {
-                    let words = Error::sys(errno, "statx").to_string();
-                    found.tell(name, "missing", words, false);
-                }
-            }
+            let mine = fs::stat(dir).call_at("statx", name)?;
+            let words = match fs::stat_at(&self.home, name.as_bytes()) {
+                Ok(there) if there.same_inode(&mine) => continue,
+                Ok(_) => "another is in its place",
+                Err(Errno::NOENT) => "it is not there",
+                Err(errno) => return Err(errno).call_at("statx", name),
+            };
+            found.tell(name, "missing", words.into(), false);
         }
         match super::text::read(&self.home, format::FILE) {
             Ok(data) => match format::parse(&data) {

@@ -58,6 +58,15 @@ pub fn is_temporary(name: &[u8]) -> bool {
         .any(|rest| rest.starts_with(b"."))
 }
 
+/// What a name is; none where it is not there. That it cannot be looked at is an error, and no answer.
+pub fn kind_at(dir: &OwnedFd, name: &[u8]) -> Result<Option<fs::Kind>> {
+    match fs::stat_at(dir, name) {
+        Ok(meta) => Ok(Some(meta.kind)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno).call_at("statx", name),
+    }
+}
+
 /// Whether nothing is lost with a layer that cannot be read: it has no manifest, no content, no
 /// child, no pin, nothing that is unknown here, and nobody uses it.
 pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
@@ -70,9 +79,7 @@ pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
     let names = DirBuf::default().sorted_names(super::again(layer)?);
     for name in names.call_at("getdents64", "layer")? {
         let nothing = match &name[..] {
-            b"meta" | b"lower-id" | b"running" => {
-                fs::stat_at(layer, &name).is_ok_and(|meta| meta.kind == fs::Kind::File)
-            }
+            b"meta" | b"lower-id" | b"running" => kind_at(layer, &name)? == Some(fs::Kind::File),
             b"child" | b"pin" | b"root" | b"upper" | b"merged" => empty(&name)?,
             // What overlayfs keeps there serves the upper.
             b"work" => fs::open_dir(layer, b"work").is_ok(),
@@ -95,7 +102,7 @@ fn is_held(store: &Store, layer: &OwnedFd) -> Result<bool> {
         }
     }
     // The kernel makes this with the first overlay.
-    if fs::stat_at(layer, b"work/work").is_err() {
+    if kind_at(layer, b"work/work")?.is_none() {
         return Ok(false);
     }
     match fs::open_dir(layer, b"upper") {

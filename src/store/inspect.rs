@@ -197,8 +197,9 @@ impl Store {
                 _ => false,
             };
             // What is wrong with the other files is told by who reads them.
-            let is_file = || fs::stat_at(dir, &name).is_ok_and(|m| m.kind == fs::Kind::File);
-            if matches!(&name[..], b"manifest" | b"running") && !is_file() {
+            if matches!(&name[..], b"manifest" | b"running")
+                && damaged::kind_at(dir, &name)? != Some(fs::Kind::File)
+            {
                 let words = format!("{} is no file", name.escape_ascii());
                 found.tell(id, "foreign", words, false);
             }
@@ -223,7 +224,7 @@ impl Store {
             for name in names.call_at("getdents64", room)? {
                 let hint = room == "child"
                     && id::check(&name).is_ok()
-                    && fs::stat_at(&inside, &name).is_ok_and(|m| m.kind == fs::Kind::File);
+                    && damaged::kind_at(&inside, &name)? == Some(fs::Kind::File);
                 if !hint {
                     let words = format!("{room}/{}: {what}", name.escape_ascii());
                     found.tell(id, "foreign", words, false);
@@ -244,7 +245,7 @@ impl Store {
                     let put = |lower: &String| {
                         text::replace(layer.fd.as_fd(), "lower-id", lower.as_bytes(), true).is_ok()
                     };
-                    let missing = fs::stat_at(&layer.fd, b"lower-id").is_err();
+                    let missing = damaged::kind_at(&layer.fd, b"lower-id")?.is_none();
                     let mended = found.repair && missing && known.as_ref().is_some_and(put);
                     let hint = match &known {
                         Some(lower) => format!("; it was {lower}"),
@@ -283,7 +284,7 @@ impl Store {
             }
         };
         let hint = format!("child/{id}");
-        if fs::stat_at(&parent.fd, hint.as_bytes()).is_err() {
+        if damaged::kind_at(&parent.fd, hint.as_bytes())?.is_none() {
             // As one who builds on it.
             let held = found.repair && lock::try_lock(&parent.fd, Mode::Shared)?;
             let mended = held && self.hint_child(&parent, &id).is_ok();
@@ -317,7 +318,7 @@ impl Store {
         let mut named = Vec::new();
         for other in self.ids()? {
             let hint = format!("{other}/child/{}", layer.id);
-            if other != layer.id && fs::stat_at(&self.layers, hint.as_bytes()).is_ok() {
+            if other != layer.id && damaged::kind_at(&self.layers, hint.as_bytes())?.is_some() {
                 named.push(other);
             }
         }
