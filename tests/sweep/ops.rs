@@ -352,7 +352,6 @@ pub const OPS: &[Op] = &[
             said(lab.apply("x", &how))
         },
         again: ROFS,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -372,7 +371,6 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.raw(),
         run: |lab| told(lab.commit("raw", Durability::Default)),
         again: ROFS,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -380,7 +378,6 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.raw(),
         run: |lab| told(lab.commit("raw", Durability::Verified)),
         again: ROFS,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -388,7 +385,6 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.used(RW),
         run: |lab| told(lab.commit("box", Durability::Default)),
         again: ROFS,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -523,7 +519,6 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.base(),
         run: |lab| told(lab.remove("base", RemoveFlags::empty())),
         again: GONE,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -535,7 +530,6 @@ pub const OPS: &[Op] = &[
         },
         run: |lab| told(lab.remove("x", RemoveFlags::empty())),
         again: GONE,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -543,7 +537,6 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.used(RW),
         run: |lab| told(lab.remove("box", RemoveFlags::empty())),
         again: GONE,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -554,7 +547,6 @@ pub const OPS: &[Op] = &[
         },
         run: |lab| told(lab.remove("box", RemoveFlags::empty())),
         again: GONE,
-        late: &["fsync"],
         ..OP
     },
     Op {
@@ -562,7 +554,6 @@ pub const OPS: &[Op] = &[
         prepare: |lab| lab.used(RW),
         run: |lab| told(lab.remove("box", RemoveFlags::DEFER)),
         again: GONE,
-        late: &["fsync"],
         ..OP
     },
     Op {
