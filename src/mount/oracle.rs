@@ -46,19 +46,28 @@ pub enum InUse {
 
 /// Asks about `upper`. In `scratch`, a directory outside it on the same file system, a directory is
 /// made for a moment; one that a kill leaves there is `probe.*`.
-pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> InUse {
+///
+/// An error where asking itself failed (no descriptors, no memory): that is no answer.
+pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> Result<InUse> {
     // A read-only view of an upper is EINVAL before its mark is looked at.
     match fstatvfs(upper) {
         Ok(at) if at.f_flag.contains(StatVfsMountFlags::RDONLY) => {
-            return InUse::Unknown("the upper is seen through a read-only mount".into());
+            return Ok(InUse::Unknown(
+                "the upper is seen through a read-only mount".into(),
+            ));
         }
         Ok(_) => {}
         Err(errno) => return unknown(Error::sys(errno, "fstatvfs")),
     }
-    match taken_as_lower(upper, scratch, marks) {
-        Ok(true) => InUse::Free,
-        // EBUSY is also said of what lies below an upper: the other question is of it alone.
-        _ => as_upper(upper, scratch),
+    let busy = match taken_as_lower(upper, scratch, marks) {
+        Ok(true) => return Ok(InUse::Free),
+        Ok(false) => false,
+        // It is also said of what lies below an upper: the other question is of it alone.
+        Err(error) => error.errno() == Errno::BUSY,
+    };
+    match as_upper(upper, scratch)? {
+        InUse::Unknown(_) if busy => Ok(InUse::Busy),
+        answer => Ok(answer),
     }
 }
 
@@ -88,7 +97,7 @@ fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>, marks: Marks) -> Result<
 }
 
 /// Asks for an overlay that cannot be: see the module's text.
-fn as_upper(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
+fn as_upper(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<InUse> {
     // A clone is a mount of its own, whatever it shows. One of the upper, because overlayfs clones
     // that too before it looks at the mark, and where that cannot be the answer is EINVAL as well.
     let elsewhere = match clone_detached(upper) {
@@ -98,10 +107,12 @@ fn as_upper(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> InUse {
     match prepare(upper, scratch, elsewhere.as_fd()) {
         Err(failure) => unknown(failure),
         Ok(context) => match context.create() {
-            Err(failure) if failure.errno == Errno::BUSY => InUse::Busy,
-            Err(failure) if failure.errno == Errno::INVAL => InUse::Free,
+            Err(failure) if failure.errno == Errno::BUSY => Ok(InUse::Busy),
+            Err(failure) if failure.errno == Errno::INVAL => Ok(InUse::Free),
             Err(failure) => unknown(failure),
-            Ok(()) => InUse::Unknown("the kernel accepted an impossible overlay".into()),
+            Ok(()) => Ok(InUse::Unknown(
+                "the kernel accepted an impossible overlay".into(),
+            )),
         },
     }
 }
@@ -120,8 +131,20 @@ fn prepare(
     Ok(context)
 }
 
-fn unknown(error: impl Into<Error>) -> InUse {
-    InUse::Unknown(error.into().message().to_string())
+fn unknown(error: impl Into<Error>) -> Result<InUse> {
+    let error = error.into();
+    match error.errno() {
+        // Of this moment, or of this caller: another time there is an answer.
+        Errno::MFILE
+        | Errno::NFILE
+        | Errno::NOMEM
+        | Errno::IO
+        | Errno::NOSPC
+        | Errno::DQUOT
+        | Errno::AGAIN
+        | Errno::INTR => Err(error.context("whether the layer is in use")),
+        _ => Ok(InUse::Unknown(error.message().to_string())),
+    }
 }
 
 /// Tries both answers with three empty directories of one file system that can hold an upper, which
@@ -142,7 +165,7 @@ pub fn self_check(
     };
     expect(
         "before a mount",
-        upper_in_use(upper, lower, marks),
+        upper_in_use(upper, lower, marks)?,
         InUse::Free,
     )?;
     let lower_again = lower
@@ -156,13 +179,13 @@ pub fn self_check(
     })?;
     expect(
         "while mounted",
-        upper_in_use(upper, lower, marks),
+        upper_in_use(upper, lower, marks)?,
         InUse::Busy,
     )?;
     drop(held);
     expect(
         "after the mount",
-        upper_in_use(upper, lower, marks),
+        upper_in_use(upper, lower, marks)?,
         InUse::Free,
     )
 }

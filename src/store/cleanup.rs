@@ -4,6 +4,7 @@ use super::damaged::is_temporary;
 use super::layer::{Layer, is_absent};
 use super::lock::{self, Mode};
 use super::pin::Pins;
+use super::session::{self, Session};
 use super::{CleanupOptions, CleanupReport, State, Store, format, id, manifest};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount;
@@ -140,7 +141,7 @@ impl Store {
         let (mut covered, mut unmounted) = (Vec::new(), report.unmounted);
         while let Some(id) = ids.last() {
             match watch.check() {
-                Err(_) if watch.is_late() => return Ok(()),
+                Err(_) if watch.is_late() => break,
                 checked => checked?,
             }
             let result = match self.layer(id) {
@@ -188,6 +189,7 @@ impl Store {
     /// Takes out of a layer what is out of date, as far as nobody is working on it.
     pub(super) fn tidy(&self, layer: &Layer, done: &mut Tidied) -> Result<()> {
         let pins = self.tidy_pins(layer, done);
+        self.tidy_session(layer)?;
         let gone = self.stale_hints(layer)?;
         let rest = self.unfinished(layer)?;
         if !gone.is_empty() || !rest.is_empty() {
@@ -263,6 +265,18 @@ impl Store {
             unused && fs::stat_at(&layer.fd, name).is_ok_and(|meta| meta.kind == fs::Kind::File)
         });
         Ok(names)
+    }
+
+    /// Mounts that ended without us, as detached ones do, ended in order all the same.
+    fn tidy_session(&self, layer: &Layer) -> Result<()> {
+        if session::of(layer)? != (Session::Current { volatile: false }) {
+            return Ok(());
+        }
+        let pins = layer.open("pin")?;
+        if lock::try_lock(&pins, Mode::Exclusive)? {
+            session::end_by_pins(&pins, self.marks);
+        }
+        Ok(())
     }
 
     /// Pins of mounts that have ended, mounts that killed processes left, and the places of a

@@ -44,8 +44,9 @@ impl Store {
             return Err(committed(id));
         }
         self.need_unmounted(&layer)?;
-        let salvage = flags.contains(CommitFlags::SALVAGE);
-        if !salvage && matches!(session::of(&layer)?, Session::Lost { .. }) {
+        let session = session::of(&layer)?;
+        let lost = matches!(session, Session::Lost { .. });
+        if lost && !flags.contains(CommitFlags::SALVAGE) {
             let remedy = "look at it, then remove it or commit it with OVL_COMMIT_SALVAGE";
             return Err(session::unclean(&layer, remedy));
         }
@@ -56,10 +57,14 @@ impl Store {
             let every = foreign::Files::Every;
             let below = self.stack(&layer)?.below();
             foreign::refuse(layer.open("upper")?, &work, &below, every, watch)?;
-            // A volatile mount left data unwritten; its mark must not go before that is on the disk.
-            fs::sync_fs(&layer.fd).call("syncfs")?;
-            // What overlayfs keeps there serves a writable mount, which there will be none of. It
-            // includes the mark of a volatile mount, so its data is synced below in any case.
+            if lost {
+                session::keep_lost(&layer)?;
+            }
+            if session == (Session::Current { volatile: true }) {
+                // It left data unwritten, which is synced whatever the durability.
+                fs::sync_fs(&layer.fd).call("syncfs")?;
+            }
+            // What overlayfs keeps there serves a writable mount, which there will be none of.
             remove_contents(work, &mut Watch::default())?;
         }
         self.seal(&mut layer, durability, watch)

@@ -4,6 +4,7 @@ use super::layer::{Layer, MAX_LOWERS, is_absent};
 use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
 use super::meta::{self, Meta};
+use super::session::{self, Session};
 use super::stage::Stage;
 use super::{CommitFlags, CreateFlags, Durability, Kind, State, Store, id, now, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -180,6 +181,11 @@ impl Store {
             ..CopyOptions::default()
         };
         let mut copier = Copier::new(&options)?;
+        if matches!(session::of(source)?, Session::Lost { .. }) {
+            let remedy = "make the layer over what it is built on, or commit it with \
+                          OVL_COMMIT_SALVAGE and build on that";
+            return Err(session::unclean(source, remedy));
+        }
         foreign::need_no_index(&source.open("work")?, self.marks)?;
         let from = source.open("upper")?;
         copier.run(

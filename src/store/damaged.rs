@@ -70,6 +70,10 @@ pub fn kind_at(dir: &OwnedFd, name: &[u8]) -> Result<Option<fs::Kind>> {
 /// Whether nothing is lost with a layer that cannot be read: it has no manifest, no content, no
 /// child, no pin, nothing that is unknown here, and nobody uses it.
 pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
+    // One that is told what it is was made.
+    if read_meta("", layer).is_ok() {
+        return Ok(false);
+    }
     let empty = |name: &[u8]| match fs::open_dir(layer, name) {
         Ok(dir) => DirBuf::default().is_empty(dir).call_at("getdents64", name),
         // Another kind of inode, or a mount.
@@ -106,7 +110,7 @@ fn is_held(store: &Store, layer: &OwnedFd) -> Result<bool> {
         return Ok(false);
     }
     match fs::open_dir(layer, b"upper") {
-        Ok(upper) => Ok(store.upper_in_use(&upper) == InUse::Busy),
+        Ok(upper) => Ok(store.upper_in_use(&upper)? == InUse::Busy),
         Err(_) => Ok(false),
     }
 }

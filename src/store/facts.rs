@@ -31,7 +31,7 @@ impl Store {
 
     /// Whether an overlay holds this upper, from any process or namespace. Only for who keeps
     /// mounts of it away.
-    pub(super) fn upper_in_use(&self, upper: &OwnedFd) -> InUse {
+    pub(super) fn upper_in_use(&self, upper: &OwnedFd) -> Result<InUse> {
         // Where nothing can be made there is a way without.
         let stage = Stage::new(self).ok();
         let scratch = stage.as_ref().and_then(|stage| stage.dir().ok());

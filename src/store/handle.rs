@@ -79,7 +79,7 @@ impl Mount {
         if ended.is_err() {
             lock::try_lock(&pin.file, Mode::Shared)?;
             self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
-        } else {
+        } else if !lazy {
             session::end(&self.lock, self.marks);
         }
         ended

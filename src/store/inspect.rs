@@ -7,6 +7,7 @@ use super::layer::{Layer, MAX_LOWERS, is_absent, read_lower, read_meta};
 use super::lock::{self, Mode};
 use super::manifest::{self, Contents};
 use super::pin::Worth;
+use super::session::{self, Session};
 use super::usage::settled;
 use super::{Kind, State, Store, id, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -79,6 +80,10 @@ impl Store {
             parent: meta.parent.clone(),
             meta,
         };
+        if !layer.committed() && matches!(session::of(&layer)?, Session::Lost { .. }) {
+            let words = "the machine went down while it was mounted writable";
+            found.note(id, "unclean", words.into());
+        }
         let has_content = self.check_rooms(id, &dir, &[layer.meta.kind], &home, found)?;
         let has_parent = self.check_edge(&mut layer, found)?;
         match self.check_pins(&layer, found, watch)? {
@@ -175,7 +180,9 @@ impl Store {
     /// Whether `work`, which mount handles lock, can be made anew: nobody has the one that went.
     fn may_make(&self, dir: &OwnedFd, name: &str) -> bool {
         match fs::open_dir(dir, b"upper") {
-            Ok(upper) if name == "work" => self.upper_in_use(&upper) != oracle::InUse::Busy,
+            Ok(upper) if name == "work" => self
+                .upper_in_use(&upper)
+                .is_ok_and(|answer| answer != oracle::InUse::Busy),
             _ => true,
         }
     }
@@ -202,6 +209,18 @@ impl Store {
             {
                 let words = format!("{} is no file", name.escape_ascii());
                 found.tell(id, "foreign", words, false);
+            }
+            if damaged::is_temporary(&name) && !found.repair {
+                // Who mounts the layer makes one too, with the pins locked, and is soon done.
+                let pins = fs::open_dir(dir, b"pin");
+                if let Ok(pins) = &pins {
+                    if lock::lock(pins, Mode::Exclusive, GLANCE, &mut Watch::default()).is_err() {
+                        continue;
+                    }
+                }
+                if damaged::kind_at(dir, &name)?.is_none() {
+                    continue;
+                }
             }
             if damaged::is_temporary(&name) {
                 let mended = found.repair && fs::unlink(dir, &name).is_ok();
@@ -543,10 +562,20 @@ impl Store {
         if let Some(words) = compared.manifest {
             found.tell(id, "manifest", words, false);
         }
+        let mut inherited = 0u64;
         for problem in compared.problems {
-            if !(shared && problem.ends_with(manifest::STRANGER)) {
+            if shared && problem.ends_with(manifest::STRANGER) {
+                inherited += 1;
+            } else {
                 found.tell(id, "differs", problem, false);
             }
+        }
+        if shared {
+            let words = format!(
+                "{inherited} entries that are its parent's by right are held against nothing, \
+                 nor is what the layer took away"
+            );
+            found.note(id, "not recorded", words);
         }
         if compared.unrecorded > 0 {
             let words = format!(

@@ -76,20 +76,18 @@ impl Store {
         if !layer.committed() && !fs::is_read_only(&layer.fd) {
             self.ready(&layer, &wish)?;
         }
-        let before = match wish.terms.writable {
-            true => Some(session::begin(&layer, wish.terms.volatile)?),
-            false => None,
-        };
-        let mount = match (self.make(&layer, &wish), before) {
-            (Ok(mount), _) => mount,
-            (Err(error), before) => {
-                if let Some(before) = before {
-                    session::undo(&layer, before);
-                }
-                return Err(error);
-            }
-        };
-        self.place(&layer, mount, handle, &pins, &wish)
+        if !wish.terms.writable {
+            let mount = self.make(&layer, &wish)?;
+            return self.place(&layer, mount, handle, &pins, &wish);
+        }
+        let before = session::begin(&layer, wish.terms.volatile)?;
+        let mounted = self
+            .make(&layer, &wish)
+            .and_then(|mount| self.place(&layer, mount, handle, &pins, &wish));
+        if mounted.is_err() {
+            session::undo(&layer, before);
+        }
+        mounted
     }
 
     /// A writable `root` is its own mount; elsewhere it is bound.
@@ -100,8 +98,22 @@ impl Store {
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
+        let before = session::begin(layer, wish.terms.volatile)?;
+        let mounted = self.bind_itself(layer, handle, pins, wish);
+        if mounted.is_err() {
+            session::undo(layer, before);
+        }
+        mounted
+    }
+
+    fn bind_itself(
+        &self,
+        layer: &Layer,
+        handle: OwnedFd,
+        pins: &Pins,
+        wish: &Wish<'_>,
+    ) -> Result<Mount> {
         let root = layer.open("root")?;
-        session::begin(layer, wish.terms.volatile)?;
         if !wish.detached && wish.target.is_none() {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
@@ -199,7 +211,7 @@ impl Store {
         }
         // A descriptor that was passed on is no handle, other programs know no locks, and other
         // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
-        match self.upper_in_use(&layer.open("upper")?) {
+        match self.upper_in_use(&layer.open("upper")?)? {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {
@@ -280,8 +292,14 @@ impl Store {
                 "it was mounted volatile: remove it, or commit it with OVL_COMMIT_SALVAGE",
             )),
             // The kernel keeps the upper to nobody until its mark is gone.
-            Session::Current { volatile: true } if wish.terms.volatile => session::drop_mark(layer),
-            Session::Current { volatile: true } => session::settle(layer),
+            Session::Current { volatile: true } => {
+                // It changes the layer, whatever the mount may.
+                self.writable()?;
+                match wish.terms.volatile {
+                    true => session::drop_mark(layer),
+                    false => session::settle(layer),
+                }
+            }
             _ => Ok(()),
         }
     }

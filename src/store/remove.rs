@@ -106,7 +106,11 @@ impl Store {
         };
         let sign = match fs::open_dir(&layer.fd, b"pin") {
             // What is dead has gone from there, and what is here was found.
-            Ok(pins) => !DirBuf::default().is_empty(pins).call("getdents64")?,
+            Ok(pins) => DirBuf::default()
+                .sorted_names(pins)
+                .call("getdents64")?
+                .iter()
+                .any(|name| !mount::is_scratch(name)),
             Err(_) => {
                 let source = format!("ovl:{}", layer.id).into_bytes();
                 let root = fs::open_dir_trusted(rustix::fs::CWD, b"/").call("open")?;
@@ -117,7 +121,7 @@ impl Store {
         if !sign {
             return Ok(());
         }
-        match self.upper_in_use(&upper) {
+        match self.upper_in_use(&upper)? {
             InUse::Free => Ok(()),
             InUse::Busy | InUse::Unknown(_) => Err(Error::new(
                 Code::Mounted,

@@ -14,7 +14,8 @@ use super::lock::{self, Mode};
 use super::pin;
 use super::text;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::mount::oracle;
+use crate::mount::{self, oracle};
+use crate::sys::dir::DirBuf;
 use crate::sys::fs;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, OwnedFd};
@@ -50,6 +51,8 @@ fn read(layer: crate::sys::BorrowedFd<'_>) -> Result<Session> {
     let told = match text::read(layer, FILE) {
         Ok(data) => parse(&data, pin::boot_id()?),
         Err(Errno::NOENT) => Session::Ended,
+        // No file: nothing of ours says anything.
+        Err(Errno::ISDIR | Errno::LOOP | Errno::NXIO) => Session::Lost { volatile: false },
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
     match told {
@@ -113,8 +116,8 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
     match (&before, keeps_order(layer)?) {
-        // Not whole it says the same, so nothing is waited for.
-        (None, true) => text::create(&layer.fd, FILE, text.as_bytes()).call_at("create", FILE)?,
+        // Not whole after a power cut it says the same, so nothing is waited for.
+        (None, true) => text::replace_soon(layer.fd.as_fd(), FILE, text.as_bytes())?,
         (_, ordered) => text::replace(layer.fd.as_fd(), FILE, text.as_bytes(), !ordered)?,
     }
     Ok(Before(before))
@@ -122,7 +125,8 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
 
 /// Whether no name reaches the disk before those that were made earlier.
 fn keeps_order(layer: &Layer) -> Result<bool> {
-    // ext4, xfs: one journal. tmpfs: no disk.
+    // ext4, xfs: one journal (ext2 and an ext4 without one cannot be told from ext4, and keep no
+    // order of anything). tmpfs: no disk.
     const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
     let kind = rustix::fs::fstatfs(&layer.fd).call("fstatfs")?.f_type as i64;
     Ok(ORDERED.contains(&kind))
@@ -131,9 +135,19 @@ fn keeps_order(layer: &Layer) -> Result<bool> {
 /// The mount came to nothing: what was told before is told again, as far as that can be.
 pub fn undo(layer: &Layer, before: Before) {
     let _ = match before.0 {
+        // Without ours, the kernel's mark would say that it is lost.
+        None if !matches!(marked_volatile(&layer.fd), Ok(false)) => Ok(()),
         None => forget(layer.fd.as_fd()),
         Some(text) => text::replace(layer.fd.as_fd(), FILE, &text, false),
     };
+}
+
+/// Says of a lost layer that it is, in our own words, before the kernel's are taken away.
+pub fn keep_lost(layer: &Layer) -> Result<()> {
+    match text::create(&layer.fd, FILE, b"boot=\nvolatile=1\n") {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).call_at("create", FILE),
+    }
 }
 
 /// Has what a volatile mount of this boot left on the disk, so that the layer can be trusted again.
@@ -162,10 +176,11 @@ pub fn forget(layer: crate::sys::BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A use of the layer ended, with its pins locked: if it was the last, and it was not volatile, the
-/// layer was shut down in order. `handle` is the layer's mount lock, which this may take from its
-/// owner. Where it cannot be told the file stays, which is the careful answer.
+/// layer was shut down in order. `handle` has the layer's mount lock, shared. Where it cannot be told the file stays, which is the careful answer.
 pub fn end(handle: &OwnedFd, marks: Marks) {
     let _ = try_end(handle, marks);
+    // A forked child may have the descriptor too: what it keeps is a handle's lock, as before.
+    let _ = lock::try_lock(handle, Mode::Shared);
 }
 
 /// The same where no handle is at hand, but the locked directory of the layer's pins.
@@ -184,11 +199,17 @@ fn try_end(handle: &OwnedFd, marks: Marks) -> Result<()> {
     {
         return Ok(());
     }
+    let aside = fs::open_dir(&layer, b"pin").call_at("open", "pin")?;
+    let pins = DirBuf::default().sorted_names(super::again(&aside)?);
+    let held = |name: &Vec<u8>| !mount::is_scratch(name);
+    if pins.call_at("getdents64", "pin")?.iter().any(held) {
+        // Another mount of it, which may be kept without a handle.
+        return Ok(());
+    }
     match fs::open_dir(&layer, b"upper") {
         // A copy of the mount in another namespace, or a descriptor, may go on writing.
         Ok(upper) => {
-            let aside = fs::open_dir(&layer, b"pin").call_at("open", "pin")?;
-            if oracle::upper_in_use(upper.as_fd(), aside.as_fd(), marks) != oracle::InUse::Free {
+            if oracle::upper_in_use(upper.as_fd(), aside.as_fd(), marks)? != oracle::InUse::Free {
                 return Ok(());
             }
         }

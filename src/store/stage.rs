@@ -35,10 +35,10 @@ impl<'s> Stage<'s> {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno).call_at("mkdir", "stage"),
             }
-            let age = store.syncs.age();
             match take(store, &name) {
                 Ok(None) => {}
                 Ok(Some(dir)) => {
+                    let age = store.syncs.age();
                     return Ok(Stage {
                         store,
                         name,

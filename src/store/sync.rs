@@ -35,7 +35,7 @@ struct State {
 }
 
 impl GroupSync {
-    /// The age of a descriptor that is opened now: to be asked before the first write.
+    /// The age of a descriptor that was just opened: to be asked before the first write.
     pub fn age(&self) -> Age {
         Age(self.ages.fetch_add(1, Ordering::Relaxed))
     }
@@ -73,9 +73,12 @@ impl GroupSync {
             drop(state);
             let oldest = members.iter().min_by_key(|(age, _)| *age);
             let result = oldest.map_or(Err(Errno::IO), |(_, fd)| sync(fd));
+            let count = members.len();
+            // They hold their owners' locks.
+            drop(members);
             state = self.lock();
             state.busy = false;
-            state.results.insert(group, (result, members.len()));
+            state.results.insert(group, (result, count));
             self.done.notify_all();
         }
     }

@@ -51,14 +51,36 @@ pub fn create_whole(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
 
 /// Replaces `name` whole: a reader sees the old text or the new, also after a power cut.
 pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Result<()> {
+    let way = if sync { Way::Synced } else { Way::Whole };
+    replace_by(dir, name, data, way)
+}
+
+/// The same, except that a power cut may leave a text that is not whole.
+pub fn replace_soon(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> {
+    replace_by(dir, name, data, Way::Soon)
+}
+
+/// What is on the disk when.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All of it, when the call returns.
+    Synced,
+    /// The text before its name.
+    Whole,
+    /// In the kernel's own time.
+    Soon,
+}
+
+fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<()> {
     let temp = format!(".{name}.{}", fs::random_name().call("getrandom")?);
     let result = (|| {
         let file = private_file(dir, &temp)?;
         fs::write_all(&file, data)?;
-        match sync {
-            true => fs::sync(&file)?,
+        match way {
+            Way::Synced => fs::sync(&file)?,
             // Not even then may a power cut leave an empty file where a whole one was.
-            false => fs::write_through(&file)?,
+            Way::Whole => fs::write_through(&file)?,
+            Way::Soon => {}
         }
         fs::rename(
             dir,
@@ -67,7 +89,10 @@ pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Resu
             name.as_bytes(),
             RenameFlags::empty(),
         )?;
-        if sync { fs::sync(dir) } else { Ok(()) }
+        match way {
+            Way::Synced => fs::sync(dir),
+            _ => Ok(()),
+        }
     })();
     if result.is_err() {
         let _ = fs::unlink(dir, temp.as_bytes());

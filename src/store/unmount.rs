@@ -41,7 +41,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        if ended > 0 {
+        if ended > 0 && !lazy {
             session::end_by_pins(&pins.dir, self.marks);
         }
         match busy {
@@ -131,7 +131,7 @@ impl Store {
     fn need_upper_unheld(&self, layer: &Layer) -> Result<()> {
         if layer.meta.kind == Kind::Overlay {
             let upper = layer.open("upper")?;
-            let answer = self.upper_in_use(&upper);
+            let answer = self.upper_in_use(&upper)?;
             if answer == oracle::InUse::Busy {
                 return Err(Error::new(
                     Code::Mounted,

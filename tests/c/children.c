@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 
 static struct ovl_store *store;
 static const char *dir;
@@ -183,9 +184,12 @@ static pid_t sleeping_child(void)
     fflush(NULL);
     pid_t child = fork();
     CHECK(child >= 0);
-    if (child == 0)
+    if (child == 0) {
+        /* A check that fails in the parent must not leave it behind. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;)
             pause();
+    }
     return child;
 }
 

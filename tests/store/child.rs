@@ -20,6 +20,7 @@ const JOBS: &[(&str, Job)] = &[
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
     ("make", crate::durability::make),
+    ("use", crate::session::child_uses),
 ];
 
 /// The child's side; in the parent's run it is no test.

@@ -35,6 +35,7 @@ pub fn make(dir: &Path, words: &[&str]) {
                 .map(drop)
         }
         "commit" => store.commit(b"empty", durability, CommitFlags::empty(), watch),
+        "commit-overlay" => store.commit(b"box", durability, CommitFlags::empty(), watch),
         "create" => create(&store, "new", None),
         "over" => create(&store, "new", Some("base")),
         "sync" => create_with(&store, "new", Some("base"), CreateFlags::SYNC),
@@ -100,6 +101,8 @@ fn one_sync_for_a_layer_and_one_for_its_name() {
             // The meta that says it, and its name.
             ("commit full", 1, 2),
             ("commit none", 0, 0),
+            ("commit-overlay full", 1, 2),
+            ("commit-overlay none", 0, 0),
             ("create", 0, 0),
             ("over", 0, 0),
             ("sync", 1, 1),

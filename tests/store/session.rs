@@ -215,3 +215,147 @@ fn a_root_layer_says_it_too() {
         salvage(store, "box2").unwrap();
     });
 }
+
+/// Says errors for a moment to whoever asks the kernel whether the layer is in use.
+fn out_of(dir: &Path, call: &str, errno: &str, job: &str) -> String {
+    let inject = format!("inject={call}:error={errno}");
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+    let output = child::wrapped(&strace, dir, job).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The job "use CALL": of `box`, in the store in `dir`.
+pub fn child_uses(dir: &Path, words: &[&str]) {
+    let store = store(dir);
+    let done = match words {
+        ["remove"] => remove(&store, "box"),
+        ["commit"] => commit(&store, "box"),
+        ["mount"] => mount(&store, "box", MountFlags::KEEP).map(drop),
+        other => panic!("{other:?}"),
+    };
+    println!(
+        "{}",
+        done.map_or_else(|e| format!("FAILED {e}"), |()| "DONE".into())
+    );
+}
+
+#[test]
+fn no_answer_is_not_that_the_layer_is_free() {
+    require!("root", "overlay", "strace");
+    with_box(|dir, store| {
+        let path = |name: &str| layer(dir, name).to_str().unwrap().to_string();
+        let at = dir.join("foreign");
+        fs::create_dir(&at).unwrap();
+        let options = format!(
+            "index=off,lowerdir={},upperdir={},workdir={}",
+            path("base/root"),
+            path("box/upper"),
+            path("box/work")
+        );
+        let mut mount = std::process::Command::new("mount");
+        mount
+            .args(["-t", "overlay", "-o", &options, "none"])
+            .arg(&at);
+        assert!(mount.status().unwrap().success());
+        for call in ["fsopen", "open_tree", "fsconfig"] {
+            for (errno, job) in [
+                ("EMFILE", "use remove"),
+                ("ENOMEM", "use remove"),
+                ("ENOMEM", "use commit"),
+                ("ENOMEM", "use mount"),
+            ] {
+                let said = out_of(dir, call, errno, job);
+                assert!(said.contains("FAILED "), "{call} {errno} {job}: {said}");
+            }
+        }
+        assert_eq!(store.stat(b"box").unwrap().state, State::Writable);
+        let mut umount = std::process::Command::new("umount");
+        assert!(umount.arg(&at).status().unwrap().success());
+    });
+}
+
+#[test]
+fn a_kept_bind_of_a_root_is_still_written() {
+    with_box(|dir, store| {
+        create(store, "box2", None).unwrap();
+        let (a, b) = (dir.join("a"), dir.join("b"));
+        for at in [&a, &b] {
+            fs::create_dir(at).unwrap();
+            drop(mount_at(store, "box2", MountFlags::KEEP, at).unwrap());
+        }
+        let end = |at: &Path| {
+            let path = std::os::unix::ffi::OsStrExt::as_bytes(at.as_os_str());
+            settled(|| store.unmount_at(path, UnmountFlags::empty()));
+        };
+        end(&b);
+        assert!(layer(dir, "box2/running").exists(), "it is mounted at a");
+        end(&a);
+        ended(dir, store, "box2");
+    });
+}
+
+#[test]
+fn what_is_lost_is_not_copied() {
+    with_box(|dir, store| {
+        drop(mount(store, "box", MountFlags::DETACHED).unwrap());
+        crash(dir);
+        is_unclean(create(store, "copy", Some("box")));
+        assert!(!store.list().unwrap().contains(&"copy".to_string()));
+        let notes: Vec<_> = store
+            .check(CheckFlags::empty(), &mut Watch::default())
+            .unwrap()
+            .into_iter()
+            .filter(|problem| problem.kind == "unclean")
+            .collect();
+        assert!(matches!(&notes[..], [one] if one.note && one.layer == "box"));
+        salvage(store, "box").unwrap();
+    });
+}
+
+#[test]
+fn a_mount_that_comes_to_nothing_tells_nothing() {
+    with_box(|dir, store| {
+        let nowhere = dir.join("nowhere");
+        for flags in [RW, MountFlags::VOLATILE] {
+            fails(
+                mount_at(store, "box", flags, &nowhere).map(drop),
+                Errno::NOENT,
+            );
+            assert!(!unclean(store, "box"));
+        }
+        commit(store, "box").unwrap();
+        assert!(!running(dir).exists());
+    });
+    with_box(|dir, store| {
+        fails(
+            mount_at(store, "box", RW, &dir.join("nowhere")).map(drop),
+            Errno::NOENT,
+        );
+        assert!(!running(dir).exists());
+        // Killed or out of room while it says so: nothing has run yet.
+        for inject in ["inject=write:error=ENOSPC", "inject=write:signal=KILL"] {
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null"];
+            let path = layer(dir, "box");
+            let wrapper = [&strace[..], &["-P", path.to_str().unwrap(), "-e", inject]].concat();
+            let _ = child::wrapped(&wrapper, dir, "use mount").output().unwrap();
+            assert!(!unclean(store, "box"), "{inject}");
+            let _ = store.unmount_at(b"box", UnmountFlags::empty());
+        }
+    });
+}
+
+#[test]
+fn a_detached_mount_that_is_dropped_ended_in_order() {
+    with_box(|dir, store| {
+        drop(mount(store, "box", MountFlags::DETACHED).unwrap());
+        assert!(running(dir).exists());
+        for _ in 0..50 {
+            cleanup(store);
+            if !running(dir).exists() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the cleanup leaves it");
+    });
+}

@@ -67,7 +67,11 @@ impl Drop for Room<'_> {
 /// Makes a directory and opens it.
 pub(super) fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd> {
     mkdirat(&parent, name, Mode::RWXU).call_at("mkdir", name)?;
-    openat(&parent, name, DIR, Mode::empty()).call_at("open", name)
+    let dir = openat(&parent, name, DIR, Mode::empty());
+    if dir.is_err() {
+        let _ = unlinkat(&parent, name, AtFlags::REMOVEDIR);
+    }
+    dir.call_at("open", name)
 }
 
 /// Makes a file that holds `content`.

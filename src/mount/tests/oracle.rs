@@ -6,7 +6,7 @@ use crate::mount::{attach, bind, overlay};
 use crate::sys::mount_testing::{Denied, isolated};
 
 fn ask(layers: &Layers) -> InUse {
-    upper_in_use(layers.upper.as_fd(), layers.scratch.as_fd(), Marks::Trusted)
+    upper_in_use(layers.upper.as_fd(), layers.scratch.as_fd(), Marks::Trusted).unwrap()
 }
 
 /// Another test may fork a child that holds our descriptors until it execs.
@@ -165,7 +165,7 @@ fn unknown_is_said() {
     }
     let layers = Layers::new(1);
     let read_only = bind(layers.upper.as_fd(), true, None).unwrap();
-    let answer = upper_in_use(read_only.as_fd(), layers.scratch.as_fd(), Marks::Trusted);
+    let answer = upper_in_use(read_only.as_fd(), layers.scratch.as_fd(), Marks::Trusted).unwrap();
     assert!(
         matches!(&answer, InUse::Unknown(why) if why.contains("read-only")),
         "{answer:?}"
@@ -185,7 +185,8 @@ fn unknown_is_said() {
         let unbindable = rustix::mount::MountPropagationFlags::UNBINDABLE;
         rustix::mount::mount_change(base.path(), unbindable).unwrap();
         let scratch = open(layers.base.join("scratch"));
-        let answer = upper_in_use(open(base.path()).as_fd(), scratch.as_fd(), Marks::Trusted);
+        let answer =
+            upper_in_use(open(base.path()).as_fd(), scratch.as_fd(), Marks::Trusted).unwrap();
         assert!(matches!(answer, InUse::Unknown(_)), "{answer:?}");
         rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::empty()).unwrap();
     });
