@@ -1415,8 +1415,9 @@ int ovl_check(struct ovl_store *store,
  * of that layer's changes, and lies on what that one lies on.
  *
  * Returns 0.
- * Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS); ENOENT the parent is not
- * (OVL_E_NO_LAYER); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
+ * Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS), or what is left of a damaged one, which
+ * ovl_remove() takes away (OVL_E_DAMAGED); ENOENT the parent is not (OVL_E_NO_LAYER); EUCLEAN the
+ * writable parent was mounted when the machine went down (OVL_E_UNCLEAN); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
  * with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
  * works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
  * (OVL_E_LIMIT); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
@@ -1598,7 +1599,8 @@ int ovl_diff_size(struct ovl_store *store,
  * another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
  * mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
  * (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the layer
- * what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); ENOTDIR, EACCES of the target; and what the
+ * what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); EUCLEAN it was mounted
+ * volatile when the machine went down (OVL_E_UNCLEAN); ENOTDIR, EACCES of the target; and what the
  * kernel said to the mount, with its own words in the message.
  */
 int ovl_mount(struct ovl_store *store,

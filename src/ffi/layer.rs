@@ -87,8 +87,9 @@ unsafe impl Plain for ovl_exists_opts {}
 /// of that layer's changes, and lies on what that one lies on.
 ///
 /// Returns 0.
-/// Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS); ENOENT the parent is not
-/// (OVL_E_NO_LAYER); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
+/// Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS), or what is left of a damaged one, which
+/// ovl_remove() takes away (OVL_E_DAMAGED); ENOENT the parent is not (OVL_E_NO_LAYER); EUCLEAN the
+/// writable parent was mounted when the machine went down (OVL_E_UNCLEAN); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
 /// with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
 /// works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
 /// (OVL_E_LIMIT); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot

@@ -83,7 +83,8 @@ unsafe impl Plain for ovl_unmount_opts {}
 /// another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
 /// mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
 /// (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the layer
-/// what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); ENOTDIR, EACCES of the target; and what the
+/// what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); EUCLEAN it was mounted
+/// volatile when the machine went down (OVL_E_UNCLEAN); ENOTDIR, EACCES of the target; and what the
 /// kernel said to the mount, with its own words in the message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mount(

@@ -47,7 +47,7 @@ pub fn in_the_way(id: &str, why: &Error) -> Error {
     .at(id)
 }
 
-/// Whether a name in a layer's directory is a file that was to replace its `meta`.
+/// Whether a name in a layer's directory is a file that was to replace one of its texts.
 pub fn is_temporary(name: &[u8]) -> bool {
     let Some(name) = name.strip_prefix(b".") else {
         return false;

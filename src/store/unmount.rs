@@ -94,8 +94,7 @@ impl Store {
     }
 
     /// EBUSY when the layer is mounted or a handle is open. Mounts that killed processes left are
-    /// ended.
-    /// While the result is kept, nobody mounts it.
+    /// ended. While the result is kept, nobody mounts it.
     pub(super) fn need_unmounted(&self, layer: &Layer) -> Result<OwnedFd> {
         let mut pins = self.pins(layer)?;
         let alone = layer.open(layer.mount_lock())?;

@@ -181,7 +181,11 @@ fn create(
         }
         .call("rename")?;
         if options.flags.contains(CopyFlags::SYNC) {
-            fs::sync(&parent).call("fsync")?;
+            if let Err(errno) = fs::sync(&parent) {
+                // Nobody may rely on a name that is not on the disk.
+                let _ = fs::rename(&parent, base, &parent, &temp, RenameFlags::NOREPLACE);
+                return Err(errno).call("fsync");
+            }
         }
         Ok(stats)
     })();
