@@ -176,7 +176,8 @@ pub fn forget(layer: crate::sys::BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A use of the layer ended, with its pins locked: if it was the last, and it was not volatile, the
-/// layer was shut down in order. `handle` has the layer's mount lock, shared. Where it cannot be told the file stays, which is the careful answer.
+/// layer was shut down in order. `handle` has the layer's mount lock, shared. Where it cannot be told
+/// the file stays, which is the careful answer.
 pub fn end(handle: &OwnedFd, marks: Marks) {
     let _ = try_end(handle, marks);
     // A forked child may have the descriptor too: what it keeps is a handle's lock, as before.
