@@ -69,10 +69,17 @@ pub fn scratch() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// Gives the calling thread its own mount namespace with a tmpfs over the fixed directory.
+/// Gives the calling thread its own mount namespace with a tmpfs over the fixed directory: one that
+/// every system has, so that a test's paths, and what they mean in a layer, are the same wherever it
+/// was built. Not where that would hide the build itself.
 fn enter() -> Result<PathBuf, String> {
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mounts");
-    fs::create_dir_all(&base).map_err(|e| e.to_string())?;
+    let build = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut base = PathBuf::from("/mnt");
+    let real = fs::canonicalize(&base).is_ok_and(|real| real == base && real.is_dir());
+    if !real || build.starts_with(&base) {
+        base = build.join("mounts");
+        fs::create_dir_all(&base).map_err(|e| e.to_string())?;
+    }
     leave_namespace().map_err(|e| format!("unshare: {e}"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|e| format!("private mounts: {e}"))?;
