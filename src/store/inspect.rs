@@ -205,7 +205,7 @@ impl Store {
             };
             // What is wrong with the other files is told by who reads them.
             if matches!(&name[..], b"manifest" | b"running")
-                && damaged::kind_at(dir, &name)? != Some(fs::Kind::File)
+                && damaged::kind_at(dir, &name)?.is_some_and(|kind| kind != fs::Kind::File)
             {
                 let words = format!("{} is no file", name.escape_ascii());
                 found.tell(id, "foreign", words, false);
@@ -241,9 +241,11 @@ impl Store {
             };
             let names = DirBuf::default().sorted_names(&inside);
             for name in names.call_at("getdents64", room)? {
-                let hint = room == "child"
-                    && id::check(&name).is_ok()
-                    && damaged::kind_at(&inside, &name)? == Some(fs::Kind::File);
+                let Some(kind) = damaged::kind_at(&inside, &name)? else {
+                    // It went meanwhile.
+                    continue;
+                };
+                let hint = room == "child" && id::check(&name).is_ok() && kind == fs::Kind::File;
                 if !hint {
                     let words = format!("{room}/{}: {what}", name.escape_ascii());
                     found.tell(id, "foreign", words, false);
