@@ -10,9 +10,14 @@ mod support;
 mod surface;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use support::have;
+
+/// No program takes half a minute, under a sanitizer and beside others; one that hangs must not
+/// hang what runs this.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
@@ -50,6 +55,52 @@ fn build(name: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
+/// What becomes of a program; one that does not end is a failure, and is ended.
+fn play(command: &mut Command) -> Output {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    // What they say fits a pipe.
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > PATIENCE {
+            let stuck = where_it_is(child.id());
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            panic!("{command:?} hangs\n{stuck}{told}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// What each thread of a process, and of its children, is waiting for.
+fn where_it_is(process: u32) -> String {
+    let mut told = String::new();
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        told += &format!(
+            "{}: {} in {}, system call {}",
+            task.path().display(),
+            read("comm").trim(),
+            read("wchan"),
+            read("syscall")
+        );
+        for child in read("children").split_whitespace() {
+            told += &where_it_is(child.parse().unwrap());
+        }
+    }
+    told
+}
+
 fn judge(output: &Output) {
     let told = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) {
@@ -71,7 +122,7 @@ fn run(name: &str) {
     }
     let program = build(name, &[]);
     let home = tempfile::tempdir_in(library().parent().unwrap()).unwrap();
-    judge(&Command::new(&program).arg(home.path()).output().unwrap());
+    judge(&play(Command::new(&program).arg(home.path())));
 }
 
 /// The same under the address sanitizer: no byte beyond what the caller gave is touched, and no
@@ -93,7 +144,7 @@ fn run_sanitized(name: &str) {
     };
     let program = build(name, flags);
     let home = tempfile::tempdir_in(library().parent().unwrap()).unwrap();
-    judge(&sanitized(&program).arg(home.path()).output().unwrap());
+    judge(&play(sanitized(&program).arg(home.path())));
 }
 
 fn sanitized(program: &Path) -> Command {
