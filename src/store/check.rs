@@ -4,6 +4,7 @@
 //! Who only looks changes nothing: he locks, for no longer than he looks, and what others hold
 //! locked he passes by and says so. Who mends has the store for himself.
 
+use super::cleanup::{Leftover, leftover};
 use super::lock::{self, Mode};
 use super::{CheckFlags, Problem, Store, format, id};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -158,22 +159,14 @@ impl Store {
         let names = DirBuf::default().sorted_names(super::again(dir)?);
         for name in names.call_at("getdents64", what)? {
             let place = format!("{what}/{}", name.escape_ascii());
-            let entry = match fs::open_dir(dir, &name) {
-                Ok(entry) => Some(entry),
-                Err(Errno::NOENT) => continue,
-                // No directory, or one that its owner shut: nobody can hold it.
-                Err(Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => None,
-                Err(errno) => {
-                    let words = Error::sys(errno, "open").to_string();
-                    found.tell(&place, "unreadable", words, false);
+            let _lock = match leftover(dir, &name)? {
+                Leftover::Free(lock) => lock,
+                Leftover::Gone | Leftover::Held => continue,
+                Leftover::Unreadable(error) => {
+                    found.tell(&place, "unreadable", error.to_string(), false);
                     continue;
                 }
             };
-            if let Some(entry) = &entry {
-                if !lock::try_lock(entry, Mode::Exclusive)? {
-                    continue;
-                }
-            }
             let mended = match found.repair {
                 false => false,
                 true => match crate::tree::remove_tree(dir, &name, watch) {

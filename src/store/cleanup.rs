@@ -97,24 +97,19 @@ impl Store {
                 }
                 checked => checked?,
             }
-            let lock = match fs::open_dir(dir, &name) {
-                Ok(entry) => Some(entry),
-                Err(Errno::NOENT) => continue,
-                // Nobody can hold it, or its owner shut himself out.
-                Err(Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => None,
-                Err(errno) => {
+            let _lock = match leftover(dir, &name)? {
+                Leftover::Free(lock) => lock,
+                Leftover::Gone => continue,
+                Leftover::Held => {
                     remaining.busy += 1;
-                    let error = Error::sys(errno, "open");
+                    continue;
+                }
+                Leftover::Unreadable(error) => {
+                    remaining.busy += 1;
                     self.warn(&format!("{what}/{}: {error}", name.escape_ascii()));
                     continue;
                 }
             };
-            if let Some(lock) = &lock {
-                if !lock::try_lock(lock, Mode::Exclusive)? {
-                    remaining.busy += 1;
-                    continue;
-                }
-            }
             remaining.begun = true;
             match remove_tree(dir, &name, watch) {
                 Ok(()) => report.removed += 1,
@@ -338,6 +333,32 @@ fn end_scratch(pins: &Pins) -> Result<()> {
         }
     }
     failed
+}
+
+/// What an entry of `stage/` or `trash/` is.
+pub(super) enum Leftover {
+    /// Nobody's: locked by this, if it is something to lock.
+    Free(Option<OwnedFd>),
+    /// Its maker, or another cleanup, is at work on it.
+    Held,
+    /// It went.
+    Gone,
+    /// It cannot be told.
+    Unreadable(Error),
+}
+
+/// Looks at an entry of `stage/` or `trash/`, and takes it if it is nobody's.
+pub(super) fn leftover(dir: &OwnedFd, name: &[u8]) -> Result<Leftover> {
+    match fs::open_dir(dir, name) {
+        Ok(entry) => Ok(match lock::try_lock(&entry, Mode::Exclusive)? {
+            true => Leftover::Free(Some(entry)),
+            false => Leftover::Held,
+        }),
+        Err(Errno::NOENT) => Ok(Leftover::Gone),
+        // No directory, or one that its owner shut: nobody can hold it.
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => Ok(Leftover::Free(None)),
+        Err(errno) => Ok(Leftover::Unreadable(Error::sys(errno, "open"))),
+    }
 }
 
 /// What was done in one layer.

@@ -134,7 +134,7 @@ impl Store {
         manifest: &Digest,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let problems = manifest::compare(
+        let compared = manifest::compare(
             layer,
             content,
             self.marked(kind),
@@ -142,7 +142,7 @@ impl Store {
             Contents::Disk,
             watch,
         )?;
-        match problems.first() {
+        match compared.manifest.iter().chain(&compared.problems).next() {
             None => Ok(()),
             Some(problem) => Err(Error::new(
                 Code::Damaged,

@@ -8,7 +8,7 @@ use super::layer::{Layer, read_lower, read_meta};
 use super::lock::{self, Mode};
 use super::meta::{self, Meta};
 use super::options::{Kind, State};
-use super::{Store, manifest, now, session};
+use super::{Store, manifest, now, session, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::oracle::InUse;
 use crate::sys::dir::DirBuf;
@@ -49,13 +49,9 @@ pub fn in_the_way(id: &str, why: &Error) -> Error {
 
 /// Whether a name in a layer's directory is a file that was to replace one of its texts.
 pub fn is_temporary(name: &[u8]) -> bool {
-    let Some(name) = name.strip_prefix(b".") else {
-        return false;
-    };
     [meta::FILE, "lower-id", session::FILE]
         .iter()
-        .filter_map(|file| name.strip_prefix(file.as_bytes()))
-        .any(|rest| rest.starts_with(b"."))
+        .any(|file| text::is_temporary(name, file))
 }
 
 /// What a name is; none where it is not there. That it cannot be looked at is an error, and no answer.

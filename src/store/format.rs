@@ -19,9 +19,7 @@ pub const FILE: &str = "ovl-store";
 
 /// Whether a name is that of a file that was to become it.
 pub fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(b".")
-        .and_then(|name| name.strip_prefix(FILE.as_bytes()))
-        .is_some_and(|rest| rest.starts_with(b"."))
+    text::is_temporary(name, FILE)
 }
 
 /// What the file says.

@@ -517,7 +517,8 @@ impl Store {
         }
     }
 
-    /// Whether the caller sees the store's marks; asking the kernel would be to set one.
+    /// Whether the caller sees the store's marks. What [`Store::need_marks`] asks has no answer on a
+    /// read-only disk, where a check is of use too.
     fn sees_marks(&self) -> bool {
         use rustix::thread::{CapabilitySet, capabilities};
         let able = || {
@@ -553,7 +554,7 @@ impl Store {
         // A root layer's tree also has what its parent had.
         let shared = layer.meta.kind == Kind::Root && layer.parent.is_some();
         let marks = self.marked(layer.meta.kind);
-        let compared = manifest::compare_all(
+        let compared = manifest::compare(
             layer.fd.as_fd(),
             &content,
             marks,

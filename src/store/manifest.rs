@@ -292,21 +292,6 @@ fn escape(path: &[u8]) -> String {
     text
 }
 
-/// What of a layer's tree differs from its manifest; empty when nothing does. Content is compared
-/// where its digest is recorded and `contents` asks for it.
-pub fn compare(
-    layer: BorrowedFd<'_>,
-    content: &OwnedFd,
-    marks: Option<Marks>,
-    expected: &Digest,
-    contents: Contents,
-    watch: &mut Watch<'_>,
-) -> Result<Vec<String>> {
-    let mut found = compare_all(layer, content, marks, expected, contents, watch)?;
-    found.problems.splice(0..0, found.manifest);
-    Ok(found.problems)
-}
-
 /// What a comparison found.
 #[derive(Debug, Default)]
 pub struct Compared {
@@ -318,8 +303,9 @@ pub struct Compared {
     pub unrecorded: u64,
 }
 
-/// See [`compare`].
-pub fn compare_all(
+/// What of a layer's tree differs from its manifest. Content is compared where its digest is recorded
+/// and `contents` asks for it.
+pub fn compare(
     layer: BorrowedFd<'_>,
     content: &OwnedFd,
     marks: Option<Marks>,

@@ -256,7 +256,7 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         .sorted_names(again(home)?)
         .call("getdents64")?
     {
-        if name.starts_with(b".ovl-store.") {
+        if format::is_temporary(&name) {
             // One who was killed left it: the directory is locked, nobody else makes a store.
             fs::unlink(home, &name).call_at("unlink", &name)?;
             continue;

@@ -100,6 +100,13 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
     result.call_at("replace", name)
 }
 
+/// Whether `name` is one under which a text is written that is to become `file`.
+pub fn is_temporary(name: &[u8], file: &str) -> bool {
+    name.strip_prefix(b".")
+        .and_then(|name| name.strip_prefix(file.as_bytes()))
+        .is_some_and(|rest| rest.starts_with(b"."))
+}
+
 /// The pairs of a text, in order. A line without `=` is damage; empty lines are not there.
 pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>> {
     let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;

@@ -6,27 +6,10 @@ use crate::dialect;
 use crate::lab::{Lab, assert_same_but_splits, assert_tree, differences};
 use crate::reference::{Links, Model};
 use crate::support::fsys;
+pub use crate::support::rng::Rng;
 use crate::tar::{self, Entry, What};
 use ovl::store::{Against, Kind};
 use std::path::Path;
-
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-}
 
 /// Few, so that they meet.
 pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "lib", "x", "\u{e9}\n\\"];

@@ -2,7 +2,7 @@
 //! and of what was written since then any part.
 
 use super::disk::{BLOCK, Content, Entry, SECTOR};
-use super::rng::Rng;
+use crate::support::rng::Rng;
 use std::ops::Range;
 
 /// What becomes of the writes that were not flushed.

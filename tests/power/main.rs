@@ -27,7 +27,6 @@ mod noise;
 mod peers;
 mod record;
 mod rig;
-mod rng;
 mod scene;
 mod scripts;
 mod story;

@@ -2,7 +2,7 @@
 //! some of the store's files early, as it does when it likes. What the store did not sync reaches
 //! the disk then in parts and in any order.
 
-use super::rng::Rng;
+use crate::support::rng::Rng;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;

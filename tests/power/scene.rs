@@ -1,7 +1,7 @@
 //! What a container does in its layer.
 
-use super::rng::Rng;
 use super::trees;
+use crate::support::rng::Rng;
 use ovl::store::{MountFlags, MountOptions, Store, UnmountFlags};
 use std::ffi::OsStr;
 use std::fs::{self, File};

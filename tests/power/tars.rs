@@ -1,6 +1,6 @@
 //! Small layer tars with something of everything.
 
-use super::rng::Rng;
+use crate::support::rng::Rng;
 use crate::tar::{self, Entry, What, dir, fifo, gone, hard, opaque, symlink};
 
 /// Which tar: its seed decides contents and sizes.

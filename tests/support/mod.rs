@@ -8,5 +8,6 @@
 #[macro_use]
 pub mod have;
 pub mod fsys;
+pub mod rng;
 pub mod torture;
 pub mod tree;

@@ -1,7 +1,7 @@
 //! Numbers that a seed decides (splitmix64).
 
 /// See the module's text.
-pub struct Rng(u64);
+pub struct Rng(pub u64);
 
 impl Rng {
     /// The numbers of this seed, the `stream`th kind of them.
@@ -23,6 +23,11 @@ impl Rng {
     /// One below `n`, which is not 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
+    }
+
+    /// One of the list.
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
     }
 
     /// Yes in `percent` of a hundred.
