@@ -267,8 +267,10 @@ impl Store {
         if session::of(layer)? != (Session::Current { volatile: false }) {
             return Ok(());
         }
+        // One that is removed meanwhile is not deleted while the kernel is asked about it.
+        let lock = super::again(&layer.fd)?;
         let pins = layer.open("pin")?;
-        if lock::try_lock(&pins, Mode::Exclusive)? {
+        if lock::try_lock(&lock, Mode::Shared)? && lock::try_lock(&pins, Mode::Exclusive)? {
             session::end_by_pins(&pins, self.marks);
         }
         Ok(())

@@ -178,10 +178,13 @@ impl Register {
     ) -> std::result::Result<(), String> {
         let made = info.created;
         let name = format!("{what}-{}-{}.{}", info.id, made.sec, made.nsec);
-        let (file, new) = (
-            self.0.join(&name),
-            self.0.join(format!(".{}-{name}", std::process::id())),
+        // This thread's own: another of this process may be looking at the same layer.
+        let own = format!(
+            ".{}-{}-{name}",
+            std::process::id(),
+            rustix::thread::gettid().as_raw_nonzero()
         );
+        let (file, new) = (self.0.join(&name), self.0.join(own));
         // Written aside: whoever finds it, finds it whole.
         let here = fs::write(&new, digest).and_then(|()| fs::hard_link(&new, &file));
         let _ = fs::remove_file(&new);
@@ -194,7 +197,7 @@ impl Register {
                     false => Err(format!("{}: {what} was {before}, is {digest}", info.id)),
                 }
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(format!("the register: {name}: {error}")),
         }
     }
 }
