@@ -49,7 +49,8 @@ pub use options::*;
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::{self, RenameFlags, Time};
+pub use crate::sys::fs::Time;
+use crate::sys::fs::{self, RenameFlags};
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
 use crate::watch::Watch;
