@@ -5,6 +5,7 @@
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::store::Store;
+use crate::store::lock::{self, Mode};
 use crate::store::stage::Stage;
 use crate::sys::OwnedFd;
 use crate::sys::dir::DirBuf;
@@ -83,6 +84,17 @@ impl Store {
             gone += 1;
         }
         Ok(gone)
+    }
+
+    /// As [`Store::drop_blobs`], for a cleanup: none where somebody works on images.
+    pub(in crate::store) fn sweep_blobs(&self) -> Result<Option<u64>> {
+        let (Some(images), Some(_)) = (self.images()?, self.blobs()?) else {
+            return Ok(Some(0));
+        };
+        match lock::try_lock(&images, Mode::Exclusive)? {
+            true => self.drop_blobs().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The blobs that no image names; none can be told of where an image cannot be read.
