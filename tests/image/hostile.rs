@@ -473,7 +473,7 @@ fn links_lead_nowhere_else() {
             rmi(store, "app").unwrap();
         }
         let unpacked = base.join("a/b/layout");
-        let mut dir_of = |files: &Files| {
+        let dir_of = |files: &Files| {
             let _ = std::fs::remove_dir_all(&unpacked);
             unpack(files, &unpacked);
             import_dir(store, "app", &unpacked)

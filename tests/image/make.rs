@@ -290,8 +290,8 @@ pub fn saved(images: &[(&Image, &[&str])]) -> Files {
         files.push(file(&config, image.config_bytes()));
         list.push(json!({ "Config": config, "RepoTags": tags, "Layers": layers }));
     }
-    files.push(file("manifest.json", Value::from(list).to_string()));
     files.push(file("repositories", "{}"));
+    files.push(file("manifest.json", Value::from(list).to_string()));
     files
 }
 

@@ -2,7 +2,6 @@ use crate::common::*;
 use crate::make::*;
 use crate::support::fsys;
 use ovl::error::{Code, Errno};
-use ovl::store::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn above(base: &Image, text: &str) -> Image {
