@@ -5,8 +5,8 @@
 //! Equal images give equal bytes.
 //!
 //! A tar wants each size, and `index.json` each digest, before the bytes. So for a stream every
-//! layer is compared twice, first for its digest alone. To spool it would be the other way: it takes
-//! the space of the image, and a store that may be written to.
+//! layer is compared twice, first for its digest alone. To spool it would be the other way: it
+//! takes the space of the image, and a store that may be written to.
 
 use super::blobs;
 use super::options::{ExportOptions, ImageInfo, Target};

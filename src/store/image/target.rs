@@ -1,7 +1,7 @@
 //! An OCI layout that is being written: a directory, or a tar of one.
 //!
-//! In a directory `index.json` comes last, by a rename, when all else is on the disk: what has one is
-//! whole. In the tar it stands before the blobs, so that a reader knows early what there is.
+//! In a directory `index.json` comes last, by a rename, when all else is on the disk: what has one
+//! is whole. In the tar it stands before the blobs, so that a reader knows early what there is.
 
 use super::options::Target;
 use crate::archive::{Digest, Header, Kind, Sink, Writer};
@@ -131,8 +131,8 @@ impl<'a> Layout<'a> {
         fs::sync(own).call_at("fsync", INDEX)
     }
 
-    /// After a failure a directory is empty again, as far as that can be; a stream has the beginning
-    /// of a tar, and no end.
+    /// After a failure a directory is empty again, as far as that can be; a stream has the
+    /// beginning of a tar, and no end.
     pub fn undo(&self) {
         if let Layout::Directory(dir) = self {
             for name in [INDEX.as_bytes(), COMING, LAYOUT.as_bytes()] {
