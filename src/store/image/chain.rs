@@ -279,7 +279,12 @@ impl Bring<'_, '_> {
         };
         let of_the_bytes = matches!(
             error.code(),
-            Code::Archive | Code::Digest | Code::Truncated | Code::Unsupported | Code::Escape | Code::Limit
+            Code::Archive
+                | Code::Digest
+                | Code::Truncated
+                | Code::Unsupported
+                | Code::Escape
+                | Code::Limit
         );
         if !of_the_bytes {
             return error;
