@@ -1,0 +1,50 @@
+package ovl
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// byCallback is the descriptor that says: ask the callback.
+const byCallback = -1
+
+// source makes c read from r and runs f with what the library is to read. A file goes as its
+// descriptor, which stays open and in its blocking mode as long as f runs.
+func (c *call) source(r io.Reader, f func(fd int) error) error {
+	switch r := r.(type) {
+	case nil:
+		return invalid(c.op, c.path, "the Reader is nil")
+	case *os.File:
+		return c.descriptor(r, f)
+	}
+	c.hooks.Read = c.guard.reader(r)
+	return f(byCallback)
+}
+
+// sink is the same for what the library is to write to.
+func (c *call) sink(w io.Writer, f func(fd int) error) error {
+	switch w := w.(type) {
+	case nil:
+		return invalid(c.op, c.path, "the Writer is nil")
+	case *os.File:
+		return c.descriptor(w, f)
+	}
+	c.hooks.Write = c.guard.writer(w)
+	return f(byCallback)
+}
+
+// descriptor runs f with the descriptor of file, which nobody closes meanwhile. Unlike Fd, it leaves a
+// pipe or socket as non-blocking as the runtime wants it; the library waits for these by itself.
+func (c *call) descriptor(file *os.File, f func(fd int) error) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return invalid(c.op, c.path, "the *os.File is nil")
+	}
+	var said error
+	if err := conn.Control(func(fd uintptr) { said = f(int(fd)) }); err != nil {
+		return &Error{Op: c.op, Path: file.Name(), Errno: syscall.EBADF, Err: fs.ErrClosed}
+	}
+	return said
+}

@@ -1,0 +1,2 @@
+package ovl_test
+func child() {}
