@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,18 +231,6 @@ func TestOpen(t *testing.T) {
 	if len(strings.Split(ovl.Version(), ".")) != 3 {
 		t.Fatal(ovl.Version())
 	}
-}
-
-func TestLogger(t *testing.T) {
-	var buf bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	store := openStore(t, &ovl.OpenOptions{Logger: logger})
-	// A layer without its meta was never made; who meets it says so.
-	ok(t, os.Mkdir(filepath.Join(store.Home(), "layer", "half"), 0o700))
-	_, err := store.Cleanup(background, nil)
-	ok(t, err)
-	create(t, store, "half", "")
-	t.Logf("%s", buf.Bytes())
 }
 
 func TestStrings(t *testing.T) {
