@@ -56,8 +56,9 @@
 // the same time. None of them may end its goroutine ([runtime.Goexit], FailNow of a test): that ends the
 // process. They must not keep the slices that they are given, as [io.Reader] and [io.Writer] say.
 //
-// An [*os.File] is not read or written by Go: the library takes its descriptor, from where it stands. It
-// stays open until the call returns, whoever closes it, and its deadlines have no effect.
+// An [*os.File] is not read or written by Go: the library takes a duplicate of its descriptor, from
+// where it stands. A Close meanwhile does not stop the call, and deadlines have no effect: a context
+// does.
 //
 // # Goroutines, threads and handles
 //

@@ -102,6 +102,7 @@ const (
 	ErrNotEmpty     Code = capi.ENotEmpty     // the destination exists and is not empty
 	ErrCallback     Code = capi.ECallback     // a Reader, a Writer or Progress failed
 	ErrUnclean      Code = capi.EUnclean      // the machine went down while the layer was mounted writable
+	ErrNoImage      Code = capi.ENoImage      // the image is not there
 )
 
 var codes = map[Code]string{
@@ -130,6 +131,7 @@ var codes = map[Code]string{
 	ErrNotEmpty:     "not empty",
 	ErrCallback:     "a callback failed",
 	ErrUnclean:      "the machine went down while the layer was mounted writable",
+	ErrNoImage:      "there is no such image",
 }
 
 // Error says in general what the code is for; the [Error] that has it says more.
@@ -189,4 +191,11 @@ func closed(op, path string) error {
 
 func invalid(op, path, message string) error {
 	return &Error{Op: op, Path: path, Errno: syscall.EINVAL, Code: ErrInvalid, Message: message}
+}
+
+// system is the failure of a system call of this package's own.
+func system(op, path string, err error) error {
+	e := &Error{Op: op, Path: path, Code: ErrSystem, Message: err.Error()}
+	errors.As(err, &e.Errno)
+	return e
 }

@@ -97,12 +97,12 @@ func ExampleError() {
 	err := store.Layer("web").Commit(context.Background(), nil)
 	var e *ovl.Error
 	if errors.As(err, &e) {
-		fmt.Println(e.Op, e.Path, e.Errno == e.Unwrap()[0])
+		fmt.Println(e.Op, e.Path, e.Errno)
 	}
 	fmt.Println(errors.Is(err, fs.ErrNotExist), errors.Is(err, ovl.ErrNoLayer))
 	fmt.Println(err)
 	// Output:
-	// commit web true
+	// commit web no such file or directory
 	// true true
 	// ovl: commit web: there is no such layer
 }

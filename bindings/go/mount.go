@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"github.com/libovl/libovl/bindings/go/internal/capi"
 )
@@ -108,23 +107,22 @@ func (m *Mount) use(op string, f func(*capi.Mount) *capi.Error) error {
 // below it, to attach a detached mount by move_mount(2), or to hand it to another process. It is opened
 // with O_PATH. It keeps the mount in use: close it before [Mount.Unmount].
 func (m *Mount) File() (*os.File, error) {
-	var fd uintptr
+	var fd int
+	var failed error
 	err := m.use("file", func(raw *capi.Mount) *capi.Error {
 		of, e := raw.FD()
-		if e != nil {
-			return e
+		if e == nil {
+			fd, failed = duplicate(uintptr(of))
 		}
-		var errno syscall.Errno
-		fd, _, errno = syscall.Syscall(syscall.SYS_FCNTL, uintptr(of), syscall.F_DUPFD_CLOEXEC, 3)
-		if errno != 0 {
-			return &capi.Error{Errno: errno, Code: capi.ESystem, Message: "dup: " + errno.Error()}
-		}
-		return nil
+		return e
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case failed != nil:
+		return nil, system("file", m.id, failed)
 	}
-	return os.NewFile(fd, m.id), nil
+	return os.NewFile(uintptr(fd), m.id), nil
 }
 
 // Root is the mounted tree as an [os.Root]: no name in it, and no symbolic link of the layer, leads out
@@ -138,8 +136,8 @@ func (m *Mount) Root() (root *os.Root, err error) {
 		}
 		return e
 	})
-	if err == nil {
-		err = failed
+	if err == nil && failed != nil {
+		err = system("root", m.id, failed)
 	}
 	return root, err
 }

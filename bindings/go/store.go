@@ -51,7 +51,7 @@ type OpenOptions struct {
 // Store is an open store. Any number of goroutines may use it at once.
 type Store struct {
 	home   string
-	handle *handle[*capi.Store]
+	handle *storeHandle
 	log    *logged
 	net    runtime.Cleanup
 }
@@ -76,8 +76,8 @@ func Open(home string, opts *OpenOptions) (*Store, error) {
 		s.log.repanic()
 		return nil, failure(context.Background(), "open", home, e, nil)
 	}
-	s.handle = newHandle(opened)
-	s.net = runtime.AddCleanup(s, func(h *handle[*capi.Store]) { h.close() }, s.handle)
+	s.handle = &storeHandle{raw: opened}
+	s.net = runtime.AddCleanup(s, func(h *storeHandle) { h.close() }, s.handle)
 	s.log.repanic()
 	return s, nil
 }

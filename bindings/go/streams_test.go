@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	ovl "github.com/libovl/libovl/bindings/go"
 )
@@ -186,12 +187,25 @@ func TestProgress(t *testing.T) {
 		calls++
 		return nil
 	}
-	r := newEndless(t, 64<<20)
-	_, err := store.Apply(background, "base", r, &ovl.ApplyOptions{Progress: progress})
+	_, err := store.Apply(background, "base", newEndless(t, 64<<20), &ovl.ApplyOptions{Progress: progress})
 	ok(t, err)
 	if calls == 0 || last.Bytes == 0 {
 		t.Fatal(calls, last)
 	}
+	// It may close the file that is being read; that stops nothing, and hangs nothing.
+	r, w, err := os.Pipe()
+	ok(t, err)
+	go func() {
+		io.Copy(w, newEndless(t, 8<<20))
+		w.Close()
+	}()
+	closing := func(ovl.Progress) error { r.Close(); return nil }
+	within(t, time.Minute, func() {
+		_, err = store.Apply(background, "closing", r, &ovl.ApplyOptions{Progress: closing})
+		ok(t, err)
+	})
+	_, err = store.Apply(background, "closed", r, nil)
+	is(t, err, fs.ErrClosed)
 	stop := func(ovl.Progress) error { return errOwn }
 	_, err = store.Apply(background, "stopped", newEndless(t, 1<<40), &ovl.ApplyOptions{Progress: stop})
 	is(t, err, errOwn, syscall.ECANCELED, ovl.ErrCancelled)

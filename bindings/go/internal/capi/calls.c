@@ -128,3 +128,34 @@ int ovlgo_copy_dir(int src_dir, const char *src, int dst_dir, const char *dst,
 	WATCH(opts, call);
 	return ovl_copy_dir(src_dir, src, dst_dir, dst, &opts, sizeof opts, stats, sizeof *stats, err);
 }
+
+int ovlgo_image_import(struct ovl_store *store, const char *name, int fd,
+                       struct ovl_image_import_opts opts, uintptr_t call,
+                       struct ovl_image_info *info, struct ovl_error **err)
+{
+	WATCH(opts, call);
+	if (fd < 0) {
+		opts.read = read_bytes;
+		opts.read_user = (void *)call;
+	}
+	return ovl_image_import(store, name, fd, &opts, sizeof opts, info, sizeof *info, err);
+}
+
+int ovlgo_image_export(struct ovl_store *store, const char *name, int fd,
+                       struct ovl_image_export_opts opts, uintptr_t call,
+                       struct ovl_image_info *info, struct ovl_error **err)
+{
+	WATCH(opts, call);
+	if (fd < 0) {
+		opts.write = write_bytes;
+		opts.write_user = (void *)call;
+	}
+	return ovl_image_export(store, name, fd, &opts, sizeof opts, info, sizeof *info, err);
+}
+
+int ovlgo_image_remove(struct ovl_store *store, const char *name, struct ovl_image_remove_opts opts,
+                       uintptr_t call, struct ovl_error **err)
+{
+	WATCH(opts, call);
+	return ovl_image_remove(store, name, &opts, sizeof opts, err);
+}

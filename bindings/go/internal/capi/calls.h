@@ -36,5 +36,13 @@ int ovlgo_usage(struct ovl_store *store, const char *id, struct ovl_usage_opts o
 int ovlgo_copy_dir(int src_dir, const char *src, int dst_dir, const char *dst,
                    struct ovl_copy_opts opts, uintptr_t call, struct ovl_copy_stats *stats,
                    struct ovl_error **err);
+int ovlgo_image_import(struct ovl_store *store, const char *name, int fd,
+                       struct ovl_image_import_opts opts, uintptr_t call,
+                       struct ovl_image_info *info, struct ovl_error **err);
+int ovlgo_image_export(struct ovl_store *store, const char *name, int fd,
+                       struct ovl_image_export_opts opts, uintptr_t call,
+                       struct ovl_image_info *info, struct ovl_error **err);
+int ovlgo_image_remove(struct ovl_store *store, const char *name, struct ovl_image_remove_opts opts,
+                       uintptr_t call, struct ovl_error **err);
 
 #endif

@@ -30,6 +30,7 @@ const (
 	ENotEmpty     = C.OVL_E_NOT_EMPTY
 	ECallback     = C.OVL_E_CALLBACK
 	EUnclean      = C.OVL_E_UNCLEAN
+	ENoImage      = C.OVL_E_NO_IMAGE
 
 	MarksAuto    = C.OVL_MARKS_AUTO
 	MarksTrusted = C.OVL_MARKS_TRUSTED
@@ -68,4 +69,13 @@ const (
 	ReflinkAuto   = C.OVL_REFLINK_AUTO
 	ReflinkAlways = C.OVL_REFLINK_ALWAYS
 	ReflinkNever  = C.OVL_REFLINK_NEVER
+
+	ConfigJSON       = C.OVL_CONFIG_JSON
+	ConfigEnv        = C.OVL_CONFIG_ENV
+	ConfigEntrypoint = C.OVL_CONFIG_ENTRYPOINT
+	ConfigCmd        = C.OVL_CONFIG_CMD
+	ConfigWorkingDir = C.OVL_CONFIG_WORKING_DIR
+	ConfigUser       = C.OVL_CONFIG_USER
+	ConfigLabel      = C.OVL_CONFIG_LABEL
+	ConfigLayer      = C.OVL_CONFIG_LAYER
 )
