@@ -2,6 +2,7 @@ package ovl
 
 import (
 	"context"
+	"time"
 
 	"github.com/libovl/libovl/bindings/go/internal/capi"
 )
@@ -9,6 +10,7 @@ import (
 // call is one call of the library: how its context stops it, and what it calls back.
 type call struct {
 	op, path string
+	once     bool // not to be made a second time: a stream is read
 	guard    guard
 	hooks    capi.Hooks
 }
@@ -34,9 +36,28 @@ func (c *call) run(ctx context.Context, f func(capi.Call) *capi.Error) error {
 		raw.Cancel = capi.NewCancel()
 		defer cancelWith(ctx, raw.Cancel)()
 	}
-	e := f(raw)
+	e := patient(ctx, c.once, func() *capi.Error { return f(raw) })
 	c.guard.repanic()
 	return failure(ctx, c.op, c.path, e, c.guard.said)
+}
+
+// patience is how long a layer that is said to be mounted may be so for nothing.
+const patience = 128 * time.Millisecond
+
+// patient makes a call again that says that the layer is mounted, for a moment. A program that another
+// goroutine starts has copies of this process's descriptors between its fork and its exec, and what
+// they are open on, which was unmounted or closed here, is in use until then.
+func patient(ctx context.Context, once bool, f func() *capi.Error) *capi.Error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		e := f()
+		if e == nil || e.Code != capi.EMounted || once || wait >= patience {
+			return e
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
 }
 
 // cancelWith raises the flag when ctx is done. What it returns frees the flag, when nobody can raise it

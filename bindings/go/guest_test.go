@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,8 +89,21 @@ func TestGuest(t *testing.T) {
 		}
 		apply(t, stores[i], "base", nil, "a", "one", "b", strings.Repeat("x", 100_000))
 	}
+	inherited, err := exec.Command("ls", "/proc/self/fd").Output()
+	ok(t, err)
 	within(t, 5*time.Minute, func() {
 		var workers sync.WaitGroup
+		var done atomic.Bool
+		starting := make(chan struct{})
+		go func() {
+			defer close(starting)
+			for !done.Load() { // what is started meanwhile is in nobody's way, and inherits nothing of the library's
+				if now, err := exec.Command("ls", "/proc/self/fd").Output(); err != nil || !bytes.Equal(now, inherited) {
+					t.Errorf("a program has the descriptors %q, %q before: %v", now, inherited, err)
+					return
+				}
+			}
+		}()
 		for n := range goroutineCount {
 			workers.Add(1)
 			go func() {
@@ -104,6 +119,8 @@ func TestGuest(t *testing.T) {
 			}()
 		}
 		workers.Wait()
+		done.Store(true)
+		<-starting
 	})
 	for _, store := range stores {
 		for problem, err := range store.Check(background, nil) {

@@ -105,7 +105,7 @@ func gone(t testing.TB, layer *ovl.Layer) {
 	}
 }
 
-// run keeps a test that would hang from hanging what runs it.
+// within keeps a test that would hang from hanging what runs it.
 func within(t testing.TB, limit time.Duration, f func()) {
 	t.Helper()
 	done := make(chan struct{})

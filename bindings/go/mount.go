@@ -158,7 +158,7 @@ func (m *Mount) Unmount(opts *UnmountOptions) error {
 		opts = &UnmountOptions{}
 	}
 	err := m.use("unmount", func(raw *capi.Mount) *capi.Error {
-		e := raw.Unmount(opts.Lazy)
+		e := patient(context.Background(), false, func() *capi.Error { return raw.Unmount(opts.Lazy) })
 		if e == nil {
 			m.raw.open = nil
 		}

@@ -12,6 +12,7 @@ const byCallback = -1
 
 // source makes c read from r and runs f with what the library is to read. A file goes as a descriptor.
 func (c *call) source(r io.Reader, f func(fd int) error) error {
+	c.once = true
 	switch r := r.(type) {
 	case nil:
 		return invalid(c.op, c.path, "the Reader is nil")
@@ -24,6 +25,7 @@ func (c *call) source(r io.Reader, f func(fd int) error) error {
 
 // sink is the same for what the library is to write to.
 func (c *call) sink(w io.Writer, f func(fd int) error) error {
+	c.once = true
 	switch w := w.(type) {
 	case nil:
 		return invalid(c.op, c.path, "the Writer is nil")
