@@ -488,7 +488,8 @@ fn row_86_a_large_hole_stays_one() {
                         ..ApplyOptions::default()
                     };
                     options.limits.max_size = 2 << 40;
-                    lab.store.apply(id, &mut &*tar, &options, &mut Watch::default())
+                    lab.store
+                        .apply(id, &mut &*tar, &options, &mut Watch::default())
                 };
                 let info = allowed(b"x", &layer).unwrap();
                 assert_eq!(info.size, (1 << 40) + 1);
