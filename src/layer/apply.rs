@@ -24,6 +24,8 @@ pub struct Rules {
     pub limits: archive::Limits,
     /// Bytes of a path as it is on the disk.
     pub max_path: usize,
+    /// Bytes of the content of files and of targets of links, holes included.
+    pub max_content: u64,
 }
 
 /// What became of a tar.
@@ -69,6 +71,10 @@ pub fn apply<S: Source>(
         job.upper.entry();
         job.entry(&mut reader, &entry, watch)
             .map_err(|e| e.at(&entry.path))?;
+        // Data that nobody wants is passed over in pieces: it may be as long as it says.
+        while let Some(chunk) = reader.next_chunk()? {
+            watch.bytes(chunk.data.len() as u64)?;
+        }
         job.applied.entries += 1;
         watch.entry()?;
     }
@@ -78,7 +84,7 @@ pub fn apply<S: Source>(
     let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
     let (stack, inodes) = upper.finish()?;
     if replaced {
-        applied.size = size::of_tree(again, &borrowed)?;
+        applied.size = size::of_tree(again, &borrowed, watch)?;
     }
     applied.partial = applied.partial.plus(inodes.setter.partial);
     applied.shut = inodes.setter.shut.unwrap_or_default();
@@ -144,7 +150,7 @@ impl Job<'_> {
                     return Err(refuse("a symbolic link without a target"));
                 }
                 let made = self.upper.symlink(&path, &entry.link)?;
-                self.applied.size += entry.link.len() as u64;
+                self.add(entry.link.len() as u64)?;
                 self.dress(&made, entry, Kind::Symlink, &pairs)
             }
             archive::Kind::Fifo => self.node(entry, &path, Kind::Fifo, &pairs),
@@ -161,6 +167,7 @@ impl Job<'_> {
         pairs: &Pairs,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
+        self.add(entry.size)?;
         let (file, made) = self.upper.create(path)?;
         let mut end = 0;
         while let Some(chunk) = reader.next_chunk()? {
@@ -177,10 +184,26 @@ impl Job<'_> {
             .inodes
             .setter
             .put(inode, &attributes, pairs, made.own)?;
-        self.applied.size += entry.size;
         inode
             .set_times(attributes.atime, attributes.mtime)
             .call("utimensat")
+    }
+
+    /// So many bytes of content, holes included. What follows the length of files (digests, diffs,
+    /// copies) takes as long for a hole as for data.
+    fn add(&mut self, bytes: u64) -> Result<()> {
+        let size = self.applied.size.checked_add(bytes);
+        match size.filter(|size| *size <= self.rules.max_content) {
+            Some(size) => self.applied.size = size,
+            None => {
+                let message = format!(
+                    "the layer's files hold more than {} bytes",
+                    self.rules.max_content
+                );
+                return Err(Error::new(Code::Limit, Errno::FBIG, message));
+            }
+        }
+        Ok(())
     }
 
     fn node(&mut self, entry: &Entry, path: &[u8], kind: Kind, pairs: &Pairs) -> Result<()> {

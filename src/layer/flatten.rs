@@ -66,6 +66,7 @@ pub fn fill(
             no_overlay_xattrs: true,
             hostile_umask: false,
             changed: None,
+            ctimes: false,
         },
         copier: Copier::new(&CopyOptions {
             flags,

@@ -121,6 +121,7 @@ impl Upper {
             no_overlay_xattrs: true,
             hostile_umask: false,
             changed: None,
+            ctimes: false,
         };
         let meta = fs::stat(&root).call("statx")?;
         let root = Place {

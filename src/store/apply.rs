@@ -65,6 +65,7 @@ impl Store {
             Kind::Root => None,
         };
         describe(&stage, &meta, lower)?;
+        watch.check()?;
         if let Some(parent) = &place.parent {
             self.hint_child(parent, id)?;
         }
@@ -208,10 +209,14 @@ impl Store {
                 Ok(0) => MAX_PATH,
                 limit => limit.unwrap_or(usize::MAX),
             },
+            max_content: match options.limits.max_size {
+                0 => MAX_SIZE,
+                limit => limit,
+            },
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
         let (mut applied, stack) = apply(&mut decoder, again()?, stack, links, &rules, watch)?;
-        let summary = decoder.finish()?;
+        let summary = drained(&mut decoder, watch)?;
         check_digest(&summary, options)?;
         describe_tar(&mut meta, &summary, &applied);
         let contents = match options.durability {
@@ -263,6 +268,17 @@ fn need_committed(parent: Option<&Layer>) -> Result<()> {
         )
         .at(&parent.id)),
         _ => Ok(()),
+    }
+}
+
+/// Reads what follows the archive to the end of the blob, however long that is.
+fn drained(decoder: &mut Decoder<&mut dyn Source>, watch: &mut Watch<'_>) -> Result<Summary> {
+    let mut scratch = vec![0; 256 << 10];
+    loop {
+        match decoder.read(&mut scratch)? {
+            0 => return decoder.finish(),
+            more => watch.bytes(more as u64)?,
+        }
     }
 }
 

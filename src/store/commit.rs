@@ -79,7 +79,7 @@ impl Store {
         layer.meta.size = Some(match layer.meta.kind {
             // A root over a parent has more than its own.
             Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
-            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new())?,
+            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new(), watch)?,
         });
         let contents = if verified {
             Contents::Read

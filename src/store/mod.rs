@@ -124,7 +124,10 @@ impl Store {
             lock::PATIENCE,
             &mut Watch::default(),
         )
-        .map_err(|e| e.context("the store is being repaired"))?;
+        .map_err(|e| match e.code() {
+            Code::Locked => e.context("the store is being repaired"),
+            _ => e,
+        })?;
         let open = |name: &str| fs::open_dir(&dir, name.as_bytes()).call_at("open", name);
         Ok(Store {
             layers: Arc::new(open("layer")?),

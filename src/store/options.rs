@@ -173,7 +173,7 @@ pub struct OpenOptions {
 /// What a tar may ask for; 0 is the default of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Uncompressed bytes.
+    /// Uncompressed bytes, and as many of files and link targets, holes included.
     pub max_size: u64,
     /// Entries. Directories that no entry names may be as many, but not more than 65,536 and 64
     /// for each entry.
