@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Union, overload
 
 from . import _capi, _streams
 from ._base import StoreBase, watched
-from ._call import ProgressFn
+from ._call import Call, ProgressFn
 from ._constants import ChangeKind, DiffFlag
 from ._items import Item
 from ._streams import Target
@@ -111,7 +111,7 @@ class Reading(StoreBase):
         signal, where the reader of `target` went away; and what `target` raises, as it is.
         """
         name, below = encode(id), encode_optional(parent)
-        call = watched(cancel, progress)
+        call = Call(cancel, progress, piped=target is None and cancel is None)
         opts = _capi.DiffOpts(**call.control())
         opts.flags = (DiffFlag.STRICT if strict else 0) | (DiffFlag.SPARSE if sparse else 0)
         if clamp is not None:

@@ -142,8 +142,9 @@ def _reader(what: Any) -> Callable[[int], Any]:
         buffer = bytearray()
 
         def readinto(size: int) -> memoryview:
+            nonlocal buffer
             if len(buffer) < size:
-                buffer.extend(bytes(size - len(buffer)))
+                buffer = bytearray(size)
             view = memoryview(buffer)[:size]
             return view[: _answer(what.readinto(view))]
 

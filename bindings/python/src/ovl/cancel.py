@@ -22,6 +22,8 @@ class CancelFlag:
 
     def __del__(self, free: Any = _capi.lib.ovl_cancel_free) -> None:
         free(self.pointer)
+        # In a cycle of garbage, what still has this may come after it.
+        self.pointer.value = None
 
 
 class Cancel:

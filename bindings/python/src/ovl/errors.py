@@ -151,8 +151,8 @@ class ErrorSlot:
         self.pointer = _capi.ErrorPtr()
 
     def __del__(self, free: Any = _capi.lib.ovl_error_free) -> None:
-        if self.pointer:
-            free(self.pointer)
+        free(self.pointer)
+        self.pointer.value = None
 
     def error(self, said: int) -> OvlError:
         """The error of a call that returned `said`, which is negative."""
