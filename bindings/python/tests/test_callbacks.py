@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from conftest import large_tar, mount, need, tar, unmount
 
 import ovl
+from conftest import large_tar, mount, need, tar, unmount
 from ovl import LogLevel, Progress, _capi
 
 LARGE = large_tar()

@@ -10,10 +10,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from conftest import tar
 
 import ovl
-from ovl import Code, OvlError, errors
+from conftest import tar
+from ovl import Code, OvlError, _capi, errors
 
 
 def test_classes_by_errno(store: ovl.Store) -> None:
@@ -89,30 +89,28 @@ def test_an_unknown_code_is_a_number() -> None:
 
 
 def test_a_failure_without_an_error_object() -> None:
-    error = errors.ErrorSlot().error(-errno.ENOENT)
+    error = errors.error_of(-errno.ENOENT, _capi.ErrorPtr())
     assert isinstance(error, FileNotFoundError)
     assert error.strerror == os.strerror(errno.ENOENT)
 
 
-def test_errors_are_freed(store: ovl.Store) -> None:
-    """Each error object that the library gave is freed, once, before the exception is gone."""
-    freed = 0
-    real = errors.ErrorSlot.__del__.__defaults__
-    assert real is not None
+def test_errors_are_freed(store: ovl.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each error object that the library gave is freed, once, before the exception is seen."""
+    freed: list[int] = []
+    real = _capi.lib.ovl_error_free
 
-    def count(pointer: object) -> None:
-        nonlocal freed
-        freed += 1
-        real[0](pointer)
+    def count(pointer: _capi.ErrorPtr) -> None:
+        if pointer.value is not None:
+            freed.append(pointer.value)
+        real(pointer)
 
-    errors.ErrorSlot.__del__.__defaults__ = (count,)
-    try:
-        for _ in range(1000):
-            with pytest.raises(FileNotFoundError):
-                store.stat("nothing")
-    finally:
-        errors.ErrorSlot.__del__.__defaults__ = real
-    assert freed == 1000
+    monkeypatch.setattr(_capi.lib, "ovl_error_free", count)
+    for number in range(1000):
+        with pytest.raises(FileNotFoundError):
+            store.stat("nothing")
+        assert len(freed) == number + 1
+    store.exists("nothing")
+    assert len(freed) == 1000
 
 
 def test_opening(place: Path) -> None:

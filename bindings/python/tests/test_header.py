@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import TOP, need
 
+from conftest import TOP, need
 from ovl import _capi, _constants, _library
 
 HEADER = Path(os.environ.get("OVL_HEADER", TOP / "include" / "ovl.h"))
@@ -231,9 +231,7 @@ def test_constants() -> None:
             enum = {**ENUMS, **APART}[prefix]
         ours[name] = enum[name[len(prefix) :]].value
     assert ours == found
-    members = sum(
-        len(enum.__members__) for enum in {*ENUMS.values(), *APART.values()}
-    )
+    members = sum(len(enum.__members__) for enum in {*ENUMS.values(), *APART.values()})
     assert members == len(found), "the module has constants that the header has not"
 
 

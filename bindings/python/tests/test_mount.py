@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import need, tar
 
 import ovl
+from conftest import need, tar
 
 
 @pytest.fixture

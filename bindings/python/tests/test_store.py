@@ -9,9 +9,9 @@ import time
 from pathlib import Path, PurePosixPath
 
 import pytest
-from conftest import need, tar
 
 import ovl
+from conftest import need, tar
 from ovl import ChangeKind, CheckKind, Durability, Kind, Marks, State
 
 
@@ -154,8 +154,9 @@ def test_apply_options(store: ovl.Store) -> None:
 
 def test_changes_and_sizes(store: ovl.Store) -> None:
     store.apply("base", [tar(("kept", b"x"), ("changed", b"x"), ("gone", b"x"))])
-    store.apply("top", [tar(("changed", b"yy"), (".wh.gone", b""), ("new\udcff", b"zzz"))],
-                parent="base")
+    store.apply(
+        "top", [tar(("changed", b"yy"), (".wh.gone", b""), ("new\udcff", b"zzz"))], parent="base"
+    )
     changes = list(store.changes("top"))
     assert changes == [
         (ChangeKind.MODIFY, PurePosixPath("/changed")),

@@ -12,13 +12,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import pytest
-from conftest import descriptors, large_tar, need, tar
 
 import ovl
+from conftest import descriptors, large_tar, need, tar
 
 DATA = tar("dir/", ("dir/file", b"content" * 1000), ("l\udcffast", b"x"))
 DIFF_ID = "sha256:" + hashlib.sha256(DATA).hexdigest()
@@ -274,19 +275,19 @@ def test_a_diff_that_fails_has_no_end(store: ovl.Store) -> None:
 def test_a_diff_closed_early_ends(store: ovl.Store) -> None:
     store.apply("large", [large_tar()])
     before = descriptors()
-    threads = threading.active_count()
+    threads = len(os.listdir("/proc/self/task"))
     stream = store.diff("large")
     assert len(stream.read(1000)) == 1000
     stream.close()
     stream.close()
     assert stream.closed
-    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/task")) == threads
     with pytest.raises(OSError) as stopped:
         stream.result()
     assert stopped.value.errno in (errno.EPIPE, errno.ECANCELED)
     forgotten = store.diff("large")
     del forgotten
-    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/task")) == threads
     assert descriptors() == before
 
 

@@ -17,17 +17,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
-import os
 import queue
-import signal
 import threading
 import time
 from collections import deque
 from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _capi
+from ._worker import Worker, undisturbed
 from .cancel import Cancel, CancelFlag, CancelLike
-from .errors import ErrorSlot, OvlError
+from .errors import OvlError, error_of
 
 T = TypeVar("T")
 
@@ -36,17 +35,6 @@ Operation = Callable[[Any], int]
 
 EVERY = 0.1
 """How often a cancel function is asked, in seconds."""
-
-_HELD_BACK = signal.valid_signals() - {
-    # What a fault of the thread itself raises.
-    signal.SIGSEGV,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGABRT,
-    signal.SIGSYS,
-    signal.SIGTRAP,
-}
 
 
 class Progress(NamedTuple):
@@ -146,8 +134,11 @@ class Call:
             else:
                 self._direct(operation)
         finally:
-            if self._cancel is not None and self._flag is not None:
-                self._cancel._detach(self._flag)
+            if self._flag is not None:
+                if self._cancel is not None:
+                    self._cancel._detach(self._flag)
+                if self.over:
+                    self._flag.free()
         error = self._failure or self._error
         self._failure = self._error = None
         if error is not None:
@@ -173,18 +164,18 @@ class Call:
     def _direct(self, operation: Operation) -> None:
         """Calls the function; never raises."""
         outer = getattr(_here, "call", None)
+        pointer = _capi.ErrorPtr()
         try:
             _here.call = _calls[self.key] = self
-            slot = ErrorSlot()
-            said = operation(ctypes.byref(slot.pointer))
-            if said < 0:
-                self._error = slot.error(said)
-            self._said = said
+            self._said = operation(ctypes.byref(pointer))
+            if self._said < 0:
+                self._error = error_of(self._said, pointer)
         except BaseException as error:
             self._fail(error)
         finally:
             _here.call = outer
             _calls.pop(self.key, None)
+            _capi.lib.ovl_error_free(pointer)
 
     def enter(self, work: Callable[[], T], stop: T) -> T:
         """Runs a callback where it belongs; `stop` where it raises, or something did before."""
@@ -212,40 +203,36 @@ class Call:
 
     def _work(self, operation: Operation) -> None:
         """The thread that a call starts."""
-        if not self._take():
-            return
-        try:
-            hold_back_signals()
+        if self._take():
             self._direct(operation)
-        finally:
-            self._done = True
-            self._wake.put(None)
+        self._done = True
+        self._wake.put(None)
 
     # ---- on the calling thread ----
 
     def _serve(self, operation: Operation) -> None:
         """Has the function called by another thread, and is there for its callbacks."""
         self._served = True
-        worker = threading.Thread(target=self._work, args=(operation,), name="ovl")
+        worker = Worker(lambda: self._work(operation))
         try:
             self._ask()
             try:
                 worker.start()
             except RuntimeError:
                 # No thread can be had, or none any more: the interpreter is about to exit.
-                if not self._take():
-                    raise
                 self._served = False
-                self._undisturbed(operation)
-                return
-            self._answer()
+                with undisturbed():
+                    self._direct(operation)
+            else:
+                self._answer()
         except BaseException as error:
             self._fail(error)
             if self._take():
-                self._done = True
-                return  # the thread has not begun, and never will
-            self._drain()
-        _join(worker)
+                self._done = True  # the thread has not begun, and never will
+            else:
+                self._drain()
+        if worker.started:
+            worker.join()
 
     def _take(self) -> bool:
         """Whether it is the caller who decides what becomes of the call: the first one is."""
@@ -287,14 +274,6 @@ class Call:
                 self.stop()
             self._polled = time.monotonic()
 
-    def _undisturbed(self, operation: Operation) -> None:
-        """Calls the function on this thread, and lets its signals wait until it returns."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-        try:
-            self._direct(operation)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
     def _fail(self, error: BaseException) -> None:
         """The call is to end with this."""
         if self._failure is None:
@@ -308,22 +287,6 @@ def _no_stream(_: Any) -> Any:
 
 def _handles_signals() -> bool:
     return threading.get_ident() == threading.main_thread().ident
-
-
-def hold_back_signals() -> None:
-    """Signals are for the process's own threads, not for those of a call."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-
-
-def _join(worker: threading.Thread) -> None:
-    """Waits until the thread is gone. For `join` it is before the kernel thinks so, and until then
-    unshare(2) of a user namespace fails, which a single thread alone may do."""
-    worker.join()
-    task = f"/proc/self/task/{worker.native_id}"
-    for _ in range(1000):
-        if not os.path.exists(task):
-            break
-        time.sleep(0.0001)
 
 
 _keys = itertools.count(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 import weakref
 from types import TracebackType
 from typing import Any, Callable
@@ -13,6 +14,13 @@ def _free(cell: Any, free: Callable[[Any], None]) -> None:
     if cell:
         free(cell)
         cell.value = None
+
+
+def _forgotten(cell: Any, free: Callable[[Any], None], told: list[str], pid: int) -> None:
+    """Nobody has the handle any more, and nobody closed it."""
+    if cell and told and os.getpid() == pid:
+        warnings.warn(told[0], ResourceWarning, stacklevel=2)
+    _free(cell, free)
 
 
 class Handle:
@@ -31,10 +39,17 @@ class Handle:
         self._lock = threading.RLock()
         self._users = 0
         self._closed = False
-        # Freed with this object at the latest. Not at exit: a daemon thread may be in a call then,
+        self._free = free
+        self._told: list[str] = []
+        # Freed with this object at the latest. This net is taken away when it is freed before; a
+        # `__del__` would stay, see CancelFlag. Not at exit: a daemon thread may be in a call then,
         # and the kernel takes everything back anyway.
-        self._finalizer = weakref.finalize(self, _free, cell, free)
-        self._finalizer.atexit = False
+        self._net = weakref.finalize(self, _forgotten, cell, free, self._told, self._pid)
+        self._net.atexit = False
+
+    def tell(self, warning: str) -> None:
+        """Who forgets to close it is told."""
+        self._told.append(warning)
 
     @property
     def closed(self) -> bool:
@@ -69,21 +84,26 @@ class Handle:
             self._users -= 1
             last = self._closed and self._users == 0
         if last:
-            self._finalizer()
+            self._free_now()
 
     def close(self) -> None:
         """Frees the handle, as soon as no call uses it. Again is nothing."""
         if self.inherited:
             self._closed = True
-            self._finalizer()
+            self._free_now()
             return
         with self._lock:
             self._closed = True
             busy = self._users > 0
         if not busy:
-            self._finalizer()
+            self._free_now()
 
     def disown(self) -> None:
         """The library has freed it already."""
         self._closed = True
+        self._net.detach()
         self.cell.value = None
+
+    def _free_now(self) -> None:
+        if self._net.detach() is not None:
+            _free(self.cell, self._free)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from typing import Callable, NamedTuple, TypeVar
 
 from . import _capi
 from ._handle import Handle
 from ._text import bytes_at
-from .errors import ErrorSlot
 
 T = TypeVar("T")
 
@@ -31,11 +31,10 @@ def each(handle: Handle, make: Callable[[Item], T]) -> Iterator[T]:
     with_item = ctypes.byref(item), ctypes.sizeof(item)
     try:
         while True:
-            slot = ErrorSlot()
             with handle as pointer:
-                said = _capi.lib.ovl_iter_next(pointer, *with_item, ctypes.byref(slot.pointer))
+                said = _capi.lib.ovl_iter_next(pointer, *with_item, None)
                 if said < 0:
-                    raise slot.error(said)
+                    raise OSError(-said, os.strerror(-said))
                 if said == 0:
                     return
                 now = Item(

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Union
+import threading
+import weakref
+from typing import Callable, Union
 
 from . import _capi
 
 
 class CancelFlag:
-    """One flag of the library's (`struct ovl_cancel`): that of one call."""
+    """One flag of the library's (`struct ovl_cancel`): that of one call, which frees it.
 
-    __slots__ = ("__weakref__", "pointer")
+    There is no `__del__`, and there are none elsewhere in this module: what a signal's handler
+    raises in one, as Ctrl-C does, is printed and lost.
+    """
 
     def __init__(self) -> None:
         self.pointer = _capi.lib.ovl_cancel_new()
         if not self.pointer:
             raise MemoryError("ovl_cancel_new")
+        self._net = weakref.finalize(self, _capi.lib.ovl_cancel_free, self.pointer)
+        self._net.atexit = False
+        # Re-entrant: a signal's handler may trigger what the code under it frees.
+        self._lock = threading.RLock()
 
     def trigger(self) -> None:
-        _capi.lib.ovl_cancel_trigger(self.pointer)
+        with self._lock:
+            if self._net.alive:
+                _capi.lib.ovl_cancel_trigger(self.pointer)
 
-    def __del__(self, free: Any = _capi.lib.ovl_cancel_free) -> None:
-        free(self.pointer)
-        # In a cycle of garbage, what still has this may come after it.
-        self.pointer.value = None
+    def free(self) -> None:
+        with self._lock:
+            self._net()
 
 
 class Cancel:
@@ -50,7 +59,7 @@ class Cancel:
 
     # No lock, which a signal's handler could meet half-way: trigger() first says so and then looks
     # for calls, a call first shows itself and then looks whether it was said. One of them sees the
-    # other. A flag lives while anybody has it.
+    # other.
 
     def _attach(self, flag: CancelFlag) -> None:
         self._flags.add(flag)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import io
 import os
-import threading
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable
 
-from ._call import Call, hold_back_signals
+from ._call import Call
 from ._handle import Handle
+from ._worker import Worker
 from .results import LayerInfo
 
 if TYPE_CHECKING:
@@ -29,22 +29,20 @@ class _Maker:
         self._write_to = write_to
         self._call = call
         self._store = store
-        # A stream that is never closed must not keep the interpreter from exiting.
-        self._thread = threading.Thread(target=self._work, name="ovl-diff", daemon=True)
+        self._worker = Worker(self._work)
 
     def start(self, fd: int) -> None:
         self._fd = fd
         # From now on a close of the store waits for the end of the diff.
         self._store.__enter__()
         try:
-            self._thread.start()
+            self._worker.start()
         except BaseException:
             self._store.__exit__(None, None, None)
             raise
 
     def _work(self) -> None:
         try:
-            hold_back_signals()
             self.info = self._write_to(self._fd)
         except BaseException as error:
             self.error = error
@@ -56,7 +54,7 @@ class _Maker:
         self._call.stop()
 
     def join(self) -> None:
-        self._thread.join()
+        self._worker.join()
 
 
 class DiffStream(io.RawIOBase):

@@ -6,7 +6,7 @@ import builtins
 import ctypes
 import errno as _errno
 import os
-from typing import Any, Union
+from typing import Union
 
 from . import _capi
 from ._constants import Code
@@ -142,33 +142,21 @@ _BY_ERRNO: dict[int, type[OvlError]] = {
 }
 
 
-class ErrorSlot:
-    """Where a call puts its error; what is in it is freed with the slot."""
-
-    __slots__ = ("pointer",)
-
-    def __init__(self) -> None:
-        self.pointer = _capi.ErrorPtr()
-
-    def __del__(self, free: Any = _capi.lib.ovl_error_free) -> None:
-        free(self.pointer)
-        self.pointer.value = None
-
-    def error(self, said: int) -> OvlError:
-        """The error of a call that returned `said`, which is negative."""
-        if not self.pointer:
-            return OvlError(-said, os.strerror(-said))
-        lib = _capi.lib
-        length = ctypes.c_size_t()
-        start = lib.ovl_error_path(self.pointer, ctypes.byref(length))
-        path: bytes | None = ctypes.string_at(start, length.value) or None
-        return OvlError(
-            lib.ovl_error_errno(self.pointer),
-            lib.ovl_error_message(self.pointer).decode("utf-8", "backslashreplace"),
-            None if path is None else os.fsdecode(path),
-            code=known_code(lib.ovl_error_code(self.pointer)),
-            operation=lib.ovl_error_operation(self.pointer).decode("ascii", "backslashreplace"),
-        )
+def error_of(said: int, pointer: _capi.ErrorPtr) -> OvlError:
+    """The error of a call that returned `said`, which is negative."""
+    if not pointer:
+        return OvlError(-said, os.strerror(-said))
+    lib = _capi.lib
+    length = ctypes.c_size_t()
+    start = lib.ovl_error_path(pointer, ctypes.byref(length))
+    path = ctypes.string_at(start, length.value)
+    return OvlError(
+        lib.ovl_error_errno(pointer),
+        lib.ovl_error_message(pointer).decode("utf-8", "backslashreplace"),
+        os.fsdecode(path) if path else None,
+        code=known_code(lib.ovl_error_code(pointer)),
+        operation=lib.ovl_error_operation(pointer).decode("ascii", "backslashreplace"),
+    )
 
 
 def known_code(number: int) -> int:

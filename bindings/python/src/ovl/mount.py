@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from ctypes import byref, sizeof
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any
 
 from . import _capi
 from ._call import Call
@@ -30,6 +29,8 @@ class MountHandle:
         with handle as pointer:
             self._path = _capi.lib.ovl_mnt_path(pointer) or b""
             self._fd: int = _capi.lib.ovl_mnt_fd(pointer)
+        if not keep:
+            handle.tell(f"unclosed {self!r}: unmount it")
 
     @property
     def closed(self) -> bool:
@@ -86,12 +87,6 @@ class MountHandle:
             self.release()
         else:
             self.unmount()
-
-    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
-        handle = getattr(self, "_handle", None)
-        if handle is None or handle.closed or handle.inherited or self._keep:
-            return
-        warn(f"unclosed {self!r}: unmount it", ResourceWarning, source=self)
 
     def _check_open(self) -> None:
         if self.closed:
