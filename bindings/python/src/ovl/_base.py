@@ -103,6 +103,8 @@ class StoreBase:
         passed = list(_passed(arguments))
 
         def operation(err: Any) -> int:
+            if call.holds_store:
+                return function(self._handle.cell, *passed, err)
             with self._handle as pointer:
                 return function(pointer, *passed, err)
 

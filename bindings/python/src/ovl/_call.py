@@ -102,6 +102,8 @@ class Call:
         self.read: Callable[[int], Any] = _no_stream
         self.write: Callable[[bytes], int] = _no_stream
         self.kept: Any = None
+        # Whether whoever makes it keeps the store from being freed.
+        self.holds_store = False
         self._polled = 0.0
         self._said = 0
         self._error: OvlError | None = None

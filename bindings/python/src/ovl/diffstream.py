@@ -35,6 +35,7 @@ class _Maker:
         self._fd = fd
         # From now on a close of the store waits for the end of the diff.
         self._store.__enter__()
+        self._call.holds_store = True
         try:
             self._worker.start()
         except BaseException:
