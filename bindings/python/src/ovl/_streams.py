@@ -1,0 +1,225 @@
+"""Where a layer comes from and where a diff goes: paths, descriptors, file objects, iterables.
+
+A descriptor is handed to the library. Anything else is read and written by a callback, through a
+copy: a file object may keep a buffer that it was given, and the library's own is soon gone.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import ctypes
+import errno
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, Protocol, Union
+
+from . import _capi
+from ._call import Call, called
+from ._text import PathLike, bytes_at, encode
+
+
+class Readable(Protocol):
+    """A binary file object to read from."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+class Writable(Protocol):
+    """A binary file object to write to."""
+
+    def write(self, data: bytes, /) -> int | None: ...
+
+
+Source = Union[PathLike, int, Readable, Iterable[bytes]]
+"""What a layer is read from."""
+
+Target = Union[PathLike, int, Writable]
+"""What a diff is written to."""
+
+
+@contextmanager
+def source(what: Source, call: Call) -> Iterator[int]:
+    """The descriptor to read from, or -1 and `call.read`."""
+    fd = _descriptor(what)
+    if fd is not None:
+        yield fd
+    elif isinstance(what, (str, bytes, os.PathLike)):
+        file = io.FileIO(os.fsdecode(encode(what)), "rb")
+        try:
+            yield file.fileno()
+        finally:
+            _close(file, call)
+    else:
+        call.read = _reader(what)
+        yield -1
+
+
+@contextmanager
+def target(what: Target, call: Call) -> Iterator[int]:
+    """The descriptor to write to, or -1 and `call.write`. A regular file is replaced when the block
+    ends, and left as it was when it fails."""
+    fd = _descriptor(what)
+    if fd is not None:
+        yield fd
+    elif isinstance(what, (str, bytes, os.PathLike)):
+        with _replaced(encode(what), call) as fd:
+            yield fd
+    else:
+        call.write = _writer(what)
+        yield -1
+
+
+def _descriptor(what: object) -> int | None:
+    """The descriptor that it is, or that is all there is to it."""
+    if isinstance(what, int) and not isinstance(what, bool):
+        if what < 0:
+            raise ValueError("negative file descriptor")
+        return what
+    # A file with a buffer may be ahead of its descriptor, or behind.
+    return what.fileno() if isinstance(what, io.FileIO) else None
+
+
+def _close(file: io.FileIO, call: Call) -> None:
+    # Else, after a second Ctrl-C, the library still uses it. The call keeps it, and closes it.
+    call.kept = file
+    if call.over:
+        file.close()
+
+
+@contextmanager
+def _replaced(path: bytes, call: Call) -> Iterator[int]:
+    mode: int | None = None
+    with suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+    if mode is not None and not stat.S_ISREG(mode):
+        # A device or a pipe. Should it be gone by now, no file is made in its place.
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
+        file = io.FileIO(os.open(path, flags), "wb")
+        try:
+            yield file.fileno()
+        finally:
+            _close(file, call)
+        return
+    path = os.path.realpath(path)
+    file, new = _new_file(path)
+    try:
+        try:
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
+            yield file.fileno()
+        finally:
+            _close(file, call)
+        os.replace(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
+
+
+def _new_file(path: bytes) -> tuple[io.FileIO, bytes]:
+    """A file beside the one that it is to replace, with the mode that the umask leaves."""
+    parent, name = os.path.split(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        unique = secrets.token_hex(8).encode("ascii")
+        new = os.path.join(parent, b"." + name[:200] + b"." + unique)
+        try:
+            return io.FileIO(os.open(new, flags, 0o666), "wb"), new
+        except FileExistsError:
+            continue
+
+
+# ---- file objects and iterables as functions ----
+
+
+def _reader(what: Any) -> Callable[[int], Any]:
+    if isinstance(what, io.TextIOBase):
+        raise TypeError("a layer is read from a binary file, not from a text file")
+    if hasattr(what, "readinto"):
+        buffer = bytearray()
+
+        def readinto(size: int) -> memoryview:
+            nonlocal buffer
+            if len(buffer) < size:
+                buffer = bytearray(size)
+            view = memoryview(buffer)[:size]
+            return view[: _answer(what.readinto(view))]
+
+        return readinto
+    if hasattr(what, "read"):
+        return lambda size: _answer(what.read(size))
+    if isinstance(what, collections.abc.Iterable) and not isinstance(what, (bytearray, memoryview)):
+        return _pieces(iter(what))
+    raise TypeError(
+        "a layer is read from a path, a descriptor, a binary file or an iterable of bytes, not "
+        f"from {type(what).__name__}"
+    )
+
+
+def _pieces(pieces: Iterator[Any]) -> Callable[[int], memoryview]:
+    rest = memoryview(b"")
+
+    def read(size: int) -> memoryview:
+        nonlocal rest
+        while not rest:
+            try:
+                rest = memoryview(next(pieces)).cast("B")
+            except StopIteration:
+                break
+        piece, rest = rest[:size], rest[size:]
+        return piece
+
+    return read
+
+
+def _writer(what: Any) -> Callable[[bytes], int]:
+    if isinstance(what, io.TextIOBase):
+        raise TypeError("a diff is written to a binary file, not to a text file")
+    if not hasattr(what, "write"):
+        raise TypeError(
+            "a diff is written to a path, a descriptor or a binary file, not to "
+            f"{type(what).__name__}"
+        )
+    return lambda data: int(_answer(what.write(data)))
+
+
+def _answer(answer: Any) -> Any:
+    """None is how a file says that it would have to wait."""
+    if answer is None:
+        raise BlockingIOError(errno.EAGAIN, "the file is non-blocking, and not ready")
+    return answer
+
+
+# ---- the callbacks ----
+
+
+def _read(user: int, buffer: int, size: int) -> int:
+    call = called(user)
+
+    def work() -> int:
+        data = memoryview(call.read(size)).cast("B")
+        if len(data) > size:
+            raise ValueError(f"read({size}) gave {len(data)} bytes")
+        memoryview((ctypes.c_char * size).from_address(buffer)).cast("B")[: len(data)] = data
+        return len(data)
+
+    return call.enter(work, -errno.EIO)
+
+
+def _write(user: int, buffer: int, size: int) -> int:
+    call = called(user)
+
+    def work() -> int:
+        taken = call.write(bytes_at(buffer, size))
+        if not 0 < taken <= size:
+            raise ValueError(f"write() of {size} bytes took {taken}")
+        return taken
+
+    return call.enter(work, -errno.EIO)
+
+
+on_read = _capi.ReadFn(_read)
+on_write = _capi.WriteFn(_write)
