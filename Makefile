@@ -11,6 +11,7 @@
 #   make torture    many processes on one store, killed at any moment, for SECONDS=300
 #   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
 #   make bench      the measurements          make header     write include/ovl.h anew
+#   make abi        write the baseline of the ABI anew, as after an addition to it
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
 #   make clean
 #
@@ -88,6 +89,10 @@ sweep:
 bench: all
 	$(CARGO) bench --locked
 
+# The baseline that the interface is compared with; see abi/baseline.sh.
+abi:
+	sh abi/baseline.sh write
+
 header:
 	$(CARGO) build --lib --locked --features header
 
@@ -105,5 +110,5 @@ clean:
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains power power-peers torture sweep bench header install clean fuzz
+.PHONY: all run test test-all chains power power-peers torture sweep bench header abi install clean fuzz
 .DELETE_ON_ERROR:

@@ -4,6 +4,7 @@
 #[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
+mod frozen;
 #[path = "../surface/mod.rs"]
 mod surface;
 
