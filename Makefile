@@ -131,9 +131,15 @@ uninstall:
 	sh docs/man/install.sh --remove '$(DESTDIR)$(MANDIR)'
 	test -n '$(DESTDIR)' || ldconfig
 
+dist:
+	@sh scripts/dist.sh dist
+
+deb: dist
+	@sh packaging/deb.sh dist
+
 clean:
-	rm -rf build
+	rm -rf build dist
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains power power-peers torture sweep bench header abi install uninstall clean fuzz
+.PHONY: all run test test-all chains power power-peers torture sweep bench header abi install uninstall dist deb clean fuzz
 .DELETE_ON_ERROR:
