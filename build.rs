@@ -21,7 +21,7 @@ mod header {
     use std::path::Path;
 
     /// What the header is made from, in its order.
-    const SOURCES: [&str; 16] = [
+    const SOURCES: [&str; 18] = [
         "constants",
         "version",
         "error",
@@ -38,6 +38,8 @@ mod header {
         "spec",
         "copy",
         "usage",
+        "image",
+        "images",
     ];
 
     pub fn make() {

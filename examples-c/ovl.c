@@ -3,7 +3,7 @@
  *
  * From top to bottom: what the tool says (errors, text, JSON, the progress bar), the commands that
  * are each a call or two, `run` (the one command that does work of its own: namespaces around a
- * mounted layer), and the reading of the command line.
+ * mounted layer, and what an image says of its command), and the reading of the command line.
  *
  * Every failure ends as one line, "ovl: OPERATION: PATH: MESSAGE", and exit status 1 (125 for run).
  *
@@ -14,7 +14,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +25,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -45,7 +49,8 @@ struct args {
 	int words;
 	char **rest;            /* run: CMD and its arguments, NULL-terminated */
 	const char *parent, *kind, *diff_id, *reflink, *budget;
-	int read_only, nul, hard_link, salvage, volatile_, repair;
+	const char *ref, *platform, *image, *name;
+	int read_only, nul, hard_link, salvage, volatile_, repair, keep_blobs, remove;
 };
 
 struct tool {
@@ -255,6 +260,24 @@ static void put_layer(struct out *out, const struct ovl_layer_info *info)
 	end_object(out);
 }
 
+static void put_image(struct out *out, const char *name, const struct ovl_image_info *info)
+{
+	begin_object(out);
+	put_text(out, "name", name);
+	put_text(out, "layer", info->layer);
+	put_text(out, "manifest", info->manifest);
+	put_text(out, "config", info->config);
+	put_number(out, "size", info->size);
+	put_number(out, "layers", info->layers);
+	put_time(out, "created", info->created_sec, info->created_nsec);
+	put_number(out, "blobs", info->blobs);
+	put_number(out, "skipped_devices", info->skipped_devices);
+	put_number(out, "skipped_owners", info->skipped_owners);
+	put_number(out, "skipped_xattrs", info->skipped_xattrs);
+	put_number(out, "made", info->made);
+	end_object(out);
+}
+
 /* Success in part: the library counts, and whoever called should know. */
 static void warn_skipped(const char *operation, const char *path, uint64_t count, const char *what)
 {
@@ -273,6 +296,13 @@ static void warn_layer(const char *operation, const struct ovl_layer_info *info,
 	warn_skipped(operation, path, info->skipped_xattrs, "extended attributes not kept");
 	warn_skipped(operation, path, info->skipped_sockets, "sockets left out: a tar cannot hold them");
 	warn_skipped(operation, path, info->skipped_names, "names starting with .wh. left out");
+}
+
+static void warn_image(const char *operation, const struct ovl_image_info *info, const char *name)
+{
+	warn_skipped(operation, name, info->skipped_devices, "devices left out: not permitted here");
+	warn_skipped(operation, name, info->skipped_owners, "owners not kept: not permitted here");
+	warn_skipped(operation, name, info->skipped_xattrs, "extended attributes not kept");
 }
 
 /* ---- The progress bar: on a terminal, and once the work has taken half a second ---- */
@@ -650,6 +680,138 @@ static int cmd_gc(struct tool *tool, const struct args *args)
 	return EXIT_SUCCESS;
 }
 
+static int import_stream(struct tool *tool, const char *name, int input,
+			 struct ovl_image_import_opts *opts)
+{
+	struct out out = out_new(tool);
+	struct bar bar = bar_new("import", -1);
+	struct ovl_image_info info;
+	struct ovl_error *error = NULL;
+	int said;
+
+	opts->cancel = tool->cancel;
+	opts->progress = bar_function();
+	opts->progress_user = &bar;
+	said = ovl_image_import(tool->store, name, input, opts, sizeof *opts, &info, sizeof info, &error);
+	bar_end(&bar);
+	if (said < 0)
+		return failed(tool, error, name);
+	warn_image("import", &info, name);
+	if (tool->json)
+		put_image(&out, name, &info);
+	else
+		fputs(info.layer, stdout);
+	putchar('\n');
+	return EXIT_SUCCESS;
+}
+
+/* The input first, as in apply. */
+static int cmd_import(struct tool *tool, const struct args *args)
+{
+	const char *path = args->word[0];
+	struct ovl_image_import_opts opts = {
+		.flags = args->keep_blobs ? OVL_IMPORT_KEEP_BLOBS : 0,
+		.ref = args->ref, .platform = args->platform
+	};
+	int input = STDIN_FILENO, status;
+
+	if (strcmp(path, "-") != 0)
+		input = open(path, O_RDONLY | O_CLOEXEC);
+	if (input < 0)
+		return fail("import", path, strerror(errno));
+	status = open_store(tool, 0);
+	if (status == EXIT_SUCCESS)
+		status = import_stream(tool, args->word[1], input, &opts);
+	if (input != STDIN_FILENO)
+		close(input);
+	return status;
+}
+
+static int export_to(struct tool *tool, const char *name, int output, int show)
+{
+	struct out out = out_new(tool);
+	struct bar bar = bar_new("export", -1);
+	struct ovl_image_export_opts opts = {
+		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
+	};
+	struct ovl_image_info info;
+	struct ovl_error *error = NULL;
+	int said = ovl_image_export(tool->store, name, output, &opts, sizeof opts, &info, sizeof info,
+				    &error);
+
+	bar_end(&bar);
+	if (said < 0)
+		return failed(tool, error, name);
+	warn_image("export", &info, name);
+	if (!info.blobs)
+		complain("export", name, strlen(name), "the layers were made anew, so digests differ from "
+			 "those of the original (import with --keep-blobs to keep it)");
+	if (!show)
+		return EXIT_SUCCESS;
+	if (tool->json)
+		put_image(&out, name, &info);
+	else
+		fputs(info.manifest, stdout);
+	putchar('\n');
+	return EXIT_SUCCESS;
+}
+
+/* A file appears whole, and what has its name stays as it is until then. */
+static int export_file(struct tool *tool, const char *name, const char *path)
+{
+	char temporary[PATH_MAX];
+	mode_t mask = umask(0);
+	int output, status;
+
+	umask(mask);
+	if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
+		return fail("export", path, strerror(ENAMETOOLONG));
+	output = mkostemp(temporary, O_CLOEXEC);
+	if (output < 0)
+		return fail("export", path, strerror(errno));
+	status = export_to(tool, name, output, 1);
+	if (status == EXIT_SUCCESS
+	    && (fchmod(output, 0666 & ~mask) < 0 || fsync(output) < 0 || rename(temporary, path) < 0))
+		status = fail("export", path, strerror(errno));
+	close(output);
+	if (status != EXIT_SUCCESS)
+		unlink(temporary);
+	return status;
+}
+
+static int cmd_export(struct tool *tool, const struct args *args)
+{
+	const char *name = args->word[0], *path = args->word[1];
+	struct stat st;
+	int output, status;
+
+	if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
+		return fail("export", "standard output", "is a terminal; a tar belongs in a file or a pipe");
+	if (strcmp(path, "-") == 0)
+		return export_to(tool, name, STDOUT_FILENO, 0);
+	if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
+		return export_file(tool, name, path);
+	output = open(path, (S_ISDIR(st.st_mode) ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+	if (output < 0)
+		return fail("export", path, strerror(errno));
+	status = export_to(tool, name, output, 1);
+	close(output);
+	return status;
+}
+
+static int cmd_rmi(struct tool *tool, const struct args *args)
+{
+	struct bar bar = bar_new("rmi", -1);
+	struct ovl_image_remove_opts opts = {
+		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
+	};
+	struct ovl_error *error = NULL;
+	int said = ovl_image_remove(tool->store, args->word[0], &opts, sizeof opts, &error);
+
+	bar_end(&bar);
+	return said < 0 ? failed(tool, error, args->word[0]) : EXIT_SUCCESS;
+}
+
 /* ---- The commands that show a list ---- */
 
 typedef int show_fn(struct tool *, struct out *, const struct ovl_item *);
@@ -690,6 +852,41 @@ static int show_id(struct tool *tool, struct out *out, const struct ovl_item *it
 		return failed(tool, error, item->name);
 	put_layer(out, &info);
 	return EXIT_SUCCESS;
+}
+
+/* The same for images. One that lacks a layer is listed all the same, and said to. */
+static int show_image(struct tool *tool, struct out *out, const struct ovl_item *item)
+{
+	struct ovl_image_info info = { .layers = item->what };
+	struct ovl_error *error = NULL;
+
+	if (!out->json) {
+		puts(item->name);
+		return EXIT_SUCCESS;
+	}
+	if (ovl_image_stat(tool->store, item->name, NULL, 0, &info, sizeof info, &error) < 0) {
+		int gone = ovl_error_code(error) == OVL_E_NO_IMAGE;
+		if (gone)               /* removed since it was listed */
+			ovl_error_free(error);
+		else
+			failed(tool, error, item->name);
+		if (gone)
+			return EXIT_SUCCESS;
+		snprintf(info.layer, sizeof info.layer, "%s", item->detail);
+	}
+	put_image(out, item->name, &info);
+	return EXIT_SUCCESS;
+}
+
+static int cmd_images(struct tool *tool, const struct args *args)
+{
+	struct ovl_iter *items = NULL;
+	struct ovl_error *error = NULL;
+
+	(void)args;
+	if (ovl_image_list(tool->store, NULL, 0, &items, &error) < 0)
+		return failed(tool, error, tool->home);
+	return show_items(tool, items, show_image);
 }
 
 static int cmd_list(struct tool *tool, const struct args *args)
@@ -1076,9 +1273,17 @@ static void make_mounts(const struct host *host)
 	umask(mask);
 }
 
+/* What an image says of the command that is run. */
+struct image {
+	char **env, **entrypoint, **cmd;        /* each ends in NULL */
+	char *dir, *user;
+	char *layer;                            /* the topmost; NULL where there is none */
+};
+
 /* The layer to run in: a detached mount, or one that is at a path already. */
 struct place {
 	const char *id, *home, *path;
+	const struct image *image;              /* what it was made of, or NULL */
 	int fd;
 };
 
@@ -1135,13 +1340,165 @@ static int supervise(pid_t child, const sigset_t *signals)
 	}
 }
 
+/* Whom a command runs as. */
+struct identity {
+	uid_t uid;
+	gid_t gid, groups[64];
+	size_t group_count;
+	char home[256];
+};
+
+/* A file of the layer's, which may be anything: only a plain one is read. */
+static FILE *open_plain(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	FILE *file = NULL;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		file = fdopen(fd, "r");
+	if (!file && fd >= 0)
+		close(fd);
+	return file;
+}
+
+/* 1 and the number where a word is one, as a user or group may be. */
+static int is_number(const char *word, unsigned *number)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(word, &end, 10);
+	if (*word < '0' || *word > '9' || *end || errno || value > INT_MAX)
+		return 0;
+	*number = (unsigned)value;
+	return 1;
+}
+
+/* The user by the layer's own /etc/passwd, without the host's name service. A number needs none. */
+static int find_user(const char *user, struct identity *who, char *name, size_t size)
+{
+	FILE *file = open_plain("/etc/passwd");
+	struct passwd *one = NULL;
+	unsigned uid = 0;
+	int numeric = is_number(user, &uid);
+
+	while (file && (one = fgetpwent(file)) != NULL)
+		if (numeric ? one->pw_uid == uid : strcmp(one->pw_name, user) == 0)
+			break;
+	if (one) {
+		who->uid = one->pw_uid;
+		who->gid = one->pw_gid;
+		snprintf(who->home, sizeof who->home, "%s", one->pw_dir);
+		snprintf(name, size, "%s", one->pw_name);
+	} else if (numeric) {
+		who->uid = uid;
+	}
+	if (file)
+		fclose(file);
+	return one || numeric ? 0 : fail("run", user, "the layer has no such user");
+}
+
+/* The group that is asked for, or else those that `name` is a member of. */
+static int find_groups(const char *group, const char *name, struct identity *who)
+{
+	const size_t most = sizeof who->groups / sizeof *who->groups;
+	FILE *file = open_plain("/etc/group");
+	struct group *one;
+	unsigned gid = 0;
+	int numeric = group && is_number(group, &gid), found = numeric;
+
+	if (numeric)
+		who->gid = gid;
+	while (file && (one = fgetgrent(file)) != NULL) {
+		if (group && !found && strcmp(one->gr_name, group) == 0) {
+			who->gid = one->gr_gid;
+			found = 1;
+		}
+		for (char **member = one->gr_mem; !group && *name && *member; member++)
+			if (strcmp(*member, name) == 0 && who->group_count < most)
+				who->groups[who->group_count++] = one->gr_gid;
+	}
+	if (file)
+		fclose(file);
+	return !group || found ? 0 : fail("run", group, "the layer has no such group");
+}
+
+/* Becomes the user of the image: "user", "uid", "user:group" or "uid:gid"; without one, root. */
+static int become(const char *user, struct identity *who)
+{
+	char words[512], name[256] = "";
+	char *group;
+
+	if (snprintf(words, sizeof words, "%s", user && *user ? user : "0") >= (int)sizeof words)
+		return fail("run", user, "the user's name is too long");
+	group = strchr(words, ':');
+	if (group)
+		*group++ = '\0';
+	if (group && !*group)
+		group = NULL;
+	if (find_user(*words ? words : "0", who, name, sizeof name) != 0 || find_groups(group, name, who) != 0)
+		return -1;
+	/* In a user namespace of one's own there may be no other groups. */
+	if (setgroups(who->group_count, who->groups) < 0 && errno != EPERM)
+		return fail("run", user ? user : "0", strerror(errno));
+	if ((who->gid != getegid() && setgid(who->gid) < 0) || (who->uid != geteuid() && setuid(who->uid) < 0)) {
+		fail("run", user ? user : "0", errno == EINVAL ? "this user namespace has no such user or group"
+		     : strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* Where the command starts; made where it is missing, with all that leads to it. */
+static int start_in(const char *dir)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "/%s", dir) >= (int)sizeof path)
+		return fail("run", dir, strerror(ENAMETOOLONG));
+	for (char *at = path + 1; *at; at++) {
+		if (*at != '/')
+			continue;
+		*at = '\0';
+		mkdir(path, 0755);
+		*at = '/';
+	}
+	mkdir(path, 0755);
+	return chdir(path) < 0 ? fail("run", dir, strerror(errno)) : 0;
+}
+
+/* What the image says: environment, directory, user. Of our own environment TERM alone goes on. */
+static int prepare(const struct place *place)
+{
+	const struct image *image = place->image;
+	const char *term = isatty(STDIN_FILENO) ? getenv("TERM") : NULL;
+	struct identity who = { .home = "/" };
+
+	term = term ? strdup(term) : NULL;
+	clearenv();
+	setenv("HOSTNAME", place->id, 1);
+	if (term)
+		setenv("TERM", term, 1);
+	for (char **env = image->env; *env; env++)
+		if (strchr(*env, '=') && **env != '=')
+			putenv(*env);
+	if ((image->dir && start_in(image->dir) != 0) || become(image->user, &who) != 0)
+		return EXIT_OVL;
+	setenv("HOME", who.home, 0);
+	return 0;
+}
+
 /* Replaces this process by CMD, looked for in the layer. */
-static int execute(char **command)
+static int execute(const struct place *place, char **command)
 {
 	static char *const shell[] = { "/bin/sh", NULL };
 	char *const *argv = *command ? command : shell;
 
-	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	if (place->image && prepare(place) != 0)
+		return EXIT_OVL;
+	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", !place->image);
 	execvp(argv[0], argv);
 	if (errno == ENOENT) {
 		int there = strchr(argv[0], '/') && access(argv[0], F_OK) == 0;
@@ -1169,7 +1526,7 @@ static int init_main(const struct place *place, char **command, const sigset_t *
 	}
 	if (child == 0) {
 		sigprocmask(SIG_SETMASK, usual, NULL);
-		return execute(command);
+		return execute(place, command);
 	}
 	return supervise(child, signals);
 }
@@ -1230,26 +1587,187 @@ static int run_mount(struct tool *tool, const char *id, int volatile_, struct ov
 	return said < 0 ? failed(tool, error, id) : 0;
 }
 
-static int cmd_run(struct tool *tool, const struct args *args)
+/* Runs CMD in the layer of `place`; what is not said there yet is filled in. */
+static int run_layer(struct tool *tool, struct place *place, int volatile_, char **command)
 {
-	struct place place = { .id = args->word[0], .home = tool->home };
 	struct ovl_mnt *mnt = NULL;
 	struct ovl_error *error = NULL;
 	int status;
 
-	if (run_mount(tool, place.id, args->volatile_, &mnt) != 0)
+	if (run_mount(tool, place->id, volatile_, &mnt) != 0)
 		return EXIT_OVL;
-	place.fd = ovl_mnt_fd(mnt);
-	place.path = ovl_mnt_path(mnt);
-	if (place.path && !*place.path)
-		place.path = NULL;
-	status = run_in(&place, args->rest);
+	place->home = tool->home;
+	place->fd = ovl_mnt_fd(mnt);
+	place->path = ovl_mnt_path(mnt);
+	if (place->path && !*place->path)
+		place->path = NULL;
+	status = run_in(place, command);
 	if (ovl_unmount(mnt, NULL, 0, &error) < 0) {
-		failed(tool, error, place.id);
+		failed(tool, error, place->id);
 		ovl_mnt_free(mnt);
 		return EXIT_OVL;
 	}
 	return status;
+}
+
+/* ---- run --image: a layer of its own for a command of the image ---- */
+
+/* Memory that cannot be had ends the program: it has done nothing yet that needs undoing. */
+static void *have(void *memory)
+{
+	if (!memory) {
+		fail("run", "memory", strerror(ENOMEM));
+		exit(EXIT_OVL);
+	}
+	return memory;
+}
+
+/* A list of words, one longer; `list` is NULL at first. */
+static char **with_word(char **list, const char *word)
+{
+	size_t count = 0;
+
+	while (list && list[count])
+		count++;
+	list = have(realloc(list, (count + 2) * sizeof *list));
+	list[count] = word ? have(strdup(word)) : NULL;
+	list[count + 1] = NULL;
+	return list;
+}
+
+static void free_words(char **list)
+{
+	for (char **word = list; word && *word; word++)
+		free(*word);
+	free(list);
+}
+
+static void set_word(char **word, const char *text)
+{
+	free(*word);
+	*word = have(strdup(text));
+}
+
+static int read_image(struct tool *tool, const char *name, struct image *image)
+{
+	struct ovl_iter *items = NULL;
+	struct ovl_item item;
+	struct ovl_error *error = NULL;
+	int more;
+
+	if (ovl_image_config(tool->store, name, NULL, 0, &items, &error) < 0)
+		return failed(tool, error, name);
+	image->env = with_word(NULL, NULL);
+	image->entrypoint = with_word(NULL, NULL);
+	image->cmd = with_word(NULL, NULL);
+	while ((more = ovl_iter_next(items, &item, sizeof item, &error)) > 0) {
+		switch (item.what) {
+		case OVL_CONFIG_ENV: image->env = with_word(image->env, item.name); break;
+		case OVL_CONFIG_ENTRYPOINT: image->entrypoint = with_word(image->entrypoint, item.name); break;
+		case OVL_CONFIG_CMD: image->cmd = with_word(image->cmd, item.name); break;
+		case OVL_CONFIG_WORKING_DIR: set_word(&image->dir, item.name); break;
+		case OVL_CONFIG_USER: set_word(&image->user, item.name); break;
+		case OVL_CONFIG_LAYER: set_word(&image->layer, item.name); break;
+		default: break;
+		}
+	}
+	ovl_iter_free(items);
+	return more < 0 ? failed(tool, error, name) : 0;
+}
+
+static void free_image(struct image *image)
+{
+	free_words(image->env);
+	free_words(image->entrypoint);
+	free_words(image->cmd);
+	free(image->dir);
+	free(image->user);
+	free(image->layer);
+}
+
+/* An id of the last part of the image's name, and something random. */
+static int make_id(const char *name, char *id, size_t size)
+{
+	const char *last = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+	unsigned random;
+
+	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+		return fail("run", name, strerror(errno));
+	while (*last && !((*last >= '0' && *last <= '9') || (*last >= 'A' && *last <= 'Z')
+			  || (*last >= 'a' && *last <= 'z')))
+		last++;
+	snprintf(id, size, "%.100s-%08x", *last ? last : "image", random);
+	for (; *id; id++)
+		if (*id == ':')
+			*id = '-';
+	return 0;
+}
+
+/* Makes the container's layer. */
+static int create_for(struct tool *tool, const struct args *args, const struct image *image, char *id,
+		      size_t size)
+{
+	struct ovl_error *error = NULL;
+	int said;
+
+	do {
+		ovl_error_free(error);
+		error = NULL;
+		if (args->name)
+			snprintf(id, size, "%s", args->name);
+		else if (make_id(args->image, id, size) != 0)
+			return -1;
+		said = ovl_create(tool->store, id, image->layer, NULL, 0, &error);
+	} while (said == -EEXIST && !args->name);
+	return said < 0 ? failed(tool, error, id) : 0;
+}
+
+static int run_image(struct tool *tool, const struct args *args)
+{
+	struct image image = { .env = NULL };
+	struct ovl_error *error = NULL;
+	struct place place = { .image = &image };
+	char **command = NULL;
+	char id[136];
+	int status = EXIT_OVL;
+
+	if (args->name && strlen(args->name) >= sizeof id)
+		return fail("run", args->name, "no id of a layer"), EXIT_OVL;
+	if (read_image(tool, args->image, &image) != 0)
+		goto end;
+	for (char **word = image.entrypoint; *word; word++)
+		command = with_word(command, *word);
+	for (char **word = *args->rest ? args->rest : image.cmd; *word; word++)
+		command = with_word(command, *word);
+	if (!command) {
+		fail("run", args->image, "the image says no command; give one");
+		goto end;
+	}
+	if (create_for(tool, args, &image, id, sizeof id) != 0)
+		goto end;
+	place.id = id;
+	status = run_layer(tool, &place, args->volatile_, command);
+	if (args->remove && ovl_remove(tool->store, id, NULL, 0, &error) < 0) {
+		failed(tool, error, id);
+		status = EXIT_OVL;
+	}
+end:
+	free_words(command);
+	free_image(&image);
+	return status;
+}
+
+static int cmd_run(struct tool *tool, const struct args *args)
+{
+	struct place place = { .id = args->word[0] };
+
+	if (args->image)
+		return run_image(tool, args);
+	if (args->name || args->remove) {
+		fail("run", args->name ? "--name" : "--rm", "goes with --image");
+		return EXIT_OVL;
+	}
+	return run_layer(tool, &place, args->volatile_, args->rest);
 }
 
 /* ---- The command line ---- */
@@ -1260,6 +1778,7 @@ enum {                          /* which options a command takes, and what it ne
 	NO_STORE = 1 << 8,      /* needs none, or opens it itself */
 	NEW_STORE = 1 << 9,     /* makes one where there is none */
 	BUDGET = 1 << 11,
+	KEEP_BLOBS = 1 << 14, REF = 1 << 15, PLATFORM = 1 << 16,
 	RUN = 1 << 10           /* all after the first word is a command of its own */
 };
 
@@ -1285,13 +1804,21 @@ static const struct command {
 	  "mount the layer until `ovl unmount`; prints the path. --volatile never syncs it",
 	  1, 2, READ_ONLY | VOLATILE, cmd_mount },
 	{ "unmount", "ID|DIR", "end a mount", 1, 1, 0, cmd_unmount },
-	{ "run", "[--volatile] ID [--] [CMD [ARG...]]",
-	  "run CMD (/bin/sh) chrooted in the layer. This is no sandbox: CMD has your rights and your network",
+	{ "run", "[--volatile] ID|--image NAME [--name ID] [--rm] [--] [CMD [ARG...]]",
+	  "run CMD (/bin/sh) chrooted in the layer, or in a new one over the image, as that says.\n"
+	  "        This is no sandbox: CMD has your rights and your network",
 	  1, 1, RUN | VOLATILE, cmd_run },
 	{ "diff", "ID [PARENT]", "the layer tar, on standard output; PARENT '' is nothing",
 	  1, 2, 0, cmd_diff },
 	{ "changes", "ID [PARENT] [-z]", "\"A /path\", \"C /path\", \"D /path\"; -z ends each with NUL",
 	  1, 2, NUL, cmd_changes },
+	{ "import", "[--keep-blobs] [--ref REF] [--platform OS/ARCH] FILE|DIR|- NAME",
+	  "an image from an OCI archive or layout, or docker save; prints its topmost layer",
+	  2, 2, NO_STORE | KEEP_BLOBS | REF | PLATFORM, cmd_import },
+	{ "export", "NAME FILE|DIR|-", "the image as an OCI archive, or as a layout in an empty directory",
+	  2, 2, 0, cmd_export },
+	{ "images", "", "the images' names", 0, 0, 0, cmd_images },
+	{ "rmi", "NAME", "remove the image, and its layers that nobody else uses", 1, 1, 0, cmd_rmi },
 	{ "copy", "[--hardlink | --reflink=auto|always|never] SRC DST", "copy a directory tree",
 	  2, 2, NO_STORE | HARD_LINK | REFLINK, cmd_copy },
 	{ "check", "[--repair]",
@@ -1334,6 +1861,12 @@ static int take_option(const struct command *command, struct args *args, char *w
 		{ "--volatile", VOLATILE, &args->volatile_, NULL },
 		{ "--repair", REPAIR, &args->repair, NULL },
 		{ "--budget", BUDGET, NULL, &args->budget },
+		{ "--keep-blobs", KEEP_BLOBS, &args->keep_blobs, NULL },
+		{ "--ref", REF, NULL, &args->ref },
+		{ "--platform", PLATFORM, NULL, &args->platform },
+		{ "--image", RUN, NULL, &args->image },
+		{ "--name", RUN, NULL, &args->name },
+		{ "--rm", RUN, &args->remove, NULL },
 	};
 	size_t len = strcspn(word, "=");
 
@@ -1364,11 +1897,17 @@ static int read_args(const struct command *command, char **argv, struct args *ar
 	for (; *argv; argv++) {
 		if (options && strcmp(*argv, "--") == 0) {
 			options = 0;
+			if (args->image) {
+				argv++;
+				break;
+			}
 		} else if (options && (*argv)[0] == '-' && (*argv)[1]) {
 			int took = take_option(command, args, *argv, argv[1]);
 			if (took < 0)
 				return -1;
 			argv += took;
+		} else if (args->image) {
+			break;
 		} else if (args->words == command->most) {
 			fail(command->name, *argv, "one argument too many");
 			return -1;
@@ -1381,6 +1920,10 @@ static int read_args(const struct command *command, char **argv, struct args *ar
 				break;
 			}
 		}
+	}
+	if (args->image) {              /* it stands for the layer */
+		args->rest = argv;
+		return 0;
 	}
 	if (args->words >= command->least)
 		return 0;

@@ -198,6 +198,11 @@
 #define OVL_E_UNCLEAN 25
 
 /**
+ * The image is not there.
+ */
+#define OVL_E_NO_IMAGE 26
+
+/**
  * ovl_store_open(): the store must be there; a missing or empty directory is not made one.
  */
 #define OVL_STORE_MUST_EXIST 1
@@ -469,6 +474,63 @@
  * ovl_copy_opts.reflink: never share it.
  */
 #define OVL_REFLINK_NEVER 2
+
+/**
+ * ovl_image_import(): keep the layers' blobs as they came, beside the manifest and the config, so that an
+ * export is what was imported, byte for byte.
+ */
+#define OVL_IMPORT_KEEP_BLOBS 1
+
+/**
+ * ovl_image_import(): as OVL_APPLY_STRICT, for every layer; one that is there already must be whole too.
+ */
+#define OVL_IMPORT_STRICT 2
+
+/**
+ * ovl_image_import(): as OVL_APPLY_NO_DEVICES, for every layer that is made.
+ */
+#define OVL_IMPORT_NO_DEVICES 4
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is the config as it came, byte for byte; once.
+ */
+#define OVL_CONFIG_JSON 1
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is one "KEY=value" of the environment.
+ */
+#define OVL_CONFIG_ENV 2
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is one word of the entrypoint, with which the command begins.
+ */
+#define OVL_CONFIG_ENTRYPOINT 3
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is one word of the rest of the command.
+ */
+#define OVL_CONFIG_CMD 4
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is the directory in which the command starts.
+ */
+#define OVL_CONFIG_WORKING_DIR 5
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is whom the command runs as: "user", "uid", "user:group"
+ * or "uid:gid".
+ */
+#define OVL_CONFIG_USER 6
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is the value of a label, `detail` its key.
+ */
+#define OVL_CONFIG_LABEL 7
+
+/**
+ * ovl_item.what of ovl_image_config(): `name` is the id of a layer, the lowest first, `detail` its diff ID.
+ */
+#define OVL_CONFIG_LAYER 8
 
 /**
  * A flag that stops calls. It may be given to any number of calls, on any threads, at once.
@@ -1228,6 +1290,228 @@ struct ovl_usage_info {
     uint64_t shared_size;
 };
 
+/**
+ * Options of ovl_image_import(). A limit of 0 is the library's own, as with ovl_apply_layer(), and
+ * holds for each layer.
+ */
+struct ovl_image_import_opts {
+    /**
+     * `OVL_IMPORT_...`
+     */
+    uint64_t flags;
+    /**
+     * Which image of an archive that holds several: its name, the end of it after a slash, or its
+     * tag; NULL for the only one.
+     */
+    const char *ref;
+    /**
+     * For which platform, "os/architecture" or "os/architecture/variant", where there are several;
+     * NULL for Linux on this machine.
+     */
+    const char *platform;
+    /**
+     * `OVL_KIND_...`, of the layers that have a parent.
+     */
+    uint32_t kind;
+    /**
+     * `OVL_DURABILITY_...`
+     */
+    uint32_t durability;
+    /**
+     * Limit: bytes of an uncompressed layer tar; 64 GiB. Also of an archive that comes as a stream
+     * or compressed, when it is uncompressed.
+     */
+    uint64_t max_size;
+    /**
+     * Limit: entries of a layer; 16,777,216.
+     */
+    uint64_t max_entries;
+    /**
+     * Limit: bytes of one header of an entry; 1 MiB.
+     */
+    uint64_t max_meta;
+    /**
+     * Limit: bytes of the extended attributes of one entry; 1 MiB.
+     */
+    uint64_t max_xattrs;
+    /**
+     * Limit: bytes of one path; 64 KiB as it is written, 16 KiB as it is on the disk.
+     */
+    uint64_t max_path;
+    /**
+     * Limit: the window of a zstd stream, as a power of two; 27, at most 31.
+     */
+    uint32_t zstd_window_log;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Where the bytes of the archive come from when `fd` is -1; else NULL.
+     */
+    ovl_read_fn read;
+    /**
+     * Handed to `read`.
+     */
+    void *read_user;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * What is known of an image. Strings end in NUL, and are "" where there is nothing to say.
+ */
+struct ovl_image_info {
+    /**
+     * Its topmost layer, which a container is created over; "" for an image without layers.
+     */
+    char layer[136];
+    /**
+     * "sha256:" and 64 digits: the digest of the manifest that it was imported from, or that
+     * ovl_image_export() wrote; "" where docker save told none.
+     */
+    char manifest[136];
+    /**
+     * The digest of its config: the image ID.
+     */
+    char config[136];
+    /**
+     * The sizes of its layers, as in ovl_layer_info.size, together.
+     */
+    uint64_t size;
+    /**
+     * How many layers it has.
+     */
+    uint64_t layers;
+    /**
+     * When it was imported, in seconds since 1970,
+     */
+    int64_t created_sec;
+    /**
+     * and nanoseconds.
+     */
+    uint32_t created_nsec;
+    /**
+     * 1 if the originals are kept, or were written; else 0.
+     */
+    uint32_t blobs;
+    /**
+     * Left out of its layers: device nodes that could not be made; of those that were there before,
+     * too. 0 in a stat.
+     */
+    uint64_t skipped_devices;
+    /**
+     * Left out: owners that could not be set.
+     */
+    uint64_t skipped_owners;
+    /**
+     * Left out: extended attributes that could not be set; of an export, entries with attributes
+     * that are called like overlayfs's own.
+     */
+    uint64_t skipped_xattrs;
+    /**
+     * How many layers the import made; the others were there.
+     */
+    uint64_t made;
+};
+
+/**
+ * Options of ovl_image_export().
+ */
+struct ovl_image_export_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * What the layout calls the image (org.opencontainers.image.ref.name); NULL for the tag of its
+     * name, or "latest".
+     */
+    const char *ref;
+    /**
+     * Where the bytes go when `fd` is -1; else NULL.
+     */
+    ovl_write_fn write;
+    /**
+     * Handed to `write`.
+     */
+    void *write_user;
+    /**
+     * Stops the call when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_image_remove().
+ */
+struct ovl_image_remove_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * Ends the work early when it is raised, or NULL.
+     */
+    struct ovl_cancel *cancel;
+    /**
+     * Is told how far the call is, or NULL.
+     */
+    ovl_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user;
+};
+
+/**
+ * Options of ovl_image_stat().
+ */
+struct ovl_image_stat_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+};
+
+/**
+ * Options of ovl_image_list().
+ */
+struct ovl_image_list_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+};
+
+/**
+ * Options of ovl_image_config().
+ */
+struct ovl_image_config_opts {
+    /**
+     * 0.
+     */
+    uint64_t flags;
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1715,6 +1999,131 @@ int ovl_usage(struct ovl_store *store,
               struct ovl_usage_info *usage,
               size_t usage_size,
               struct ovl_error **err);
+
+/**
+ * Makes the image `name` of an archive: an OCI layout or what docker save writes. `fd` is a
+ * directory (a layout, or an unpacked docker save), or the tar of one, plain or compressed by gzip or
+ * zstd: a file, which is read from where it stands to its end and not moved, or a pipe or a socket;
+ * or -1 for the callback `read`. The descriptor stays the caller's. Nothing is fetched from anywhere.
+ *
+ * `name` is 1 to 200 of "A-Z a-z 0-9 . _ - + @ /" and at most one colon, begins with a letter or
+ * digit, and has no empty part, "." or ".." between slashes.
+ *
+ * Every digest and size is verified: of the manifest, the config and each layer. The layers are named
+ * by their chain IDs, "sha256-" and 64 digits. Those that are there are used, also by several imports
+ * at once; the others are made, and are committed. The image appears, or takes the place of one of its
+ * name, at once, and is on the disk when the call returns, unless the options say otherwise. Layers
+ * of an image that is replaced go as by ovl_image_remove(). After a failure the image is as it was, and
+ * layers that were made go again; after a kill they stay, whole, for the next import.
+ *
+ * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL.
+ * Errors: EINVAL also for `name`, and where `ref` and `platform` mean no image, or several: the message
+ * lists those that there are; ENAMETOOLONG `name` has too many slashes; EBADMSG an archive, manifest
+ * or config is malformed, or lacks something (OVL_E_ARCHIVE), or ends early (OVL_E_TRUNCATED), or a
+ * digest or size is another than was told (OVL_E_DIGEST); EOPNOTSUPP a type of manifest, config or
+ * layer, an algorithm or a compression that is not handled (OVL_E_UNSUPPORTED), by name; EFBIG a limit,
+ * or more than 4 MiB of manifest or config (OVL_E_LIMIT); EMLINK more than 500 layers; EXDEV a path
+ * leaves the archive or a layer (OVL_E_ESCAPE); EEXIST another layer has the id of one of the image's
+ * (OVL_E_LAYER_EXISTS), or a damaged one (OVL_E_DAMAGED); EOPNOTSUPP also where OVL_IMPORT_STRICT
+ * meets a layer that could only be made in part (OVL_E_STRICT); EROFS a store opened read-only; and
+ * what ovl_apply_layer() tells of a layer.
+ */
+int ovl_image_import(struct ovl_store *store,
+                     const char *name,
+                     int fd,
+                     const struct ovl_image_import_opts *opts,
+                     size_t opts_size,
+                     struct ovl_image_info *info,
+                     size_t info_size,
+                     struct ovl_error **err);
+
+/**
+ * Writes the image `name` as an OCI layout: into `fd` where that is a directory, which must be empty;
+ * else as a tar of one, uncompressed, to `fd`, or to the callback `write` when `fd` is -1. The
+ * descriptor stays the caller's, as with ovl_diff().
+ *
+ * An image whose blobs are kept (OVL_IMPORT_KEEP_BLOBS) is written as it was imported: its manifest,
+ * its config and its blobs byte for byte. Otherwise the layer tars are made anew, uncompressed, and
+ * with them a manifest, and a config where diff IDs are others: their digests differ from those of
+ * the original. The same image gives the same bytes. For a stream each layer is read twice.
+ *
+ * In a directory `index.json` comes last, and all is on the disk when the call returns; after a
+ * failure it is empty again. A stream has the beginning of a tar after a failure, and no end.
+ *
+ * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: `manifest` and `config` are
+ * those that were written.
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and
+ * the path is the layer's id); ENOTEMPTY the directory is not empty (OVL_E_NOT_EMPTY); EINVAL also for
+ * `ref`; EIO also for an image or a blob that is damaged (OVL_E_DAMAGED); and as ovl_diff().
+ */
+int ovl_image_export(struct ovl_store *store,
+                     const char *name,
+                     int fd,
+                     const struct ovl_image_export_opts *opts,
+                     size_t opts_size,
+                     struct ovl_image_info *info,
+                     size_t info_size,
+                     struct ovl_error **err);
+
+/**
+ * Removes the image `name`, however damaged it is, and then, from the topmost down, each of its layers
+ * that no other image lists, that no layer is built on, and that is not in use. The others stay, and
+ * go by ovl_remove(); all stay that may belong to an image that is damaged. Kept blobs go that no
+ * image names.
+ *
+ * Returns 0 when the image is gone, whatever became of its layers. Cancelled before that, it fails;
+ * cancelled later, it leaves the content of what goes for a cleanup.
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE); EROFS a store opened read-only; EBUSY somebody works on
+ * images (OVL_E_LOCKED).
+ */
+int ovl_image_remove(struct ovl_store *store,
+                     const char *name,
+                     const struct ovl_image_remove_opts *opts,
+                     size_t opts_size,
+                     struct ovl_error **err);
+
+/**
+ * Tells what is known of the image `name`.
+ *
+ * Returns 0 and fills `*info` (of `info_size` bytes).
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and
+ * the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
+ */
+int ovl_image_stat(struct ovl_store *store,
+                   const char *name,
+                   const struct ovl_image_stat_opts *opts,
+                   size_t opts_size,
+                   struct ovl_image_info *info,
+                   size_t info_size,
+                   struct ovl_error **err);
+
+/**
+ * Lists the images, sorted by name. What is damaged is left out, and told by ovl_check().
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `name`
+ * is the image's, `detail` the id of its topmost layer, "" where it has none, `what` the number of its
+ * layers.
+ */
+int ovl_image_list(struct ovl_store *store,
+                   const struct ovl_image_list_opts *opts,
+                   size_t opts_size,
+                   struct ovl_iter **out,
+                   struct ovl_error **err);
+
+/**
+ * Lists what the image `name` runs, and its layers.
+ *
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `what` is
+ * one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the order of these
+ * numbers; of one sort, in that of the config, and labels by their keys.
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged (OVL_E_DAMAGED).
+ */
+int ovl_image_config(struct ovl_store *store,
+                     const char *name,
+                     const struct ovl_image_config_opts *opts,
+                     size_t opts_size,
+                     struct ovl_iter **out,
+                     struct ovl_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"

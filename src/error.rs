@@ -67,6 +67,8 @@ pub enum Code {
     Callback = 24,
     /// The machine went down while the layer was mounted writable: data may be lost.
     Unclean = 25,
+    /// The image is not there.
+    NoImage = 26,
 }
 
 /// What failed, where, and why. See the module's text.

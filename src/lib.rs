@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The rooms of the house, each with one-way dependencies to those after it:
-//! `ffi` → [`store`] → {[`layer`], [`mount`]} → {[`archive`], [`tree`]} → [`sys`].
+//! `ffi` → [`store`] → {[`layer`], [`mount`]} → {[`archive`], [`oci`], [`tree`]} → [`sys`].
 //! What the crate promises is [`store`], [`tree::copy_dir`], [`archive`], [`error`] and [`watch`];
 //! the other rooms are open for its own tests, and may change.
 #![warn(missing_docs)]
@@ -40,6 +40,8 @@ pub mod fuzzing;
 pub mod layer;
 #[doc(hidden)]
 pub mod mount;
+#[doc(hidden)]
+pub mod oci;
 pub mod store;
 #[doc(hidden)]
 pub mod sys;

@@ -55,6 +55,22 @@ impl<S: Source> Buffer<S> {
         self.data.get(from..self.start).unwrap_or_default()
     }
 
+    /// Consumes up to `most` bytes and returns how many, 0 at the end. What is not here yet need not
+    /// come here, where the source can pass over it.
+    pub(super) fn pass(&mut self, most: u64) -> Result<u64> {
+        if self.start == self.end && !self.ended {
+            let passed = self.source.skip(most)?.min(most);
+            self.taken += passed;
+            if passed > 0 {
+                return Ok(passed);
+            }
+        }
+        let there = self.fill_to(1)? as u64;
+        Ok(self
+            .take(usize::try_from(there.min(most)).unwrap_or(usize::MAX))
+            .len() as u64)
+    }
+
     /// Reads until `want` bytes (at most the capacity) are there or the source ends, and returns
     /// how many there are.
     pub(super) fn fill_to(&mut self, want: usize) -> Result<usize> {

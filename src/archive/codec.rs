@@ -195,43 +195,10 @@ impl<S: Source> Decoder<S> {
 
     fn detect(&mut self) -> Result<Codec> {
         self.input.fill_to(MAGIC)?;
-        let codec = match self.input.unread() {
-            [0x1f, 0x8b, ..] => Codec::Gzip(gzip::Gzip::new()),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                Codec::Zstd(zst::Zstd::new(self.options.zstd_window_log)?)
-            }
-            // The longer magics leave a tar alone whose first name begins with, say, "BZh9".
-            [
-                b'B',
-                b'Z',
-                b'h',
-                b'1'..=b'9',
-                0x31,
-                0x41,
-                0x59,
-                0x26,
-                0x53,
-                0x59,
-                ..,
-            ]
-            | [
-                b'B',
-                b'Z',
-                b'h',
-                b'1'..=b'9',
-                0x17,
-                0x72,
-                0x45,
-                0x38,
-                0x50,
-                0x90,
-                ..,
-            ] => {
-                return Err(unsupported("bzip2"));
-            }
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return Err(unsupported("xz")),
-            [0x04, 0x22, 0x4d, 0x18, ..] => return Err(unsupported("lz4")),
-            _ => Codec::Plain,
+        let codec = match compression(self.input.unread())? {
+            Compression::Gzip => Codec::Gzip(gzip::Gzip::new()),
+            Compression::Zstd => Codec::Zstd(zst::Zstd::new(self.options.zstd_window_log)?),
+            Compression::Plain => Codec::Plain,
         };
         if !matches!(codec, Codec::Plain) {
             self.hasher = self.options.diff_id.then(Sha256::new);
@@ -246,6 +213,44 @@ impl<S: Source> Decoder<S> {
 impl<S: Source> Source for Decoder<S> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         Decoder::read(self, buf)
+    }
+}
+
+/// How a blob is compressed that begins so; EOPNOTSUPP for other codecs, by name.
+pub fn compression(head: &[u8]) -> Result<Compression> {
+    match head {
+        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+        // The longer magics leave a tar alone whose first name begins with, say, "BZh9".
+        [
+            b'B',
+            b'Z',
+            b'h',
+            b'1'..=b'9',
+            0x31,
+            0x41,
+            0x59,
+            0x26,
+            0x53,
+            0x59,
+            ..,
+        ]
+        | [
+            b'B',
+            b'Z',
+            b'h',
+            b'1'..=b'9',
+            0x17,
+            0x72,
+            0x45,
+            0x38,
+            0x50,
+            0x90,
+            ..,
+        ] => Err(unsupported("bzip2")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(unsupported("xz")),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Err(unsupported("lz4")),
+        _ => Ok(Compression::Plain),
     }
 }
 

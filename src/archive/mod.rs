@@ -41,7 +41,7 @@ pub(crate) mod tests;
 pub mod whiteout;
 mod writer;
 
-pub use codec::{Compression, Decoder, DecoderOptions, Summary};
+pub use codec::{Compression, Decoder, DecoderOptions, Summary, compression};
 pub use digest::{Digest, Sha256};
 pub use entry::{Entry, Kind, Limits, Time};
 pub use reader::{Chunk, Reader};
@@ -54,6 +54,12 @@ use crate::error::{Code, Errno, Error, Result};
 pub trait Source {
     /// Reads some bytes to the start of `buf` and returns how many; 0 is the end.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize>;
+
+    /// Passes over up to `count` bytes and returns how many: 0 where they have to be read.
+    fn skip(&mut self, count: u64) -> Result<u64> {
+        let _ = count;
+        Ok(0)
+    }
 }
 
 /// Where bytes go.
@@ -65,6 +71,10 @@ pub trait Sink {
 impl<T: Source + ?Sized> Source for &mut T {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         (**self).read(buf)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<u64> {
+        (**self).skip(count)
     }
 }
 

@@ -349,15 +349,10 @@ impl<R: Source> Reader<R> {
     /// Consumes `count` bytes; false if the stream ends before.
     fn skip(&mut self, mut count: u64) -> Result<bool> {
         while count > 0 {
-            let n = self
-                .input
-                .fill_to(1)?
-                .min(usize::try_from(count).unwrap_or(usize::MAX));
-            if n == 0 {
-                return Ok(false);
+            match self.input.pass(count)? {
+                0 => return Ok(false),
+                passed => count -= passed,
             }
-            self.input.take(n);
-            count -= n as u64;
         }
         Ok(true)
     }

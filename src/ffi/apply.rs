@@ -122,23 +122,43 @@ unsafe fn options<'a>(opts: &ovl_apply_opts) -> Result<ApplyOptions<'a>> {
     Ok(ApplyOptions {
         flags: opts::flags(opts.flags)?,
         parent,
-        kind: match opts.kind {
-            OVL_KIND_DEFAULT => None,
-            OVL_KIND_ROOT => Some(Kind::Root),
-            OVL_KIND_OVERLAY => Some(Kind::Overlay),
-            other => return Err(opts::unknown("kind", other)),
-        },
+        kind: kind(opts.kind)?,
         diff_id: diff_id.map(digest).transpose()?,
         durability: durability(opts.durability)?,
-        limits: Limits {
-            max_size: opts.max_size,
-            max_entries: opts.max_entries,
-            max_meta: opts.max_meta,
-            max_xattrs: opts.max_xattrs,
-            max_path: opts.max_path,
-            zstd_window_log: opts.zstd_window_log,
-        },
+        limits: limits(
+            [
+                opts.max_size,
+                opts.max_entries,
+                opts.max_meta,
+                opts.max_xattrs,
+                opts.max_path,
+            ],
+            opts.zstd_window_log,
+        ),
     })
+}
+
+/// How to keep a layer that is made of a tar.
+pub(super) fn kind(kind: u32) -> Result<Option<Kind>> {
+    match kind {
+        OVL_KIND_DEFAULT => Ok(None),
+        OVL_KIND_ROOT => Ok(Some(Kind::Root)),
+        OVL_KIND_OVERLAY => Ok(Some(Kind::Overlay)),
+        other => Err(opts::unknown("kind", other)),
+    }
+}
+
+/// Limits in the order of the options' members.
+pub(super) fn limits(counts: [u64; 5], zstd_window_log: u32) -> Limits {
+    let [max_size, max_entries, max_meta, max_xattrs, max_path] = counts;
+    Limits {
+        max_size,
+        max_entries,
+        max_meta,
+        max_xattrs,
+        max_path,
+        zstd_window_log,
+    }
 }
 
 fn digest(text: &[u8]) -> Result<Digest> {

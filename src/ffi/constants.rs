@@ -3,8 +3,8 @@
 
 use crate::error::Code;
 use crate::store::{
-    ApplyFlags, CheckFlags, CommitFlags, CreateFlags, DiffFlags, LogLevel, MountFlags, OpenFlags,
-    RemoveFlags, SpecFlags, UnmountFlags,
+    ApplyFlags, CheckFlags, CommitFlags, CreateFlags, DiffFlags, ImportFlags, LogLevel, MountFlags,
+    OpenFlags, RemoveFlags, SpecFlags, UnmountFlags,
 };
 use crate::tree::CopyFlags;
 
@@ -65,6 +65,8 @@ pub const OVL_E_NOT_EMPTY: u32 = 23;
 pub const OVL_E_CALLBACK: u32 = 24;
 /// The machine went down while the layer was mounted writable: data may be lost.
 pub const OVL_E_UNCLEAN: u32 = 25;
+/// The image is not there.
+pub const OVL_E_NO_IMAGE: u32 = 26;
 
 /// ovl_store_open(): the store must be there; a missing or empty directory is not made one.
 pub const OVL_STORE_MUST_EXIST: u64 = 1;
@@ -187,6 +189,31 @@ pub const OVL_REFLINK_ALWAYS: u32 = 1;
 /// ovl_copy_opts.reflink: never share it.
 pub const OVL_REFLINK_NEVER: u32 = 2;
 
+/// ovl_image_import(): keep the layers' blobs as they came, beside the manifest and the config, so that an
+/// export is what was imported, byte for byte.
+pub const OVL_IMPORT_KEEP_BLOBS: u64 = 1;
+/// ovl_image_import(): as OVL_APPLY_STRICT, for every layer; one that is there already must be whole too.
+pub const OVL_IMPORT_STRICT: u64 = 2;
+/// ovl_image_import(): as OVL_APPLY_NO_DEVICES, for every layer that is made.
+pub const OVL_IMPORT_NO_DEVICES: u64 = 4;
+/// ovl_item.what of ovl_image_config(): `name` is the config as it came, byte for byte; once.
+pub const OVL_CONFIG_JSON: u32 = 1;
+/// ovl_item.what of ovl_image_config(): `name` is one "KEY=value" of the environment.
+pub const OVL_CONFIG_ENV: u32 = 2;
+/// ovl_item.what of ovl_image_config(): `name` is one word of the entrypoint, with which the command begins.
+pub const OVL_CONFIG_ENTRYPOINT: u32 = 3;
+/// ovl_item.what of ovl_image_config(): `name` is one word of the rest of the command.
+pub const OVL_CONFIG_CMD: u32 = 4;
+/// ovl_item.what of ovl_image_config(): `name` is the directory in which the command starts.
+pub const OVL_CONFIG_WORKING_DIR: u32 = 5;
+/// ovl_item.what of ovl_image_config(): `name` is whom the command runs as: "user", "uid", "user:group"
+/// or "uid:gid".
+pub const OVL_CONFIG_USER: u32 = 6;
+/// ovl_item.what of ovl_image_config(): `name` is the value of a label, `detail` its key.
+pub const OVL_CONFIG_LABEL: u32 = 7;
+/// ovl_item.what of ovl_image_config(): `name` is the id of a layer, the lowest first, `detail` its diff ID.
+pub const OVL_CONFIG_LAYER: u32 = 8;
+
 const _: () = {
     assert!(number(env!("CARGO_PKG_VERSION_MAJOR")) == OVL_VERSION_MAJOR);
     assert!(number(env!("CARGO_PKG_VERSION_MINOR")) == OVL_VERSION_MINOR);
@@ -216,6 +243,7 @@ const _: () = {
     assert!(Code::NotEmpty as u32 == OVL_E_NOT_EMPTY);
     assert!(Code::Callback as u32 == OVL_E_CALLBACK);
     assert!(Code::Unclean as u32 == OVL_E_UNCLEAN);
+    assert!(Code::NoImage as u32 == OVL_E_NO_IMAGE);
     assert!(LogLevel::Error as u32 == OVL_LOG_ERROR);
     assert!(LogLevel::Warning as u32 == OVL_LOG_WARNING);
     assert!(LogLevel::Info as u32 == OVL_LOG_INFO);
@@ -256,6 +284,10 @@ const _: () = {
     assert!(CopyFlags::NO_OVERLAY_XATTRS.bits() == OVL_COPY_NO_OVERLAY_XATTRS);
     assert!(CopyFlags::SYNC.bits() == OVL_COPY_SYNC);
     assert!(CopyFlags::all().bits() == 15);
+    assert!(ImportFlags::KEEP_BLOBS.bits() == OVL_IMPORT_KEEP_BLOBS);
+    assert!(ImportFlags::STRICT.bits() == OVL_IMPORT_STRICT);
+    assert!(ImportFlags::NO_DEVICES.bits() == OVL_IMPORT_NO_DEVICES);
+    assert!(ImportFlags::all().bits() == 7);
     assert!(OVL_CHANGE_ADD == b'A' as u32);
     assert!(OVL_CHANGE_MODIFY == b'C' as u32);
     assert!(OVL_CHANGE_DELETE == b'D' as u32);

@@ -18,7 +18,7 @@
 //! | `constants` | the literals of the header, held against the Rust values |
 //! | `error`, `cancel`, `log`, `iter` | the objects a caller holds beside a store |
 //! | `stream` | descriptors and callbacks as sources and sinks |
-//! | `store`, `layer`, `apply`, `diff`, `mount`, `spec`, `copy`, `usage`, `version` | the calls |
+//! | `store`, `layer`, `apply`, `diff`, `mount`, `spec`, `copy`, `usage`, `image`, `images`, `version` | the calls |
 #![allow(unsafe_code)]
 // The names are C's.
 #![allow(non_camel_case_types)]
@@ -32,6 +32,8 @@ mod constants;
 mod copy;
 mod diff;
 mod error;
+mod image;
+mod images;
 mod info;
 mod iter;
 mod layer;

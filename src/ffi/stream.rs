@@ -42,11 +42,13 @@ pub(super) unsafe fn source<'a>(
     match (fd, callback) {
         (-1, Some(callback)) => Ok(Box::new(Reading { callback, user })),
         (-1, None) => Err(Error::invalid(
-            "layer_fd is -1, and there is no read callback",
+            "the descriptor is -1, and there is no read callback",
         )),
         // SAFETY: the caller's promise.
         (_, None) => Ok(Box::new(unsafe { Descriptor::new(fd, cancel) }?)),
-        (_, Some(_)) => Err(Error::invalid("a read callback goes with a layer_fd of -1")),
+        (_, Some(_)) => Err(Error::invalid(
+            "a read callback goes with a descriptor of -1",
+        )),
     }
 }
 
@@ -63,11 +65,13 @@ pub(super) unsafe fn sink<'a>(
     match (fd, callback) {
         (-1, Some(callback)) => Ok(Box::new(Writing { callback, user })),
         (-1, None) => Err(Error::invalid(
-            "out_fd is -1, and there is no write callback",
+            "the descriptor is -1, and there is no write callback",
         )),
         // SAFETY: the caller's promise.
         (_, None) => Ok(Box::new(unsafe { Descriptor::new(fd, cancel) }?)),
-        (_, Some(_)) => Err(Error::invalid("a write callback goes with an out_fd of -1")),
+        (_, Some(_)) => Err(Error::invalid(
+            "a write callback goes with a descriptor of -1",
+        )),
     }
 }
 

@@ -37,7 +37,7 @@ impl Store {
             .map_err(|e| e.at(id).op("apply"))
     }
 
-    fn apply_layer(
+    pub(super) fn apply_layer(
         &self,
         id: &[u8],
         source: &mut dyn Source,
@@ -55,8 +55,10 @@ impl Store {
             self.need_marks()?;
         }
         let stage = Stage::new(self)?;
-        let (meta, applied) =
+        let (mut meta, applied) =
             self.extract(&stage, kind, place.parent.as_ref(), source, options, watch)?;
+        let partial = applied.partial;
+        meta.skipped = [partial.devices, partial.owners, partial.xattrs];
         let sync = options.durability != Durability::None;
         let lower = match kind {
             Kind::Overlay => place.parent.as_ref().map(|parent| parent.id.as_str()),
@@ -78,9 +80,9 @@ impl Store {
             parent,
         };
         let mut info = layer.info(false);
-        info.skipped_devices = applied.partial.devices;
-        info.skipped_owners = applied.partial.owners;
-        info.skipped_xattrs = applied.partial.xattrs;
+        info.skipped_devices = partial.devices;
+        info.skipped_owners = partial.owners;
+        info.skipped_xattrs = partial.xattrs;
         Ok(info)
     }
 
@@ -287,7 +289,7 @@ fn describe_tar(meta: &mut Meta, summary: &Summary, applied: &Applied) {
 /// Uncompressed bytes of a layer, where the caller names no limit.
 const MAX_SIZE: u64 = 64 << 30;
 
-fn decoding(limits: &Limits) -> DecoderOptions {
+pub(super) fn decoding(limits: &Limits) -> DecoderOptions {
     let mut options = DecoderOptions {
         max_bytes: MAX_SIZE,
         ..DecoderOptions::default()
@@ -301,7 +303,7 @@ fn decoding(limits: &Limits) -> DecoderOptions {
     options
 }
 
-fn reading(limits: &Limits) -> archive::Limits {
+pub(super) fn reading(limits: &Limits) -> archive::Limits {
     let mut reading = archive::Limits::default();
     if limits.max_entries > 0 {
         reading.max_entries = limits.max_entries;

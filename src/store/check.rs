@@ -77,6 +77,7 @@ impl Store {
                 done => done?,
             }
         }
+        self.check_images(found, watch)?;
         self.check_leftovers(&self.stage, "stage", found, watch)?;
         self.check_leftovers(&self.trash, "trash", found, watch)
     }
@@ -134,7 +135,15 @@ impl Store {
                 found.tell(&place, "foreign", "its name is no id".into(), false);
             }
         }
-        let ours = [format::FILE, "layer", "stage", "trash", "lost+found"];
+        let ours = [
+            format::FILE,
+            "layer",
+            "image",
+            "blob",
+            "stage",
+            "trash",
+            "lost+found",
+        ];
         let dir = super::again(&self.home)?;
         for name in DirBuf::default().sorted_names(dir).call("getdents64")? {
             let place = name.escape_ascii().to_string();

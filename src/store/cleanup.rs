@@ -51,6 +51,14 @@ impl Store {
         // for ever for the other.
         watch.until(half);
         self.sweep_names(&mut report);
+        match self.sweep_blobs() {
+            Ok(Some(dropped)) => report.dropped += dropped,
+            Ok(None) => report.busy += 1,
+            Err(error) => {
+                report.busy += 1;
+                self.warn(&format!("blob: {error}"));
+            }
+        }
         self.sweep_layers(&mut ids, &mut report, watch)?;
         watch.until(end);
         let mut trash = self.sweep(&self.stage, "stage", &mut report, watch)?;

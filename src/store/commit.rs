@@ -98,6 +98,7 @@ impl Store {
         // What it was applied from, if anything, it may no longer be.
         layer.meta.diff_id = None;
         layer.meta.blob_digest = None;
+        layer.meta.skipped = [0; 3];
         (
             layer.meta.entries,
             layer.meta.tar_size,

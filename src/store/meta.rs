@@ -42,6 +42,8 @@ pub struct Meta {
     pub blob_size: u64,
     /// SHA-256 of `manifest`.
     pub manifest: Option<Digest>,
+    /// What was left out of the tar when it was applied: devices, owners, extended attributes.
+    pub skipped: [u64; 3],
     /// Keys of a later version.
     pub unknown: Vec<(String, String)>,
 }
@@ -63,6 +65,7 @@ impl Meta {
             tar_size: 0,
             blob_size: 0,
             manifest: None,
+            skipped: [0; 3],
             unknown: Vec::new(),
         }
     }
@@ -70,12 +73,7 @@ impl Meta {
     /// The text of the file.
     pub fn write(&self) -> String {
         let mut text = String::new();
-        let mut line = |key: &str, value: &str| {
-            text.push_str(key);
-            text.push('=');
-            text.push_str(value);
-            text.push('\n');
-        };
+        let mut line = |key: &str, value: &str| text::line(&mut text, key, value);
         let digest = |d: &Option<Digest>| d.as_ref().map(ToString::to_string);
         line(
             "kind",
@@ -87,10 +85,7 @@ impl Meta {
         );
         let committed = self.state == State::Committed;
         line("state", if committed { "committed" } else { "writable" });
-        line(
-            "created",
-            &format!("{}.{:09}", self.created.sec, self.created.nsec),
-        );
+        line("created", &text::write_time(self.created));
         line("lowers", &self.lowers.to_string());
         let words = [("parent", &self.parent), ("copied_from", &self.copied_from)];
         for (key, value) in words {
@@ -113,6 +108,9 @@ impl Meta {
             ("entries", self.entries),
             ("tar_size", self.tar_size),
             ("blob_size", self.blob_size),
+            ("skipped_devices", self.skipped[0]),
+            ("skipped_owners", self.skipped[1]),
+            ("skipped_xattrs", self.skipped[2]),
         ];
         for (key, value) in counts {
             if value > 0 {
@@ -122,14 +120,12 @@ impl Meta {
         for (key, value) in &self.unknown {
             line(key, value);
         }
-        let sum = Digest::of(text.as_bytes());
-        text.push_str(&format!("checksum={sum}\n"));
-        text
+        text::seal(text)
     }
 
     /// Reads the text of the file.
     pub fn parse(data: &[u8]) -> Result<Meta> {
-        let body = checked(data)?;
+        let body = text::sealed(data, FILE)?;
         let mut meta = Meta::new(Kind::Root, State::Writable, Time::default());
         let (mut kind, mut state) = (None, None);
         for (key, value) in text::pairs(body)? {
@@ -142,36 +138,26 @@ impl Meta {
                         _ => return Err(damaged(format!("unknown state={value}"))),
                     });
                 }
-                "created" => meta.created = read_time(&value)?,
-                "lowers" => meta.lowers = number(&value)?,
+                "created" => meta.created = text::time(&value)?,
+                "lowers" => meta.lowers = text::number(&value)?,
                 "parent" => meta.parent = Some(read_id(value)?),
                 "copied_from" => meta.copied_from = Some(read_id(value)?),
-                "diff_id" => meta.diff_id = Some(digest(&value)?),
-                "blob_digest" => meta.blob_digest = Some(digest(&value)?),
-                "manifest" => meta.manifest = Some(digest(&value)?),
-                "size" => meta.size = Some(number(&value)?),
-                "entries" => meta.entries = number(&value)?,
-                "tar_size" => meta.tar_size = number(&value)?,
-                "blob_size" => meta.blob_size = number(&value)?,
+                "diff_id" => meta.diff_id = Some(text::digest(&value)?),
+                "blob_digest" => meta.blob_digest = Some(text::digest(&value)?),
+                "manifest" => meta.manifest = Some(text::digest(&value)?),
+                "size" => meta.size = Some(text::number(&value)?),
+                "entries" => meta.entries = text::number(&value)?,
+                "tar_size" => meta.tar_size = text::number(&value)?,
+                "blob_size" => meta.blob_size = text::number(&value)?,
+                "skipped_devices" => meta.skipped[0] = text::number(&value)?,
+                "skipped_owners" => meta.skipped[1] = text::number(&value)?,
+                "skipped_xattrs" => meta.skipped[2] = text::number(&value)?,
                 _ => meta.unknown.push((key, value)),
             }
         }
         meta.kind = kind.ok_or_else(|| damaged("meta has no kind"))?;
         meta.state = state.ok_or_else(|| damaged("meta has no state"))?;
         Ok(meta)
-    }
-}
-
-/// The text before the checksum, which must be right.
-fn checked(data: &[u8]) -> Result<&[u8]> {
-    let short = || damaged("meta is cut short");
-    let text = data.strip_suffix(b"\n").ok_or_else(short)?;
-    let at = text.iter().rposition(|&b| b == b'\n').ok_or_else(short)? + 1;
-    let sum = text[at..].strip_prefix(b"checksum=").ok_or_else(short)?;
-    if sum == Digest::of(&data[..at]).to_string().as_bytes() {
-        Ok(&data[..at])
-    } else {
-        Err(damaged("meta does not match its checksum"))
     }
 }
 
@@ -194,26 +180,6 @@ fn read_id(value: String) -> Result<String> {
     }
 }
 
-fn read_time(value: &str) -> Result<Time> {
-    let (sec, nsec) = value
-        .split_once('.')
-        .ok_or_else(|| damaged("a time without ."))?;
-    Ok(Time {
-        sec: number(sec)?,
-        nsec: number(nsec)?,
-    })
-}
-
-fn number<T: std::str::FromStr>(value: &str) -> Result<T> {
-    value
-        .parse()
-        .map_err(|_| damaged(format!("not a number: {value}")))
-}
-
-fn digest(value: &str) -> Result<Digest> {
-    Digest::parse(value).map_err(|_| damaged(format!("not a digest: {value}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +196,7 @@ mod tests {
             entries: 5,
             tar_size: 10240,
             blob_size: 99,
+            skipped: [1, 0, 3],
             unknown: vec![("later".into(), "a=b".into())],
             ..Meta::new(Kind::Overlay, State::Committed, Time { sec: -1, nsec: 7 })
         }

@@ -5,6 +5,9 @@
 //!   ovl-store               format and marks
 //!   layer/<id>/             everything about one layer
 //!     meta  lower-id  manifest  child/<id>  root/  upper/ work/ merged/  pin/
+//!   image/<name>/           an image: which layers, the manifest and config that it came with
+//!     layers  manifest  config
+//!   blob/sha256/<hex>       layers as they came, of images that keep them
 //!   stage/<nonce>/          work in progress
 //!   trash/<nonce>/          removed, not yet deleted
 //! ```
@@ -27,6 +30,7 @@ mod format;
 pub mod fuzzing;
 mod handle;
 pub mod id;
+mod image;
 mod inspect;
 mod layer;
 mod lock;
@@ -45,6 +49,10 @@ mod unmount;
 mod usage;
 
 pub use handle::Mount;
+pub use image::{
+    Archive, ConfigItem, ExportOptions, ImageInfo, ImageLayer, ImageRef, ImportFlags,
+    ImportOptions, Target,
+};
 pub use options::*;
 
 use crate::error::{Code, Errno, Error, Result, SysResult};

@@ -22,11 +22,19 @@ impl Store {
     /// layers are built on it or it is in use. When this returns it is gone; its space is given back too, unless
     /// [`RemoveFlags::DEFER`] leaves that to [`Store::cleanup`].
     pub fn remove(&self, id: &[u8], flags: RemoveFlags, watch: &mut Watch<'_>) -> Result<()> {
-        self.remove_layer(id, flags, watch)
+        self.remove_if(id, flags, watch, |_| Ok(()))
             .map_err(|e| e.at(id).op("remove"))
     }
 
-    fn remove_layer(&self, id: &[u8], flags: RemoveFlags, watch: &mut Watch<'_>) -> Result<()> {
+    /// Removes the layer `id` unless `may` says why not. It is asked under the layer's lock: nobody
+    /// builds on the layer, or reads it under a lock, while the answer holds.
+    pub(super) fn remove_if(
+        &self,
+        id: &[u8],
+        flags: RemoveFlags,
+        watch: &mut Watch<'_>,
+        may: impl FnOnce(&[Layer]) -> Result<()>,
+    ) -> Result<()> {
         self.writable()?;
         watch.check()?;
         let id = id::check(id)?;
@@ -37,6 +45,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         let (_lock, layers) = remains.unwrap_or_default();
+        may(&layers)?;
         for layer in &layers {
             self.need_childless(layer)?;
             self.need_removable(layer)?;

@@ -75,78 +75,92 @@ impl<'s> Stage<'s> {
 
     /// Shows it as the layer `id`, which must not be there. `sync`: all of it is on the disk
     /// first, and its name when this returns. Gives the layer's directory, still locked.
-    pub fn publish(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
-        if sync {
-            self.sync()?;
-        }
-        let (from, to) = (&self.store.stage, &self.store.layers);
-        match fs::rename(
-            from,
-            self.name.as_bytes(),
-            to,
-            id.as_bytes(),
-            RenameFlags::NOREPLACE,
-        ) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Err(exists(id)),
-            Err(errno) => {
-                return Err(errno)
-                    .call_at("rename", id)
-                    .map_err(|error| super::may_be_stuck(error, to, b"."));
-            }
-        }
-        let dir = self.dir.take();
-        let store = self.store;
-        drop(self);
-        if sync {
-            if let Err(errno) = fs::sync(&store.layers) {
-                // Nobody may rely on a name that is not on the disk.
-                let _ = super::to_trash(store, &store.layers, id.as_bytes());
-                return Err(errno).call_at("fsync", "layer");
-            }
-        }
-        dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
+    pub fn publish(self, id: &str, sync: bool) -> Result<OwnedFd> {
+        let layers = self.store.layers.clone();
+        self.show(&layers, "layer", id, sync)
+            .map_err(|error| match error.errno() {
+                Errno::EXIST => exists(id),
+                _ => error,
+            })
     }
 
     /// Puts it in the place of the layer `id`, which goes.
-    pub fn exchange(mut self, id: &str, sync: bool) -> Result<OwnedFd> {
-        if sync {
-            self.sync()?;
-        }
-        let (from, to) = (&self.store.stage, &self.store.layers);
-        fs::rename(
-            from,
-            self.name.as_bytes(),
-            to,
-            id.as_bytes(),
-            RenameFlags::EXCHANGE,
-        )
-        .call_at("rename", id)?;
-        let dir = self.dir.take();
-        let (store, name) = (self.store, std::mem::take(&mut self.name));
-        drop(self);
-        if sync {
-            if let Err(errno) = fs::sync(&store.layers) {
-                // What was there comes back; nobody relies on what is not on the disk.
-                fs::rename(
-                    from,
-                    name.as_bytes(),
-                    to,
-                    id.as_bytes(),
-                    RenameFlags::EXCHANGE,
-                )
-                .call_at("rename", id)?;
-                let _ = remove_tree(&store.stage, name.as_bytes(), &mut Watch::default());
-                return Err(errno).call_at("fsync", "layer");
-            }
-        }
+    pub fn exchange(self, id: &str, sync: bool) -> Result<OwnedFd> {
+        let store = self.store;
+        let (dir, name) = self.swap(&store.layers, "layer", id, sync)?;
         // What it was lies in the stage now; it was empty.
         if let Err(error) = remove_tree(&store.stage, name.as_bytes(), &mut Watch::default()) {
             store.warn(&format!(
                 "the replaced layer stays in stage/{name}: {error}"
             ));
         }
+        Ok(dir)
+    }
+
+    /// Shows it as `name` in the directory `to`, which is called `place`; see [`Stage::publish`].
+    pub fn show(mut self, to: &OwnedFd, place: &str, name: &str, sync: bool) -> Result<OwnedFd> {
+        if sync {
+            self.sync()?;
+        }
+        fs::rename(
+            &self.store.stage,
+            self.name.as_bytes(),
+            to,
+            name.as_bytes(),
+            RenameFlags::NOREPLACE,
+        )
+        .call_at("rename", name)
+        .map_err(|error| super::may_be_stuck(error, to, b"."))?;
+        let dir = self.dir.take();
+        let store = self.store;
+        drop(self);
+        if sync {
+            if let Err(errno) = fs::sync(to) {
+                // Nobody may rely on a name that is not on the disk.
+                let _ = super::to_trash(store, to, name.as_bytes());
+                return Err(errno).call_at("fsync", place);
+            }
+        }
         dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))
+    }
+
+    /// Puts it in the place of `name` in the directory `to`, which is called `place`. What was there
+    /// lies in `stage/` then, under the name that this gives.
+    pub fn swap(
+        mut self,
+        to: &OwnedFd,
+        place: &str,
+        name: &str,
+        sync: bool,
+    ) -> Result<(OwnedFd, String)> {
+        if sync {
+            self.sync()?;
+        }
+        let from = &self.store.stage;
+        let exchange = |staged: &str| {
+            fs::rename(
+                from,
+                staged.as_bytes(),
+                to,
+                name.as_bytes(),
+                RenameFlags::EXCHANGE,
+            )
+            .call_at("rename", name)
+        };
+        exchange(&self.name)?;
+        let dir = self.dir.take();
+        let staged = std::mem::take(&mut self.name);
+        drop(self);
+        if sync {
+            if let Err(errno) = fs::sync(to) {
+                // What was there comes back; nobody relies on what is not on the disk.
+                exchange(&staged)?;
+                let _ = remove_tree(from, staged.as_bytes(), &mut Watch::default());
+                return Err(errno).call_at("fsync", place);
+            }
+        }
+        let dir = dir.ok_or_else(|| Error::new(Code::Bug, Errno::NOTRECOVERABLE, "no stage"))?;
+        Ok((dir, staged))
     }
 
     /// Has all of it on the disk.

@@ -1,7 +1,8 @@
 //! The store's own small files: key=value lines, read whole and replaced whole.
 
+use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::fs::{self, RenameFlags};
+use crate::sys::fs::{self, RenameFlags, Time};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall};
 
 /// No file of the store's is larger.
@@ -9,12 +10,17 @@ const MAX: usize = 1 << 20;
 
 /// Reads the small file `name` whole.
 pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
+    read_to(dir, name, MAX)
+}
+
+/// Reads the file `name` whole; EFBIG for one of more than `max` bytes.
+pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
     let file = fs::open_file(dir, name.as_bytes())?;
     let mut data = vec![0; 4096];
     let mut len = 0;
     loop {
         if len == data.len() {
-            if len >= MAX {
+            if len > max {
                 return Err(Errno::FBIG);
             }
             data.resize(len * 2, 0);
@@ -23,6 +29,9 @@ pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
             0 => break,
             n => len += n,
         }
+    }
+    if len > max {
+        return Err(Errno::FBIG);
     }
     data.truncate(len);
     Ok(data)
@@ -118,6 +127,60 @@ pub fn pairs(text: &[u8]) -> Result<Vec<(String, String)>> {
         pairs.push((key.to_string(), value.to_string()));
     }
     Ok(pairs)
+}
+
+/// A line for [`pairs`].
+pub fn line(text: &mut String, key: &str, value: &str) {
+    for part in [key, "=", value, "\n"] {
+        text.push_str(part);
+    }
+}
+
+/// Ends a text with a line that is the checksum of those before.
+pub fn seal(mut text: String) -> String {
+    let sum = Digest::of(text.as_bytes());
+    line(&mut text, "checksum", &sum.to_string());
+    text
+}
+
+/// The text before the checksum, which must be right; `what` is the file, for the message.
+pub fn sealed<'a>(data: &'a [u8], what: &str) -> Result<&'a [u8]> {
+    let short = || damaged(format!("{what} is cut short"));
+    let text = data.strip_suffix(b"\n").ok_or_else(short)?;
+    let at = text.iter().rposition(|&b| b == b'\n').ok_or_else(short)? + 1;
+    let sum = text[at..].strip_prefix(b"checksum=").ok_or_else(short)?;
+    match sum == Digest::of(&data[..at]).to_string().as_bytes() {
+        true => Ok(&data[..at]),
+        false => Err(damaged(format!("{what} does not match its checksum"))),
+    }
+}
+
+/// A time as it stands in a text.
+pub fn write_time(time: Time) -> String {
+    format!("{}.{:09}", time.sec, time.nsec)
+}
+
+/// Reads a time.
+pub fn time(value: &str) -> Result<Time> {
+    let (sec, nsec) = value
+        .split_once('.')
+        .ok_or_else(|| damaged("a time without ."))?;
+    Ok(Time {
+        sec: number(sec)?,
+        nsec: number(nsec)?,
+    })
+}
+
+/// Reads a number.
+pub fn number<T: std::str::FromStr>(value: &str) -> Result<T> {
+    value
+        .parse()
+        .map_err(|_| damaged(format!("not a number: {value}")))
+}
+
+/// Reads a digest.
+pub fn digest(value: &str) -> Result<Digest> {
+    Digest::parse(value).map_err(|_| damaged(format!("not a digest: {value}")))
 }
 
 /// The store is not as it must be.

@@ -265,6 +265,33 @@ pub fn open_file(dir: impl AsFd, name: &[u8]) -> SysCall<OwnedFd> {
     }
 }
 
+/// Opens a file for reading by a path of somebody else's: symbolic links are followed as far as they
+/// stay below `dir`, EXDEV where one does not. It may be no regular file.
+pub fn open_within(dir: impl AsFd, path: &[u8]) -> SysCall<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    loop {
+        match rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Makes a file in `dir` that has no name, for reading and writing: it goes with its descriptor.
+pub fn scratch_file(dir: impl AsFd) -> SysCall<OwnedFd> {
+    const NAME: &[u8] = b".scratch";
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = retry(|| rustix::fs::openat(&dir, NAME, flags, Mode::from_raw_mode(0o600)))?;
+    unlink(&dir, NAME)?;
+    Ok(file)
+}
+
+/// Where an open file stands.
+pub fn position(fd: impl AsFd) -> SysCall<u64> {
+    retry(|| rustix::fs::seek(&fd, rustix::fs::SeekFrom::Current(0)))
+}
+
 /// Makes a new regular file for writing; EEXIST when the name is taken.
 pub fn create_file(dir: impl AsFd, name: &[u8], mode: u32) -> SysCall<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
