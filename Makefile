@@ -11,26 +11,37 @@
 #   make torture    many processes on one store, killed at any moment, for SECONDS=300
 #   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
 #   make bench      the measurements          make header     write include/ovl.h anew
-#   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib
+#   make abi        write the baseline of the ABI anew, as after an addition to it
+#   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib, INCLUDEDIR=, BINDIR=, MANDIR=
+#   make uninstall  the same variables
+#   make dist       dist/: the source and vendor tarballs        make deb        Debian packages of them
 #   make clean
 #
 # A build that is up to date is left alone: someone who may only read this tree can use it.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
 CARGO ?= cargo
 CFLAGS ?= -O2 -g
-WARNINGS = -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror
+# Empty for a distribution, whose compiler may know warnings that ours does not.
+WERROR ?= -Werror
+WARNINGS = -std=c99 -pedantic -Wall -Wextra -Wshadow $(WERROR)
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml)
 EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(filter-out examples-c/ovl.c,$(wildcard examples-c/*.c)))
-WRITE_PC = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
-	pkgconfig/ovl.pc.in
+# What lies below the prefix is told relative to it, so that a tree that was moved can be used where it
+# is (pkg-config --define-prefix).
+below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+WRITE_PC = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
+	-e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' pkgconfig/ovl.pc.in
 LINK = -Iinclude -Lbuild -lovl -Wl,-rpath,'$$ORIGIN$(1)'
 
-all: build/ovl build/libovl.so build/libovl.a build/ovl.pc $(EXAMPLES)
+all: build/ovl build/libovl.so build/libovl.a build/ovl.pc build/install/ovl $(EXAMPLES)
 
 build/libovl.a: $(RUST)
 	$(CARGO) build --release --lib --locked
@@ -49,6 +60,11 @@ build/ovl.pc: pkgconfig/ovl.pc.in Makefile Cargo.toml
 
 build/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
 	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ $(call LINK) $(LDFLAGS)
+
+# The tool as it is installed, without the path of this tree in it.
+build/install/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ -Iinclude -Lbuild -lovl $(LDFLAGS)
 
 build/examples/%: examples-c/%.c include/ovl.h | build/libovl.so
 	@mkdir -p $(@D)
@@ -88,22 +104,42 @@ sweep:
 bench: all
 	$(CARGO) bench --locked
 
+# The baseline that the interface is compared with; see abi/baseline.sh.
+abi:
+	sh abi/baseline.sh write
+
 header:
 	$(CARGO) build --lib --locked --features header
 
 install: all
-	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(PREFIX)/bin'
-	install -m 644 build/libovl.so.0 build/libovl.a '$(DESTDIR)$(LIBDIR)'
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)'
+	install -m 644 build/libovl.so.0 '$(DESTDIR)$(LIBDIR)/libovl.so.$(VERSION)'
+	ln -sf libovl.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libovl.so.0'
 	ln -sf libovl.so.0 '$(DESTDIR)$(LIBDIR)/libovl.so'
+	install -m 644 build/libovl.a '$(DESTDIR)$(LIBDIR)'
 	$(WRITE_PC) >'$(DESTDIR)$(LIBDIR)/pkgconfig/ovl.pc'
-	install -m 644 include/ovl.h '$(DESTDIR)$(PREFIX)/include'
-	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) examples-c/ovl.c -o '$(DESTDIR)$(PREFIX)/bin/ovl' \
-		-Iinclude -Lbuild -lovl $(LDFLAGS)
+	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/ovl.pc'
+	install -m 644 include/ovl.h '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 755 build/install/ovl '$(DESTDIR)$(BINDIR)'
+	sh docs/man/install.sh '$(DESTDIR)$(MANDIR)'
 	test -n '$(DESTDIR)' || ldconfig
 
+uninstall:
+	rm -f '$(DESTDIR)$(LIBDIR)/libovl.so' '$(DESTDIR)$(LIBDIR)/libovl.so.0' \
+		'$(DESTDIR)$(LIBDIR)/libovl.so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/libovl.a' \
+		'$(DESTDIR)$(LIBDIR)/pkgconfig/ovl.pc' '$(DESTDIR)$(INCLUDEDIR)/ovl.h' '$(DESTDIR)$(BINDIR)/ovl'
+	sh docs/man/install.sh --remove '$(DESTDIR)$(MANDIR)'
+	test -n '$(DESTDIR)' || ldconfig
+
+dist:
+	@sh scripts/dist.sh dist
+
+deb: dist
+	@sh packaging/deb.sh dist
+
 clean:
-	rm -rf build
+	rm -rf build dist
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains power power-peers torture sweep bench header install clean fuzz
+.PHONY: all run test test-all chains power power-peers torture sweep bench header abi install uninstall dist deb clean fuzz
 .DELETE_ON_ERROR:

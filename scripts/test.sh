@@ -71,7 +71,7 @@ all | slow)
 	# chains, more swaps under what reads and writes trees, many processes
 	# for minutes, other projects' layer code next to ours
 	# (it takes Go), and the library under sanitizers (they take a nightly Rust).
-	for one in ${OVL_TEST_PARTS:-chains swaps sweep sweep-disks power torture peers address thread miri valgrind}; do
+	for one in ${OVL_TEST_PARTS:-chains swaps sweep sweep-disks power torture packages peers address thread miri valgrind}; do
 		case $one in
 		chains) part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random ;;
 		swaps) part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race ;;
@@ -83,6 +83,7 @@ all | slow)
 			done
 			;;
 		power) part power sh scripts/power.sh "${OVL_TEST_CUTS:-3000}" ;;
+		packages) part packages timeout -k 10 5400 sh tests/package/run.sh ;;
 		peers) part peers "$CARGO" test --locked --test peers ;;
 		*) part "$one" timeout -k 10 1800 sh scripts/sanitize.sh "$one" ;;
 		esac
@@ -93,9 +94,9 @@ esac
 # The runners' own lines, added up.
 awk -v failed="$failed" '
 	/^test result:/ { passed += $4; broken += $6 }
-	/^(cli|go): [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^(cli|go|package|story): [0-9]+ passed/ { passed += $2; broken += $4 }
 	/^SKIP / { skipped++; print_skip[$0] = 1 }
-	/^(test result:|cli: [0-9]|go: [0-9])/ { lines[++count] = $0 }
+	/^(test result:|(cli|go|package|story): [0-9])/ { lines[++count] = $0 }
 	END {
 		print "\n---- what the runners said ----"
 		for (i = 1; i <= count; i++) print lines[i]

@@ -1,4 +1,4 @@
-# What a newcomer does: compile the examples, paste from the README, install, make run.
+# What a newcomer does: compile the examples, paste from the README, make run.
 
 each_compiler() {
 	for cc in gcc clang; do
@@ -59,23 +59,6 @@ test_readme_program_runs() {
 	tar_of layer.tar layer
 	./readme <layer.tar >out
 	same "$(cat out)" "A /hello"
-}
-
-test_install() {
-	command -v pkg-config >/dev/null || skip pkg-config
-	make -C "$TOP" -s install DESTDIR="$T/root" PREFIX=/opt/ovl >log 2>&1 || wrong "$(cat log)"
-	for file in lib/libovl.so.0 lib/libovl.so lib/libovl.a lib/pkgconfig/ovl.pc include/ovl.h bin/ovl; do
-		[ -e "root/opt/ovl/$file" ] || wrong "no $file"
-	done
-	same "$(readlink root/opt/ovl/lib/libovl.so)" libovl.so.0
-	export PKG_CONFIG_SYSROOT_DIR="$T/root" PKG_CONFIG_LIBDIR="$T/root/opt/ovl/lib/pkgconfig"
-	cc "$TOP/examples-c/copy.c" -o copy $(pkg-config --cflags --libs ovl)
-	mkdir src
-	LD_LIBRARY_PATH="$T/root/opt/ovl/lib" ./copy src dst
-	cc "$TOP/examples-c/copy.c" -o copy-static $(pkg-config --cflags ovl) "$T/root/opt/ovl/lib/libovl.a" \
-		$(pkg-config --static --libs-only-l ovl | sed 's/-lovl//')
-	./copy-static src dst2
-	same "$(LD_LIBRARY_PATH="$T/root/opt/ovl/lib" root/opt/ovl/bin/ovl --version)" "$(ovl --version)"
 }
 
 test_demo() {
