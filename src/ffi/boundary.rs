@@ -65,6 +65,11 @@ pub(super) trait Handle: Sized {
     /// Its owner; `None` for plain memory, which works in a forked child too.
     fn owner(&self) -> Option<&Owner>;
 
+    /// EBADF where its descriptors are not its own any more.
+    fn check_descriptors(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Gives it up in a forked child: descriptors are closed, and nothing else is touched, neither
     /// on disk nor in the kernel.
     fn close_in_child(self) {
@@ -106,6 +111,7 @@ pub(super) fn end<H: Handle>(
     err: *mut *mut ovl_error,
     body: impl FnOnce(&H) -> Result<()>,
 ) -> c_int {
+    let _limit = FileSizeLimit::hold_back();
     match enter(handle.cast_const(), body) {
         Ok(()) => {
             free(handle);
@@ -185,6 +191,7 @@ fn enter<H: Handle, T>(handle: *const H, body: impl FnOnce(&H) -> Result<T>) -> 
     if let Some(owner) = handle.owner() {
         owner.check()?;
     }
+    handle.check_descriptors()?;
     catch(|| body(handle)).unwrap_or_else(|bug| {
         if let Some(owner) = handle.owner() {
             owner.poisoned.store(true, Ordering::Relaxed);

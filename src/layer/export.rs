@@ -8,6 +8,7 @@ use crate::archive::{
 };
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::attrs::Inode;
@@ -46,6 +47,8 @@ pub struct Exported {
     pub names: u64,
     /// Entries with attributes called like overlayfs's marks, which are left out.
     pub xattrs: u64,
+    /// Entries whose owner the caller's user namespace has not.
+    pub owners: u64,
 }
 
 /// Writes what `new` has that `old` has not as a layer tar.
@@ -68,6 +71,7 @@ pub fn export<S: Sink>(
         done: Exported::default(),
         groups: HashMap::new(),
         buf: vec![0; BUF],
+        ids: IdMaps::read(),
     };
     diff::compare(old, new, &mut writing, watch)?;
     let Writing {
@@ -125,6 +129,7 @@ struct Writing<S: Sink> {
     /// The first name of each inode that has several.
     groups: HashMap<(u64, (u32, u32)), Vec<u8>>,
     buf: Vec<u8>,
+    ids: IdMaps,
 }
 
 impl<S: Sink> Visitor for Writing<S> {
@@ -239,6 +244,10 @@ impl<S: Sink> Writing<S> {
                 return self.begin(&header).map(|()| true);
             }
             self.groups.insert(key, path.to_vec());
+        }
+        if !self.ids.has_user(meta.uid) || !self.ids.has_group(meta.gid) {
+            let what = "an owner that the user namespace has not";
+            self.unsayable(what, |done| &mut done.owners)?;
         }
         match meta.kind {
             Kind::File => return self.file(header, new, watch).map(|()| true),

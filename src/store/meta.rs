@@ -9,6 +9,8 @@ use super::text::{self, damaged};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result};
 use crate::sys::fs::Time;
+#[cfg(doc)]
+use crate::sys::ids::IdMaps;
 
 /// The name of the file.
 pub const FILE: &str = "meta";
@@ -42,6 +44,8 @@ pub struct Meta {
     pub blob_size: u64,
     /// SHA-256 of `manifest`.
     pub manifest: Option<Digest>,
+    /// The user namespace whose ids the manifest has, see [`IdMaps::word`]; none is the first.
+    pub ids: Option<String>,
     /// Keys of a later version.
     pub unknown: Vec<(String, String)>,
 }
@@ -63,6 +67,7 @@ impl Meta {
             tar_size: 0,
             blob_size: 0,
             manifest: None,
+            ids: None,
             unknown: Vec::new(),
         }
     }
@@ -92,7 +97,11 @@ impl Meta {
             &format!("{}.{:09}", self.created.sec, self.created.nsec),
         );
         line("lowers", &self.lowers.to_string());
-        let words = [("parent", &self.parent), ("copied_from", &self.copied_from)];
+        let words = [
+            ("parent", &self.parent),
+            ("copied_from", &self.copied_from),
+            ("ids", &self.ids),
+        ];
         for (key, value) in words {
             if let Some(value) = value {
                 line(key, value);
@@ -149,6 +158,7 @@ impl Meta {
                 "diff_id" => meta.diff_id = Some(digest(&value)?),
                 "blob_digest" => meta.blob_digest = Some(digest(&value)?),
                 "manifest" => meta.manifest = Some(digest(&value)?),
+                "ids" => meta.ids = Some(value),
                 "size" => meta.size = Some(number(&value)?),
                 "entries" => meta.entries = number(&value)?,
                 "tar_size" => meta.tar_size = number(&value)?,
@@ -226,6 +236,7 @@ mod tests {
             diff_id: Some(Digest::of(b"x")),
             blob_digest: Some(Digest::of(b"y")),
             manifest: Some(Digest::of(b"z")),
+            ids: Some("0:1000:1/0:1000:1".into()),
             size: Some(0),
             entries: 5,
             tar_size: 10240,

@@ -10,11 +10,11 @@ use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
-use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
+use super::{Kind, MountFlags, MountOptions, Store, id, own, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{AsFd, Own, OwnedFd, fs};
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -54,7 +54,7 @@ impl Store {
         }
         let mut pins = self.pins(&layer)?;
         // One descriptor for both locks: a fork in between shares them, and does not keep one.
-        let handle = layer.open(layer.mount_lock())?;
+        let handle = own(layer.open(layer.mount_lock())?)?;
         let used = !lock::try_lock(&handle, Mode::Exclusive)?;
         pins.end_leftovers()?;
         let watch = &mut Watch::default();
@@ -94,7 +94,7 @@ impl Store {
     fn mount_itself(
         &self,
         layer: &Layer,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
@@ -109,7 +109,7 @@ impl Store {
     fn bind_itself(
         &self,
         layer: &Layer,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
@@ -118,7 +118,7 @@ impl Store {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
                 path,
-                root: Some(root),
+                root: Some(own(root)?),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -130,13 +130,7 @@ impl Store {
     }
 
     /// The layer is mounted here already: that mount, or a bind of it at another path.
-    fn mount_again(
-        &self,
-        pins: Pins,
-        mut pin: Pin,
-        handle: OwnedFd,
-        wish: &Wish<'_>,
-    ) -> Result<Mount> {
+    fn mount_again(&self, pins: Pins, mut pin: Pin, handle: Own, wish: &Wish<'_>) -> Result<Mount> {
         let agrees = pin.terms.label == wish.terms.label
             && (pin.terms.volatile == wish.terms.volatile || !wish.terms.writable);
         if !agrees {
@@ -157,11 +151,11 @@ impl Store {
                 pins.keep(&pin)?;
                 pin.terms.kept = true;
             }
-            let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
+            let dir = own(fs::open_dir_trusted(&pins.dir, b".").call("open")?)?;
             let path = pin.path.clone();
             return Ok(Mount {
                 path,
-                root: Some(root),
+                root: Some(own(root)?),
                 pin: Some((dir, pin)),
                 lock: handle,
                 marks: self.marks,
@@ -171,7 +165,7 @@ impl Store {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(bind),
+                root: Some(own(bind)?),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -309,14 +303,14 @@ impl Store {
         &self,
         layer: &Layer,
         mount: OwnedFd,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(mount),
+                root: Some(own(mount)?),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -325,7 +319,7 @@ impl Store {
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
         }
-        match fs::mkdir(&layer.fd, b"merged", 0o700) {
+        match super::make_dir(&layer.fd, b"merged") {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::ROFS) => {
                 return Err(Error::new(
@@ -372,15 +366,15 @@ fn wish<'a>(options: &MountOptions<'a>) -> Result<Wish<'a>> {
 fn attach(
     mount: OwnedFd,
     target: &[u8],
-    handle: OwnedFd,
+    handle: Own,
     pins: &Pins,
     wish: &Wish<'_>,
 ) -> Result<Mount> {
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
     // All that can fail comes before it is attached: afterwards nobody would hold it.
-    let root = fs::open_dir_trusted(&mount, b".").call_at("open", &path)?;
-    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
+    let root = own(fs::open_dir_trusted(&mount, b".").call_at("open", &path)?)?;
+    let dir = own(fs::open_dir_trusted(&pins.dir, b".").call("open")?)?;
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
