@@ -9,6 +9,7 @@
 
 use super::error::ovl_error;
 use crate::error::{Code, Errno, Error, Result};
+use crate::sys::fd::has_procfs;
 use crate::sys::signal::FileSizeLimit;
 use std::any::Any;
 use std::ffi::c_int;
@@ -233,6 +234,12 @@ fn words_of(payload: &(dyn Any + Send)) -> Option<String> {
 fn fail(operation: &'static str, err: *mut *mut ovl_error, error: Error) -> c_int {
     let errno = error.errno();
     if !err.is_null() {
+        let error = match errno {
+            Errno::NOENT if error.code() == Code::System && !has_procfs() => {
+                error.context("there is no procfs at /proc, which this may need")
+            }
+            _ => error,
+        };
         let error = ovl_error::new(&error.op(operation));
         // SAFETY: not NULL, and C says it is valid for a write of a pointer.
         unsafe { give(err, error) };

@@ -86,10 +86,6 @@ pub fn export<S: Sink>(
 
 const BUF: usize = 128 << 10;
 
-/// What a chown takes from a file. Many an applier owns each name of an inode, so each name's entry
-/// says it again; one that only makes the link loses nothing.
-const CAPABILITY: &[u8] = b"security.capability";
-
 /// Gathers what is written into large pieces, and counts and hashes it on its way.
 struct Hashing<S> {
     sink: S,
@@ -237,9 +233,13 @@ impl<S: Sink> Writing<S> {
             if let Some(first) = self.groups.get(&key) {
                 header.kind = archive::Kind::HardLink;
                 header.link = first.clone();
+                // What a chown takes from a file. Many an applier owns each name of an inode, so each
+                // name's entry says it again; one that only makes the link loses nothing.
                 if meta.kind == Kind::File {
                     header.xattrs = compare::own_xattrs(inode)?;
-                    header.xattrs.retain(|(name, _)| name == CAPABILITY);
+                    header.xattrs.retain(|(name, value)| {
+                        name == xattr::CAPABILITY && !xattr::is_hidden(name, value)
+                    });
                 }
                 return self.begin(&header).map(|()| true);
             }
@@ -265,7 +265,13 @@ impl<S: Sink> Writing<S> {
     /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
     /// among them; the marks of the upper itself are none of the content.
     fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
-        let pairs = inode.xattrs().call("listxattr")?;
+        let mut pairs = inode.xattrs().call("listxattr")?;
+        let hidden = |(name, value): &(Vec<u8>, Vec<u8>)| xattr::is_hidden(name, value);
+        if pairs.iter().any(hidden) {
+            let what = "a capability that the user namespace has not";
+            self.unsayable(what, |done| &mut done.xattrs)?;
+            pairs.retain(|pair| !hidden(pair));
+        }
         let lost = |name: &[u8]| {
             let nested = |marks: Marks| {
                 marks

@@ -10,11 +10,11 @@ use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
-use super::{Kind, MountFlags, MountOptions, Store, id, own, path_of};
+use super::{Kind, MountFlags, MountOptions, Store, id, own, path_of, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::{AsFd, Own, OwnedFd, fs};
+use crate::sys::{AsFd, Own, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -262,7 +262,10 @@ impl Store {
             });
         }
         match mount::overlay(&plan) {
-            Ok(mount) => Ok(mount.fd),
+            Ok(mount) => {
+                hand_over(&work).call_at("chown", "work")?;
+                Ok(mount.fd)
+            }
             Err(error) if !layer.committed() && matches!(self.holds_upper(), Ok(false)) => {
                 Err(Error::new(
                     Code::Unsupported,
@@ -334,6 +337,23 @@ impl Store {
         let path = [path_of(layer.fd.as_fd())?, b"/merged".to_vec()].concat();
         attach(mount, &path, handle, pins, wish)
     }
+}
+
+/// What overlayfs has made in its work directory is the owner's of the store, who could neither look
+/// at it nor mount the layer otherwise, when root has mounted it.
+fn hand_over(work: &OwnedFd) -> SysCall<()> {
+    let Some((uid, gid)) = text::owner_to_be(work) else {
+        return Ok(());
+    };
+    for name in [&b"work"[..], b"work/incompat", b"work/incompat/volatile"] {
+        match fs::chown_at(work, name, uid, gid) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // A mount of a disk that is read-only has made nothing.
+            Err(Errno::ROFS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// How long a mount waits, with the pins locked, for one who keeps mounts away.

@@ -31,6 +31,11 @@ pub fn path(fd: impl AsFd) -> String {
     format!("/proc/thread-self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
+/// Whether such paths lead anywhere: a host may live where there is no procfs.
+pub fn has_procfs() -> bool {
+    retry(|| rustix::fs::lstat("/proc/thread-self")).is_ok()
+}
+
 /// A shorter path, where it leads there as well.
 pub fn short_path(fd: impl AsFd) -> String {
     let short = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());

@@ -20,6 +20,16 @@ pub fn is_overlay(name: &[u8]) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
+/// The attribute that holds a file's capabilities.
+pub const CAPABILITY: &[u8] = b"security.capability";
+
+/// Whether an attribute is there, and the caller cannot be told its value: a capability that counts
+/// in a user namespace whose root user his own has not. It is read as one without a value, which no
+/// file has.
+pub fn is_hidden(name: &[u8], value: &[u8]) -> bool {
+    name == CAPABILITY && value.is_empty()
+}
+
 /// XFS shows the ACLs to root a second time, in a spelling of its own, which on another file system
 /// would be an attribute like any.
 const XFS_ACLS: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
@@ -82,6 +92,8 @@ pub fn get(fd: impl AsFd, name: &[u8]) -> SysCall<Option<Vec<u8>>> {
 
 fn absent(value: SysCall<Vec<u8>>) -> SysCall<Option<Vec<u8>>> {
     match value {
+        // A capability: see `is_hidden`.
+        Err(Errno::OVERFLOW) => Ok(Some(Vec::new())),
         Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(errno),

@@ -242,7 +242,11 @@ impl Setter {
 
     /// Puts one extended attribute on `inode`.
     pub fn put_xattr(&mut self, inode: Inode<'_>, name: &[u8], value: &[u8]) -> Result<()> {
-        let Err(errno) = inode.set_xattr(name, value) else {
+        let set = match xattr::is_hidden(name, value) {
+            true => Err(Errno::PERM),
+            false => inode.set_xattr(name, value),
+        };
+        let Err(errno) = set else {
             return Ok(());
         };
         let beyond_caller = match errno {
@@ -300,7 +304,7 @@ fn names_unmapped(name: &[u8], value: &[u8]) -> bool {
     const GROUP: u16 = 8;
     let word = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).ok();
     let maps = IdMaps::read();
-    if name == b"security.capability" && value.len() == CAPABILITY_3 {
+    if name == xattr::CAPABILITY && value.len() == CAPABILITY_3 {
         return word(&value[20..]).is_some_and(|root| !maps.has_user(root));
     }
     if name != ACCESS_ACL && name != DEFAULT_ACL {

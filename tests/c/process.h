@@ -52,26 +52,26 @@ static inline void for_entries(FILE *out, const char *path, void (*each)(FILE *,
     closedir(list);
 }
 
-static inline void tell_namespace(FILE *out, const char *dir, const char *name)
+static inline void tell_namespace(FILE *out, const char *at, const char *name)
 {
     char path[600];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    snprintf(path, sizeof path, "%s/%s", at, name);
     tell_link(out, path);
 }
 
-static inline void tell_descriptor(FILE *out, const char *dir, const char *name)
+static inline void tell_descriptor(FILE *out, const char *at, const char *name)
 {
     static const char *const kept[] = {"pos:", "flags:", NULL};
     char path[600];
     int fd = atoi(name);
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    snprintf(path, sizeof path, "%s/%s", at, name);
     tell_link(out, path);
     fprintf(out, "descriptor %d: %x %x\n", fd, (unsigned)fcntl(fd, F_GETFD), (unsigned)fcntl(fd, F_GETFL));
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
     tell_lines(out, path, kept);
 }
 
-static inline void tell_thread(FILE *out, const char *dir, const char *name)
+static inline void tell_thread(FILE *out, const char *at, const char *name)
 {
     static const char *const kept[] = {
         "Name:", "Umask:", "Tgid:", "Pid:", "PPid:", "Uid:", "Gid:", "Groups:", "Threads:", "SigPnd:",
@@ -80,7 +80,7 @@ static inline void tell_thread(FILE *out, const char *dir, const char *name)
     static const char *const files[] = {"limits", "oom_score_adj", "personality", "children"};
     char path[900], in[600];
     pid_t tid = atoi(name);
-    snprintf(in, sizeof in, "%s/%s", dir, name);
+    snprintf(in, sizeof in, "%s/%s", at, name);
     snprintf(path, sizeof path, "%s/ns", in);
     for_entries(out, path, tell_namespace);
     snprintf(path, sizeof path, "%s/cwd", in);
@@ -89,8 +89,8 @@ static inline void tell_thread(FILE *out, const char *dir, const char *name)
     tell_link(out, path);
     snprintf(path, sizeof path, "%s/status", in);
     tell_lines(out, path, kept);
-    for (unsigned at = 0; at < sizeof files / sizeof *files; at++) {
-        snprintf(path, sizeof path, "%s/%s", in, files[at]);
+    for (unsigned one = 0; one < sizeof files / sizeof *files; one++) {
+        snprintf(path, sizeof path, "%s/%s", in, files[one]);
         tell_lines(out, path, NULL);
     }
     snprintf(path, sizeof path, "/proc/%d/timerslack_ns", tid);
