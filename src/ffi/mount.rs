@@ -5,6 +5,7 @@ use super::error::ovl_error;
 use super::opts::{self, Plain};
 use super::store::ovl_store;
 use super::text::{self, Text};
+use crate::error::Result;
 use crate::store::{Mount, MountFlags, MountOptions, UnmountFlags};
 use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
@@ -39,6 +40,13 @@ impl Handle for ovl_mnt {
 
     fn owner(&self) -> Option<&Owner> {
         Some(&self.owner)
+    }
+
+    fn check_descriptors(&self) -> Result<()> {
+        match &*self.mount() {
+            Some(mount) => mount.check_descriptors(),
+            None => Ok(()),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::iter::{Item, ovl_iter};
 use super::log::{self, ovl_log_fn};
 use super::opts::{self, Plain};
 use super::text;
+use crate::error::Result;
 use crate::store::{CheckFlags, CleanupOptions, MarksChoice, OpenOptions, Store};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
@@ -31,6 +32,10 @@ impl Handle for ovl_store {
 
     fn owner(&self) -> Option<&Owner> {
         Some(&self.owner)
+    }
+
+    fn check_descriptors(&self) -> Result<()> {
+        self.store.check_descriptors()
     }
 }
 

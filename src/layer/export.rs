@@ -8,6 +8,7 @@ use crate::archive::{
 };
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::attrs::Inode;
@@ -48,6 +49,8 @@ pub struct Exported {
     pub names: u64,
     /// Entries with attributes called like overlayfs's marks, which are left out.
     pub xattrs: u64,
+    /// Entries whose owner the caller's user namespace has not.
+    pub owners: u64,
 }
 
 /// Writes what `new` has that `old` has not as a layer tar.
@@ -70,6 +73,7 @@ pub fn export<S: Sink>(
         done: Exported::default(),
         groups: HashMap::new(),
         buf: vec![0; BUF],
+        ids: IdMaps::read(),
     };
     diff::compare(old, new, &mut writing, watch)?;
     let Writing {
@@ -83,10 +87,6 @@ pub fn export<S: Sink>(
 }
 
 const BUF: usize = 128 << 10;
-
-/// What a chown takes from a file. Many an applier owns each name of an inode, so each name's entry
-/// says it again; one that only makes the link loses nothing.
-const CAPABILITY: &[u8] = b"security.capability";
 
 /// Gathers what is written into large pieces, and counts and hashes it on its way.
 struct Hashing<S> {
@@ -127,6 +127,7 @@ struct Writing<S: Sink> {
     /// The first name of each inode that has several.
     groups: HashMap<(u64, (u32, u32)), Vec<u8>>,
     buf: Vec<u8>,
+    ids: IdMaps,
 }
 
 impl<S: Sink> Visitor for Writing<S> {
@@ -237,13 +238,21 @@ impl<S: Sink> Writing<S> {
             if let Some(first) = self.groups.get(&key) {
                 header.kind = archive::Kind::HardLink;
                 header.link = first.clone();
+                // What a chown takes from a file. Many an applier owns each name of an inode, so each
+                // name's entry says it again; one that only makes the link loses nothing.
                 if meta.kind == Kind::File {
                     header.xattrs = compare::own_xattrs(inode)?;
-                    header.xattrs.retain(|(name, _)| name == CAPABILITY);
+                    header.xattrs.retain(|(name, value)| {
+                        name == xattr::CAPABILITY && !xattr::is_hidden(name, value)
+                    });
                 }
                 return self.begin(&header).map(|()| true);
             }
             self.groups.insert(key, path.to_vec());
+        }
+        if !self.ids.has_user(meta.uid) || !self.ids.has_group(meta.gid) {
+            let what = "an owner that the user namespace has not";
+            self.unsayable(what, |done| &mut done.owners)?;
         }
         match meta.kind {
             Kind::File => return self.file(header, new, watch).map(|()| true),
@@ -261,7 +270,13 @@ impl<S: Sink> Writing<S> {
     /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
     /// among them; the marks of the upper itself are none of the content.
     fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
-        let pairs = inode.xattrs().call("listxattr")?;
+        let mut pairs = inode.xattrs().call("listxattr")?;
+        let hidden = |(name, value): &(Vec<u8>, Vec<u8>)| xattr::is_hidden(name, value);
+        if pairs.iter().any(hidden) {
+            let what = "a capability that the user namespace has not";
+            self.unsayable(what, |done| &mut done.xattrs)?;
+            pairs.retain(|pair| !hidden(pair));
+        }
         let lost = |name: &[u8]| {
             let nested = |marks: Marks| {
                 marks

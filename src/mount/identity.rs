@@ -3,12 +3,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, fstat, openat, statx,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, fstat, statx};
 use rustix::io::Errno;
 
 use crate::error::{Code, Error, Result, SysResult};
+use crate::sys::fs::open_at;
 
 /// `STATX_MNT_ID_UNIQUE`, Linux 6.8; rustix has no name for it.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
@@ -99,8 +98,7 @@ pub(super) fn unique_at(path: &[u8]) -> Option<u64> {
 pub fn namespace_id() -> Result<u64> {
     // Threads of one process may be in different namespaces.
     let path = "/proc/thread-self/ns/mnt";
-    let namespace =
-        openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call_at("open", path)?;
+    let namespace = open_at(CWD, path, OFlags::RDONLY, Mode::empty()).call_at("open", path)?;
     match crate::sys::mount::namespace_id(namespace.as_fd()) {
         Ok(id) => Ok(id),
         // Not known, or filtered; the inode is always there. Nothing else may give a namespace

@@ -168,9 +168,7 @@ pub fn self_check(
         upper_in_use(upper, lower, marks)?,
         InUse::Free,
     )?;
-    let lower_again = lower
-        .try_clone_to_owned()
-        .map_err(|error| Error::sys(Errno::from_io_error(&error).unwrap_or(Errno::MFILE), "dup"))?;
+    let lower_again = crate::sys::fd::duplicate(lower).call("dup")?;
     let lowers = [lower_again];
     let held = super::overlay(&Overlay {
         upper: Some(Upper { upper, work }),

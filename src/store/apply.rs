@@ -17,6 +17,7 @@ use crate::layer::upper::LowerLinks;
 use crate::layer::view::Stack;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs;
+use crate::sys::ids::IdMaps;
 use crate::tree::attrs;
 use crate::watch::Watch;
 
@@ -231,6 +232,7 @@ impl Store {
             };
             let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
             meta.manifest = Some(manifest);
+            meta.ids = IdMaps::read().word();
         }
         if let (Durability::Verified, Some(manifest)) = (options.durability, &meta.manifest) {
             fs::sync_fs(&content).call("syncfs")?;

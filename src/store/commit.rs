@@ -2,12 +2,13 @@
 
 use super::layer::Layer;
 use super::lock::{Mode, PATIENCE};
-use super::manifest::{self, Contents, Known};
+use super::manifest::{self, Compare, Contents, Known};
 use super::session::{self, Session};
 use super::{CommitFlags, Durability, Kind, State, Store, id};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::{foreign, size};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::remove_contents;
@@ -94,6 +95,7 @@ impl Store {
         let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
             .map_err(|error| super::may_be_stuck(error, &layer.fd, b"."))?;
         layer.meta.manifest = Some(digest);
+        layer.meta.ids = IdMaps::read().word();
         layer.meta.state = State::Committed;
         // What it was applied from, if anything, it may no longer be.
         layer.meta.diff_id = None;
@@ -138,9 +140,12 @@ impl Store {
         let compared = manifest::compare(
             layer,
             content,
-            self.marked(kind),
             manifest,
-            Contents::Disk,
+            Compare {
+                marks: self.marked(kind),
+                contents: Contents::Disk,
+                ids: true,
+            },
             watch,
         )?;
         match compared.manifest.iter().chain(&compared.problems).next() {

@@ -47,6 +47,7 @@ impl Store {
             info.skipped_devices = done.devices;
             info.skipped_names = done.names;
             info.skipped_xattrs = done.xattrs;
+            info.skipped_owners = done.owners;
             Ok(info)
         })()
         .map_err(|e: Error| e.at(id).op("diff"))

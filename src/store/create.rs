@@ -11,6 +11,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::flatten::{self, Sharing};
 use crate::layer::foreign;
 use crate::layer::view::Stack;
+use crate::sys::ids::IdMaps;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::attrs::{Attributes, Inode, Setter, Shut, disinherit};
 use crate::tree::copier::Copier;
@@ -241,6 +242,7 @@ impl Store {
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);
+        meta.ids = IdMaps::read().word();
         flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), watch)?;
         frame(&stage, Kind::Root)?;
         self.hint_child(parent, id)?;

@@ -7,7 +7,7 @@ use super::session;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount;
 use crate::sys::xattr::Marks;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd, fs};
 use crate::watch::Watch;
 
 /// A handle of a mounted layer. Dropping it drops the handle alone: a held mount that nobody holds
@@ -15,11 +15,11 @@ use crate::watch::Watch;
 pub struct Mount {
     pub(super) path: Vec<u8>,
     /// The mount's root; closed while it is unmounted, since it would keep it busy.
-    pub(super) root: Option<OwnedFd>,
+    pub(super) root: Option<Own>,
     /// Where the layer's pins are, and the one of this mount; none for a detached mount.
-    pub(super) pin: Option<(OwnedFd, Pin)>,
+    pub(super) pin: Option<(Own, Pin)>,
     /// The layer's mount lock.
-    pub(super) lock: OwnedFd,
+    pub(super) lock: Own,
     /// The store's.
     pub(super) marks: Marks,
 }
@@ -33,6 +33,13 @@ impl Mount {
     /// Its root directory.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd)
+    }
+
+    /// EBADF where the host has closed one of the handle's descriptors.
+    pub(crate) fn check_descriptors(&self) -> Result<()> {
+        let pin = self.pin.iter().flat_map(|(dir, pin)| [dir, &pin.file]);
+        let all = self.root.iter().chain(pin).chain([&self.lock]);
+        all.into_iter().try_for_each(super::still_ours)
     }
 
     /// Ends this use of the mount; the last use of a held mount unmounts it, and any of a kept
@@ -78,7 +85,8 @@ impl Mount {
         let ended = pin::end(dir.as_fd(), pin, lazy);
         if ended.is_err() {
             lock::try_lock(&pin.file, Mode::Shared)?;
-            self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
+            let again = fs::open_dir_trusted(rustix::fs::CWD, &pin.path);
+            self.root = again.and_then(Own::new).ok();
         } else if !lazy {
             session::end(&self.lock, self.marks);
         }

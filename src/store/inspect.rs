@@ -5,7 +5,7 @@ use super::cleanup::Tidied;
 use super::damaged;
 use super::layer::{Layer, MAX_LOWERS, is_absent, read_lower, read_meta};
 use super::lock::{self, Mode};
-use super::manifest::{self, Contents};
+use super::manifest::{self, Compare, Contents};
 use super::pin::Worth;
 use super::session::{self, Session};
 use super::usage::settled;
@@ -15,6 +15,7 @@ use crate::layer::foreign;
 use crate::mount::{self, oracle};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{self, Meta};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, OwnedFd};
 use crate::watch::Watch;
@@ -553,15 +554,23 @@ impl Store {
         let content = layer.open(layer.content())?;
         // A root layer's tree also has what its parent had.
         let shared = layer.meta.kind == Kind::Root && layer.parent.is_some();
-        let marks = self.marked(layer.meta.kind);
+        let same_ids = layer.meta.ids == IdMaps::read().word();
         let compared = manifest::compare(
             layer.fd.as_fd(),
             &content,
-            marks,
             expected,
-            Contents::Read,
+            Compare {
+                marks: self.marked(layer.meta.kind),
+                contents: Contents::Read,
+                ids: same_ids,
+            },
             watch,
         )?;
+        if !same_ids {
+            let words = "owners and attributes: the layer was committed in another user namespace, \
+                         whose ids are other ones";
+            found.note(id, "not recorded", words.into());
+        }
         if let Some(words) = compared.manifest {
             found.tell(id, "manifest", words, false);
         }

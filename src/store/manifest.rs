@@ -303,14 +303,24 @@ pub struct Compared {
     pub unrecorded: u64,
 }
 
-/// What of a layer's tree differs from its manifest. Content is compared where its digest is recorded
-/// and `contents` asks for it.
+/// Which parts of the lines are compared.
+#[derive(Clone, Copy)]
+pub struct Compare {
+    /// The marks that the tree may hold.
+    pub marks: Option<Marks>,
+    /// Contents, where their digests are recorded.
+    pub contents: Contents,
+    /// Owners and attributes: not where the manifest has them in the numbers of another user
+    /// namespace.
+    pub ids: bool,
+}
+
+/// What of a layer's tree differs from its manifest.
 pub fn compare(
     layer: BorrowedFd<'_>,
     content: &OwnedFd,
-    marks: Option<Marks>,
     expected: &Digest,
-    contents: Contents,
+    what: Compare,
     watch: &mut Watch<'_>,
 ) -> Result<Compared> {
     let mut found = Compared::default();
@@ -331,17 +341,17 @@ pub fn compare(
     let mut wanted: HashMap<String, &str> =
         text.lines().map(|line| (path_of(line), line)).collect();
     let known = Known {
-        marks,
+        marks: what.marks,
         tagged: None,
         modes: None,
     };
     found.unrecorded = text.lines().filter(|line| is_unrecorded(line)).count() as u64;
     let problems = &mut found.problems;
-    lines(content, known, contents, watch, &mut |line| {
+    lines(content, known, what.contents, watch, &mut |line| {
         let path = path_of(line);
         match wanted.remove(&path) {
             None => problems.push(format!("{path}{STRANGER}")),
-            Some(want) if !agree(want, line, marks.is_none()) => {
+            Some(want) if !agree(want, line, what.marks.is_none(), what.ids) => {
                 problems.push(format!("{path}: is {line}, was {want}"))
             }
             Some(_) => {}
@@ -366,9 +376,13 @@ fn path_of(line: &str) -> String {
 }
 
 /// Whether two lines say the same, but for digests that one of them has not. In a `shared` tree an
-/// inode may have a name that came from the parent before all that the manifest knows.
-fn agree(want: &str, is: &str, shared: bool) -> bool {
+/// inode may have a name that came from the parent before all that the manifest knows. Without `ids`
+/// owners are not looked at, and of attributes only whether there are any.
+fn agree(want: &str, is: &str, shared: bool, ids: bool) -> bool {
+    const UID: usize = 2;
+    const GID: usize = 3;
     const GROUP: usize = 6;
+    const XATTRS: usize = 7;
     const CONTENT: usize = 8;
     want.split(' ')
         .zip(is.split(' '))
@@ -377,6 +391,8 @@ fn agree(want: &str, is: &str, shared: bool) -> bool {
             x == y
                 || (at == CONTENT && (x == "?" || y == "?"))
                 || (at == GROUP && shared && (x == "-" || y != "-"))
+                || (!ids && matches!(at, UID | GID))
+                || (!ids && at == XATTRS && x != "-" && y != "-")
         })
 }
 
@@ -424,11 +440,11 @@ pub fn fuzzing(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let whole = |line: &&str| line.split(' ').count() == 10;
         for line in text.lines().filter(whole) {
-            assert!(agree(line, line, false) && agree(line, line, true));
+            assert!(agree(line, line, false, true) && agree(line, line, true, false));
             for other in text
                 .lines()
                 .filter(whole)
-                .filter(|other| agree(line, other, false))
+                .filter(|other| agree(line, other, false, false))
             {
                 assert_eq!(path_of(line), path_of(other), "lines of two paths agree");
             }

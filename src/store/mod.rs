@@ -60,17 +60,17 @@ use crate::sys::dir::DirBuf;
 pub use crate::sys::fs::Time;
 use crate::sys::fs::{self, RenameFlags};
 use crate::sys::xattr::{self, Marks};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd};
 use crate::watch::Watch;
 use once_cell::sync::OnceCell;
 use std::sync::Arc;
 
 /// An open store. It may be shared between threads; each call locks what it needs.
 pub struct Store {
-    home: OwnedFd,
-    layers: Arc<OwnedFd>,
-    stage: OwnedFd,
-    trash: OwnedFd,
+    home: Own,
+    layers: Arc<Own>,
+    stage: Own,
+    trash: Own,
     marks: Marks,
     read_only: bool,
     log: Option<Box<LogFn>>,
@@ -96,6 +96,7 @@ impl Store {
         let dir = match fs::open_dir_trusted(rustix::fs::CWD, home) {
             Ok(dir) => dir,
             Err(Errno::NOENT) if make => make_home(home)?,
+            Err(Errno::ACCESS) => return Err(not_ones_own(home)),
             Err(errno) => return Err(errno).call_at("open", home),
         };
         let format = match text::read(&dir, format::FILE) {
@@ -128,12 +129,12 @@ impl Store {
             Code::Locked => e.context("the store is being repaired"),
             _ => e,
         })?;
-        let open = |name: &str| fs::open_dir(&dir, name.as_bytes()).call_at("open", name);
+        let open = |name: &str| own(fs::open_dir(&dir, name.as_bytes()).call_at("open", name)?);
         Ok(Store {
             layers: Arc::new(open("layer")?),
             stage: open("stage")?,
             trash: open("trash")?,
-            home: dir,
+            home: own(dir)?,
             marks: format.marks,
             read_only: format.read_only || options.flags.contains(OpenFlags::READ_ONLY),
             log: options.log,
@@ -150,6 +151,12 @@ impl Store {
     /// The absolute path of the store, as it is now.
     pub fn path(&self) -> Result<Vec<u8>> {
         path_of(self.home.as_fd())
+    }
+
+    /// EBADF where the host has closed one of the store's descriptors.
+    pub(crate) fn check_descriptors(&self) -> Result<()> {
+        let all = [&self.home, &*self.layers, &self.stage, &self.trash];
+        all.into_iter().try_for_each(still_ours)
     }
 
     fn warn(&self, message: &str) {
@@ -204,11 +211,24 @@ impl Store {
     }
 }
 
+/// Keeps a descriptor for longer than a call.
+fn own(fd: OwnedFd) -> Result<Own> {
+    Own::new(fd).call("statx")
+}
+
+/// EBADF, with the reason, where a handle's descriptor is not the handle's any more.
+fn still_ours(own: &Own) -> Result<()> {
+    own.check().map_err(|errno| {
+        let words = "a descriptor of the handle was closed by someone else";
+        Error::new(Code::System, errno, words)
+    })
+}
+
 const TRY: &[u8] = b"trusted.overlay.ovl-try";
 
 /// Where an open directory is.
 fn path_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    let link = crate::sys::fd::path(fd);
     fs::read_link(rustix::fs::CWD, link.as_bytes()).call_at("readlink", link)
 }
 
@@ -219,6 +239,19 @@ fn now() -> Time {
         sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
         nsec: t.subsec_nanos(),
     })
+}
+
+/// EACCES, and whose the store is, where that can be seen.
+fn not_ones_own(home: &[u8]) -> Error {
+    let error = Error::sys(Errno::ACCESS, "open").at(home);
+    let caller = rustix::process::geteuid().as_raw();
+    match fs::stat_at(rustix::fs::CWD, home) {
+        Ok(there) if there.uid != caller => error.context(format!(
+            "a store is its owner's alone, who is user {}; this is user {caller}",
+            there.uid
+        )),
+        _ => error,
+    }
 }
 
 /// Makes the directory `home`, and those that lead to it.
@@ -317,7 +350,11 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
 /// A new directory of the owner's alone, whatever the umask and the place say.
 fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
     fs::mkdir(&dir, name, 0o700)?;
-    let done = fs::chmod_at(&dir, name, 0o700);
+    let owner = text::owner_to_be(&dir);
+    let done = fs::chmod_at(&dir, name, 0o700).and_then(|()| match owner {
+        Some((uid, gid)) => fs::chown_at(&dir, name, uid, gid),
+        None => Ok(()),
+    });
     if done.is_err() {
         let _ = fs::rmdir(&dir, name);
     }

@@ -10,11 +10,11 @@ use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
-use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
+use super::{Kind, MountFlags, MountOptions, Store, id, own, path_of, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{AsFd, Own, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -54,7 +54,7 @@ impl Store {
         }
         let mut pins = self.pins(&layer)?;
         // One descriptor for both locks: a fork in between shares them, and does not keep one.
-        let handle = layer.open(layer.mount_lock())?;
+        let handle = own(layer.open(layer.mount_lock())?)?;
         let used = !lock::try_lock(&handle, Mode::Exclusive)?;
         pins.end_leftovers()?;
         let watch = &mut Watch::default();
@@ -94,7 +94,7 @@ impl Store {
     fn mount_itself(
         &self,
         layer: &Layer,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
@@ -109,7 +109,7 @@ impl Store {
     fn bind_itself(
         &self,
         layer: &Layer,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
@@ -118,7 +118,7 @@ impl Store {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
                 path,
-                root: Some(root),
+                root: Some(own(root)?),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -130,13 +130,7 @@ impl Store {
     }
 
     /// The layer is mounted here already: that mount, or a bind of it at another path.
-    fn mount_again(
-        &self,
-        pins: Pins,
-        mut pin: Pin,
-        handle: OwnedFd,
-        wish: &Wish<'_>,
-    ) -> Result<Mount> {
+    fn mount_again(&self, pins: Pins, mut pin: Pin, handle: Own, wish: &Wish<'_>) -> Result<Mount> {
         let agrees = pin.terms.label == wish.terms.label
             && (pin.terms.volatile == wish.terms.volatile || !wish.terms.writable);
         if !agrees {
@@ -157,11 +151,11 @@ impl Store {
                 pins.keep(&pin)?;
                 pin.terms.kept = true;
             }
-            let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
+            let dir = own(fs::open_dir_trusted(&pins.dir, b".").call("open")?)?;
             let path = pin.path.clone();
             return Ok(Mount {
                 path,
-                root: Some(root),
+                root: Some(own(root)?),
                 pin: Some((dir, pin)),
                 lock: handle,
                 marks: self.marks,
@@ -171,7 +165,7 @@ impl Store {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(bind),
+                root: Some(own(bind)?),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -268,7 +262,10 @@ impl Store {
             });
         }
         match mount::overlay(&plan) {
-            Ok(mount) => Ok(mount.fd),
+            Ok(mount) => {
+                hand_over(&work).call_at("chown", "work")?;
+                Ok(mount.fd)
+            }
             Err(error) if !layer.committed() && matches!(self.holds_upper(), Ok(false)) => {
                 Err(Error::new(
                     Code::Unsupported,
@@ -309,14 +306,14 @@ impl Store {
         &self,
         layer: &Layer,
         mount: OwnedFd,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(mount),
+                root: Some(own(mount)?),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -325,7 +322,7 @@ impl Store {
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
         }
-        match fs::mkdir(&layer.fd, b"merged", 0o700) {
+        match super::make_dir(&layer.fd, b"merged") {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::ROFS) => {
                 return Err(Error::new(
@@ -340,6 +337,23 @@ impl Store {
         let path = [path_of(layer.fd.as_fd())?, b"/merged".to_vec()].concat();
         attach(mount, &path, handle, pins, wish)
     }
+}
+
+/// What overlayfs has made in its work directory is the owner's of the store, who could neither look
+/// at it nor mount the layer otherwise, when root has mounted it.
+fn hand_over(work: &OwnedFd) -> SysCall<()> {
+    let Some((uid, gid)) = text::owner_to_be(work) else {
+        return Ok(());
+    };
+    for name in [&b"work"[..], b"work/incompat", b"work/incompat/volatile"] {
+        match fs::chown_at(work, name, uid, gid) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // A mount of a disk that is read-only has made nothing.
+            Err(Errno::ROFS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// How long a mount waits, with the pins locked, for one who keeps mounts away.
@@ -372,15 +386,15 @@ fn wish<'a>(options: &MountOptions<'a>) -> Result<Wish<'a>> {
 fn attach(
     mount: OwnedFd,
     target: &[u8],
-    handle: OwnedFd,
+    handle: Own,
     pins: &Pins,
     wish: &Wish<'_>,
 ) -> Result<Mount> {
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
     // All that can fail comes before it is attached: afterwards nobody would hold it.
-    let root = fs::open_dir_trusted(&mount, b".").call_at("open", &path)?;
-    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
+    let root = own(fs::open_dir_trusted(&mount, b".").call_at("open", &path)?)?;
+    let dir = own(fs::open_dir_trusted(&pins.dir, b".").call("open")?)?;
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {

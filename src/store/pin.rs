@@ -13,7 +13,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
 use crate::sys::xattr::Marks;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd, SysCall, fs};
 use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 
@@ -53,7 +53,7 @@ pub struct Pin {
     /// The pin's name.
     pub name: String,
     /// Its file; a lock on it is a use of the mount.
-    pub file: OwnedFd,
+    pub file: Own,
     /// What was agreed.
     pub terms: Terms,
     /// The mount.
@@ -163,7 +163,7 @@ impl Store {
             return Ok(None);
         }
         let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
-        let file = file.call_at("open", name)?;
+        let file = file.and_then(Own::new).call_at("open", name)?;
         Ok(Some(Pin {
             name: name.to_string(),
             file,
@@ -314,8 +314,8 @@ impl Pins {
             Err(errno) => return Err(errno).call_at("create", &name),
         };
         let pin = Pin {
+            file: Own::new(file).call_at("statx", &name)?,
             name,
-            file,
             terms,
             id,
             path: path.to_vec(),

@@ -3,6 +3,7 @@
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags, Time};
+use crate::sys::ids::IdMaps;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall};
 
 /// No file of the store's is larger.
@@ -39,9 +40,25 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
 
 /// A new file of the owner's alone, whatever the umask says.
 pub fn private_file(dir: impl AsFd, name: &str) -> SysCall<OwnedFd> {
-    let file = fs::create_file(dir, name.as_bytes(), 0o600)?;
+    let file = fs::create_file(&dir, name.as_bytes(), 0o600)?;
     fs::chmod(&file, 0o600)?;
+    if let Some((uid, gid)) = owner_to_be(&dir) {
+        fs::chown(&file, uid, gid)?;
+    }
     Ok(file)
+}
+
+/// Whom the store's own files and directories in `dir` belong to, where that is not the caller: root
+/// may use a store of somebody else, who must be able to go on with it.
+pub fn owner_to_be(dir: impl AsFd) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    // Nor one that the caller's user namespace has not, which is nobody to give anything to.
+    let above = fs::stat(dir).ok().filter(|above| above.uid != 0)?;
+    let ids = IdMaps::read();
+    let known = ids.has_user(above.uid) && ids.has_group(above.gid);
+    known.then_some((above.uid, above.gid))
 }
 
 /// Writes the new small file `name`.

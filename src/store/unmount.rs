@@ -65,9 +65,8 @@ impl Store {
     }
 
     fn unmount_path(&self, path: &[u8], lazy: bool) -> Result<()> {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let mode = rustix::fs::Mode::empty();
-        let root = rustix::fs::open(path, flags, mode).call_at("open", path)?;
+        let (flags, mode) = (rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
+        let root = fs::open_at(rustix::fs::CWD, path, flags, mode).call_at("open", path)?;
         if !mount::is_mount_root(root.as_fd())? {
             return Err(not_mounted());
         }

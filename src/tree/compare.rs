@@ -26,10 +26,7 @@ impl Place<'_> {
     pub fn open(&self) -> Result<OwnedFd> {
         match self.content {
             // A descriptor of its own, whose owner need not live on.
-            Some(fd) => fd.try_clone_to_owned().map_err(|error| {
-                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-                Error::sys(errno, "fcntl")
-            }),
+            Some(fd) => crate::sys::fd::duplicate(fd).call("fcntl"),
             None => fs::open_file(self.dir, self.name).call("open"),
         }
     }

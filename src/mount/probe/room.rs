@@ -2,11 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, SysResult};
 use crate::mount::place::nonce;
+use crate::sys::fs::{open_at, open_dir_trusted};
 
 /// What its names begin with.
 pub(in crate::mount) const PREFIX: &str = "probe.";
@@ -16,8 +17,7 @@ const DEPTH: usize = 16;
 
 pub(super) const DIR: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+    .union(OFlags::NOFOLLOW);
 
 pub(in crate::mount) struct Room<'a> {
     parent: BorrowedFd<'a>,
@@ -67,7 +67,7 @@ impl Drop for Room<'_> {
 /// Makes a directory and opens it.
 pub(super) fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd> {
     mkdirat(&parent, name, Mode::RWXU).call_at("mkdir", name)?;
-    let dir = openat(&parent, name, DIR, Mode::empty());
+    let dir = open_at(&parent, name, DIR, Mode::empty());
     if dir.is_err() {
         let _ = unlinkat(&parent, name, AtFlags::REMOVEDIR);
     }
@@ -76,8 +76,8 @@ pub(super) fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd> {
 
 /// Makes a file that holds `content`.
 pub(super) fn file(parent: impl AsFd, name: &str, content: &[u8]) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let fd = openat(parent, name, flags, Mode::RUSR | Mode::WUSR).call_at("create", name)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+    let fd = open_at(parent, name, flags, Mode::RUSR | Mode::WUSR).call_at("create", name)?;
     let written = rustix::io::write(&fd, content).call_at("write", name)?;
     if written != content.len() {
         return Err(Error::sys(Errno::NOSPC, "write").at(name));
@@ -88,7 +88,8 @@ pub(super) fn file(parent: impl AsFd, name: &str, content: &[u8]) -> Result<Owne
 /// The names in a directory, with their types.
 pub(super) fn names(dir: impl AsFd) -> Result<Vec<(Vec<u8>, FileType)>> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(dir).call("readdir")? {
+    let again = open_dir_trusted(dir, b".").call("open")?;
+    for entry in Dir::new(again).call("readdir")? {
         let entry = entry.call("readdir")?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
@@ -108,7 +109,7 @@ fn empty(dir: BorrowedFd<'_>, depth: usize) -> Result<()> {
             Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {}
             Err(errno) => return Err(Error::sys(errno, "unlink").at(name)),
         }
-        let below = openat(dir, name, DIR, Mode::empty()).call_at("open", name)?;
+        let below = open_at(dir, name, DIR, Mode::empty()).call_at("open", name)?;
         empty(below.as_fd(), depth - 1)?;
         unlinkat(dir, name, AtFlags::REMOVEDIR).call_at("rmdir", name)?;
     }
