@@ -961,7 +961,8 @@ struct ovl_apply_opts {
      */
     uint32_t durability;
     /**
-     * Limit: bytes of the uncompressed tar; 64 GiB.
+     * Limit: bytes of the uncompressed tar, and as many of files and link targets, holes included;
+     * 64 GiB.
      */
     uint64_t max_size;
     /**
