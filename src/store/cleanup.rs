@@ -288,7 +288,7 @@ impl Store {
             Err(_) => Ok(Vec::new()),
         };
         let before = count()?;
-        if before.is_empty() {
+        if before.is_empty() && mount::mounted_at(layer.fd.as_fd(), b"merged")?.is_none() {
             return Ok(());
         }
         if !lock::try_lock(layer.open("pin")?, Mode::Exclusive)? {
