@@ -1904,7 +1904,8 @@ int ovl_mount(struct ovl_store *store,
  *
  * Returns 0. After a failure nothing has changed, and the handle is still the caller's.
  * Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
- * or other handles on a kept mount are open (OVL_E_MOUNTED); EPERM the caller may not unmount.
+ * or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the process is in another mount
+ * namespace now, or no path leads to the mount; EPERM the caller may not unmount.
  */
 int ovl_unmount(struct ovl_mnt *mnt,
                 const struct ovl_unmount_opts *opts,
@@ -1917,7 +1918,8 @@ int ovl_unmount(struct ovl_mnt *mnt,
  *
  * Returns 0.
  * Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
- * handles on it (OVL_E_MOUNTED) or files on it are open (see OVL_UNMOUNT_LAZY); EPERM.
+ * handles on it or files on it are open (see OVL_UNMOUNT_LAZY), it is mounted in another mount
+ * namespace, or no path leads to it (OVL_E_MOUNTED); EPERM.
  */
 int ovl_unmount_at(struct ovl_store *store,
                    const char *id_or_path,

@@ -75,6 +75,28 @@ fn root_flag(found: &Statx) -> Result<bool> {
 }
 
 /// The mount on the entry `name` of `dir`, the topmost if there are several; `None` when nothing is
+/// mounted on it, or it is not there.
+pub fn mounted_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<MountId>> {
+    match root_at(dir, name) {
+        Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        answer => answer,
+    }
+}
+
+/// Whether an overlay has the directory `tree` as its uppermost: its root has the inode's number and
+/// birth then, as long as all layers are on one file system.
+pub fn shows(root: BorrowedFd<'_>, tree: BorrowedFd<'_>) -> Result<bool> {
+    let birth = |fd: BorrowedFd<'_>| {
+        let asked = StatxFlags::INO | StatxFlags::BTIME;
+        let found = statx(fd, "", AtFlags::EMPTY_PATH, asked).call("statx")?;
+        let told = found.stx_mask & asked.bits();
+        let at = (found.stx_btime.tv_sec, found.stx_btime.tv_nsec);
+        Ok::<_, Error>((found.stx_ino, told, at))
+    };
+    Ok(birth(root)? == birth(tree)?)
+}
+
+/// The mount on the entry `name` of `dir`, the topmost if there are several; `None` when nothing is
 /// mounted on it.
 pub(super) fn root_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<MountId>> {
     let found = look(dir, name, AtFlags::SYMLINK_NOFOLLOW).call_at("statx", name)?;

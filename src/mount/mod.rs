@@ -31,12 +31,12 @@ pub mod probe;
 pub mod spec;
 mod table;
 
-pub use identity::{MountId, identity, is_mount_root, namespace_id};
+pub use identity::{MountId, identity, is_mount_root, mounted_at, namespace_id, shows};
 pub use overlay::overlay;
 pub use place::is_scratch;
 pub use plan::{Api, Detached, Lowers, Marks, Overlay, Upper};
 pub use point::{attach, bind, unmount_at, unmount_path};
-pub use table::{Found, exists_in, find, mounts_below};
+pub use table::{Found, all, exists_in, find, mounts_below};
 
 #[cfg(test)]
 mod tests;

@@ -150,6 +150,9 @@ pub fn unmount_at(
 
 /// As [`unmount_at`], by path. The last component is never followed.
 pub fn unmount_path(path: &[u8], expected: MountId, lazy: bool) -> Result<()> {
+    if path.is_empty() {
+        return Err(Error::invalid("an empty path leads to no mount"));
+    }
     let mut path = path;
     while let [start @ .., b'/'] = path {
         path = start;

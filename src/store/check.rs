@@ -4,7 +4,7 @@
 //! Who only looks changes nothing: he locks, for no longer than he looks, and what others hold
 //! locked he passes by and says so. Who mends has the store for himself.
 
-use super::cleanup::{Leftover, leftover};
+use super::cleanup::{Leftover, leftover, remove_abandoned};
 use super::lock::{self, Mode};
 use super::{CheckFlags, Problem, Store, format, id};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -178,10 +178,16 @@ impl Store {
             };
             let mended = match found.repair {
                 false => false,
-                true => match crate::tree::remove_tree(dir, &name, watch) {
-                    Err(error) if error.code() == Code::Cancelled => return Err(error),
-                    done => done.is_ok(),
-                },
+                true => {
+                    let gone = match what {
+                        "stage" => remove_abandoned(dir, &name, watch),
+                        _ => crate::tree::remove_tree(dir, &name, watch),
+                    };
+                    match gone {
+                        Err(error) if error.code() == Code::Cancelled => return Err(error),
+                        done => done.is_ok(),
+                    }
+                }
             };
             found.tell(&place, "leftover", "nobody works on it".into(), mended);
         }

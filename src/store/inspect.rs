@@ -6,9 +6,9 @@ use super::damaged;
 use super::layer::{Layer, MAX_LOWERS, is_absent, read_lower, read_meta};
 use super::lock::{self, Mode};
 use super::manifest::{self, Compare, Contents};
-use super::pin::Worth;
 use super::session::{self, Session};
 use super::usage::settled;
+use super::worth::Worth;
 use super::{Kind, State, Store, id, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
@@ -182,7 +182,7 @@ impl Store {
     fn may_make(&self, dir: &OwnedFd, name: &str) -> bool {
         match fs::open_dir(dir, b"upper") {
             Ok(upper) if name == "work" => self
-                .upper_in_use(&upper)
+                .upper_in_use(&upper, None)
                 .is_ok_and(|answer| answer != oracle::InUse::Busy),
             _ => true,
         }

@@ -354,8 +354,11 @@ impl Store {
         if error.code() == Code::NoLayer {
             return Ok(false);
         }
-        let Ok(fd) = fs::open_dir(&self.layers, child.as_bytes()) else {
-            return Ok(false);
+        let fd = match fs::open_dir(&self.layers, child.as_bytes()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            // What cannot be looked at may be a child.
+            Err(errno) => return Err(errno).call_at("open", child),
         };
         // What a damaged one holds is read over its parent.
         if is_absent(&error) && damaged::has_nothing(self, &fd)? {

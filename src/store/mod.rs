@@ -40,13 +40,16 @@ mod mounts;
 mod options;
 mod pin;
 mod query;
+mod reach;
 mod remove;
 mod session;
 mod stage;
+mod stray;
 mod sync;
 mod text;
 mod unmount;
 mod usage;
+mod worth;
 
 pub use handle::Mount;
 pub use image::{

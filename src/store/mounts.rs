@@ -5,7 +5,7 @@
 //! that is the count, and it ends with the process. A layer has one writable overlay at most; who
 //! mounts it again gets the one there is.
 
-use super::handle::{Mount, covered};
+use super::handle::Mount;
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
@@ -141,8 +141,7 @@ impl Store {
             )
             .at(&pin.path));
         }
-        let root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).call_at("open", &pin.path)?;
-        covered(&root, &pin)?;
+        let root = pin.root_at(&pin.path)?;
         let read_only = !wish.terms.writable && pin.terms.writable;
         let here = wish.target.is_none() || wish.target.is_some_and(|t| same_place(t, &root));
         if here && !wish.detached && !read_only {
@@ -194,18 +193,23 @@ impl Store {
         if layer.meta.kind != Kind::Overlay {
             return Ok(());
         }
+        // Here, but not writable.
+        if let Some(view) = pins.here.first() {
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "the layer is mounted read-only: end that mount first",
+            )
+            .at(&view.path));
+        }
         // Asked of an upper that is held, the kernel says so in its log, too.
         if used || pins.elsewhere.iter().any(|pin| pin.certain) {
             return elsewhere();
         }
-        // The kernel makes this with the first overlay: without it there was none, whoever asks.
-        let work = layer.open("work")?;
-        if matches!(fs::stat_at(&work, b"work"), Err(Errno::NOENT)) {
-            return Ok(());
-        }
-        // A descriptor that was passed on is no handle, other programs know no locks, and other
-        // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
-        match self.upper_in_use(&layer.open("upper")?)? {
+        // A descriptor that was passed on is no handle, other programs know no locks, and have work
+        // directories of their own, and other namespaces keep copies of mounts: only the kernel can
+        // say, in about a millisecond.
+        match self.upper_in_use(&layer.open("upper")?, Some(&pins.dir))? {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {

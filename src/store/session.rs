@@ -49,7 +49,7 @@ pub fn of(layer: &Layer) -> Result<Session> {
 
 fn read(layer: crate::sys::BorrowedFd<'_>) -> Result<Session> {
     let told = match text::read(layer, FILE) {
-        Ok(data) => parse(&data, pin::boot_id()?),
+        Ok(data) => parse(&data, pin::known_boot()?),
         Err(Errno::NOENT) => Session::Ended,
         // No file: nothing of ours says anything.
         Err(Errno::ISDIR | Errno::LOOP | Errno::NXIO) => Session::Lost { volatile: false },
@@ -106,7 +106,7 @@ pub struct Before(Option<Vec<u8>>);
 pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
     let text = format!(
         "boot={}\nvolatile={}\n",
-        pin::boot_id()?,
+        pin::known_boot()?,
         u8::from(volatile)
     );
     let before = match text::read(&layer.fd, FILE) {

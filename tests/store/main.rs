@@ -23,6 +23,7 @@ mod mount;
 mod open;
 mod place;
 mod races;
+mod reach;
 mod remove;
 mod session;
 mod smoke;

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, SysResult};
+use crate::mount::fd_path;
 use crate::mount::place::nonce;
 use crate::sys::fs::{open_at, open_dir_trusted};
 
@@ -41,6 +42,29 @@ impl<'a> Room<'a> {
     /// A new directory in the room.
     pub fn make(&self, name: &str) -> Result<OwnedFd> {
         make(self.dir.as_fd(), name)
+    }
+
+    /// A new directory in the room that is not opened; its path.
+    pub fn mkdir(&self, name: &str) -> Result<String> {
+        mkdirat(&self.dir, name, Mode::RWXU).call_at("mkdir", name)?;
+        Ok(format!("{}/{name}", fd_path(self.dir.as_fd())))
+    }
+
+    /// Whether something is there.
+    pub fn has(&self, path: &str) -> bool {
+        statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// As [`Room::remove`], of a room whose content is known: nothing is read unless there is more.
+    pub fn remove_these(mut self, known: &[(&str, AtFlags)]) -> Result<()> {
+        self.removed = true;
+        for (path, flags) in known {
+            let _ = unlinkat(&self.dir, *path, *flags);
+        }
+        match unlinkat(self.parent, self.name.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(()),
+            Err(_) => self.clear(),
+        }
     }
 
     /// Removes the room and all that is in it.
