@@ -116,7 +116,7 @@ impl Store {
             return Err(error);
         }
         // It is told of writable layers alone: left behind it does no harm.
-        let _ = session::forget(layer.fd.as_fd());
+        let _ = session::clear(layer.fd.as_fd());
         Ok(())
     }
 

@@ -60,6 +60,11 @@ pub fn replace_soon(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> 
     replace_by(dir, name, data, Way::Soon)
 }
 
+/// The same, only that its name is on the disk when this returns.
+pub fn replace_named(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> {
+    replace_by(dir, name, data, Way::Named)
+}
+
 /// What is on the disk when.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -67,7 +72,9 @@ enum Way {
     Synced,
     /// The text before its name.
     Whole,
-    /// In the kernel's own time.
+    /// The name when the call returns, the text in the kernel's own time.
+    Named,
+    /// Both in the kernel's own time.
     Soon,
 }
 
@@ -80,7 +87,7 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
             Way::Synced => fs::sync(&file)?,
             // Not even then may a power cut leave an empty file where a whole one was.
             Way::Whole => fs::write_through(&file)?,
-            Way::Soon => {}
+            Way::Named | Way::Soon => {}
         }
         fs::rename(
             dir,
@@ -90,8 +97,8 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
             RenameFlags::empty(),
         )?;
         match way {
-            Way::Synced => fs::sync(dir),
-            _ => Ok(()),
+            Way::Synced | Way::Named => fs::sync(dir),
+            Way::Whole | Way::Soon => Ok(()),
         }
     })();
     if result.is_err() {

@@ -1,5 +1,6 @@
 //! Files by descriptor: opening below a directory, attributes, data.
 
+pub use super::instance::instance;
 pub use super::sync::{sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;

@@ -6,6 +6,7 @@
 
 pub mod dir;
 pub mod fs;
+mod instance;
 pub mod mount;
 #[cfg(test)]
 pub mod mount_testing;
