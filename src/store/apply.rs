@@ -63,12 +63,13 @@ impl Store {
             Kind::Root => None,
         };
         describe(&stage, &meta, lower)?;
-        if let Some(parent) = &place.parent {
-            self.hint_child(parent, id)?;
-        }
-        let fd = match &place.there {
-            Some(_) => stage.exchange(id, sync)?,
-            None => stage.publish(id, sync)?,
+        let show = || match &place.there {
+            Some(_) => stage.exchange(id, sync),
+            None => stage.publish(id, sync),
+        };
+        let fd = match &place.parent {
+            Some(parent) => self.build_on(parent, id, show)?,
+            None => show()?,
         };
         let parent = place.parent.as_ref().map(|parent| parent.id.clone());
         let layer = Layer {

@@ -61,7 +61,6 @@ impl Layer {
             self.meta.write().as_bytes(),
             sync,
         )
-        .map_err(|error| super::may_be_stuck(error, &self.fd, b"."))
     }
 
     /// What is told of it.
@@ -371,30 +370,57 @@ impl Store {
 
     /// Leaves the hint in `parent` that `child` is to be built on it.
     pub(super) fn hint_child(&self, parent: &Layer, child: &str) -> Result<()> {
-        match text::create(parent.open("child")?, child, b"") {
+        let dir = parent.open("child")?;
+        match text::create(&dir, child, b"") {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => {
-                Err(errno).call_at("create", format!("layer/{}/child/{child}", parent.id))
+            Err(errno) => Err(errno)
+                .call_at("create", format!("layer/{}/child/{child}", parent.id))
+                .map_err(|error| super::may_be_stuck(error, &dir, child.as_bytes())),
+        }
+    }
+
+    /// Leaves the hint, and then makes the layer, `child`, over the locked `parent`. Where that
+    /// fails the hint goes again.
+    pub(super) fn build_on<T>(
+        &self,
+        parent: &Layer,
+        child: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let made = self.hint_child(parent, child).and_then(|()| make());
+        if made.is_err() {
+            self.drop_hint_in(parent, child);
+            // The lock may have gone with the attempt to have it alone. The caller fails, too.
+            let _ = lock::try_lock(&parent.fd, Mode::Shared);
+        }
+        made
+    }
+
+    /// Takes the hint of a removed child away, if nobody builds on the parent now.
+    pub(super) fn drop_hint(&self, parent: &str, child: &str) {
+        if let Ok(parent) = self.layer(parent) {
+            self.drop_hint_in(&parent, child);
+        }
+    }
+
+    /// Takes the hint of a layer away that is not built on `parent`, if nobody else builds on that
+    /// now: whoever does may be making a layer of that name, and relies on the hint. A stale one
+    /// does no harm.
+    fn drop_hint_in(&self, parent: &Layer, child: &str) {
+        let alone = lock::try_lock(&parent.fd, Mode::Exclusive);
+        if matches!(alone, Ok(true)) && self.is_stale(parent, child) {
+            if let Ok(dir) = parent.open("child") {
+                let _ = fs::unlink(&dir, child.as_bytes());
             }
         }
     }
 
-    /// Takes the hint of a removed child away, if nobody builds on the parent now: whoever does
-    /// may be making a layer of that name, and relies on the hint. A stale one does no harm.
-    pub(super) fn drop_hint(&self, parent: &str, child: &str) {
-        let Ok(parent) = self.layer(parent) else {
-            return;
-        };
-        if !matches!(lock::try_lock(&parent.fd, Mode::Exclusive), Ok(true)) {
-            return;
-        }
-        if matches!(
-            fs::stat_at(&self.layers, child.as_bytes()),
-            Err(Errno::NOENT)
-        ) {
-            if let Ok(dir) = parent.open("child") {
-                let _ = fs::unlink(&dir, child.as_bytes());
-            }
+    /// Whether `child` is not there, or is built on another layer. Only who holds `parent` alone may
+    /// believe it.
+    pub(super) fn is_stale(&self, parent: &Layer, child: &str) -> bool {
+        match self.layer(child) {
+            Ok(found) => found.parent.as_deref() != Some(&parent.id),
+            Err(error) => error.code() == Code::NoLayer,
         }
     }
 }

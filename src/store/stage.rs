@@ -33,7 +33,10 @@ impl<'s> Stage<'s> {
             match super::make_dir(&store.stage, name.as_bytes()) {
                 Ok(()) => {}
                 Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno).call_at("mkdir", "stage"),
+                Err(errno) => {
+                    let error = Err(errno).call_at("mkdir", "stage");
+                    return error.map_err(|e| super::may_be_stuck(e, &store.stage, b"."));
+                }
             }
             match take(store, &name) {
                 Ok(None) => {}
@@ -92,7 +95,8 @@ impl<'s> Stage<'s> {
             Err(errno) => {
                 return Err(errno)
                     .call_at("rename", id)
-                    .map_err(|error| super::may_be_stuck(error, to, b"."));
+                    .map_err(|error| super::may_be_stuck(error, to, b"."))
+                    .map_err(|error| super::may_be_stuck_in(error, "stage", from));
             }
         }
         let dir = self.dir.take();
@@ -121,7 +125,9 @@ impl<'s> Stage<'s> {
             id.as_bytes(),
             RenameFlags::EXCHANGE,
         )
-        .call_at("rename", id)?;
+        .call_at("rename", id)
+        .map_err(|error| super::may_be_stuck(error, to, id.as_bytes()))
+        .map_err(|error| super::may_be_stuck_in(error, "stage", from))?;
         let dir = self.dir.take();
         let (store, name) = (self.store, std::mem::take(&mut self.name));
         drop(self);

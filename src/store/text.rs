@@ -30,15 +30,22 @@ pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
 
 /// A new file of the owner's alone, whatever the umask says.
 pub fn private_file(dir: impl AsFd, name: &str) -> SysCall<OwnedFd> {
-    let file = fs::create_file(dir, name.as_bytes(), 0o600)?;
-    fs::chmod(&file, 0o600)?;
+    let file = fs::create_file(&dir, name.as_bytes(), 0o600)?;
+    if let Err(errno) = fs::chmod(&file, 0o600) {
+        let _ = fs::unlink(&dir, name.as_bytes());
+        return Err(errno);
+    }
     Ok(file)
 }
 
-/// Writes the new small file `name`.
+/// Writes the new small file `name`; what cannot be written whole goes again.
 pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = private_file(dir, name)?;
-    fs::write_all(&file, data)
+    let file = private_file(&dir, name)?;
+    let done = fs::write_all(&file, data);
+    if done.is_err() {
+        let _ = fs::unlink(&dir, name.as_bytes());
+    }
+    done
 }
 
 /// Writes the new small file `name` so that a power cut does not leave it empty under a name that its
@@ -104,7 +111,8 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
     if result.is_err() {
         let _ = fs::unlink(dir, temp.as_bytes());
     }
-    result.call_at("replace", name)
+    let result = result.call_at("replace", name);
+    result.map_err(|error| super::may_be_stuck(error, dir, name.as_bytes()))
 }
 
 /// Whether `name` is one under which a text is written that is to become `file`.
