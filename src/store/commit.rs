@@ -4,7 +4,7 @@ use super::layer::Layer;
 use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
 use super::session::{self, Session};
-use super::{CommitFlags, Durability, Kind, State, Store, id};
+use super::{CommitFlags, Durability, Kind, State, Store, id, verify};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::{foreign, size};
@@ -146,14 +146,13 @@ impl Store {
         manifest: &Digest,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let compared = manifest::compare(
+        let tree = verify::Tree {
             layer,
             content,
-            self.marked(kind),
-            manifest,
-            Contents::Disk,
-            watch,
-        )?;
+            marks: self.marked(kind),
+            inherits: false,
+        };
+        let compared = verify::compare(&tree, manifest, Contents::Disk, watch)?;
         match compared.manifest.iter().chain(&compared.problems).next() {
             None => Ok(()),
             Some(problem) => Err(Error::new(

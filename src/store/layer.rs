@@ -90,6 +90,9 @@ impl Layer {
     }
 }
 
+/// The kind of a layer, and the one below it where that is part of the chain.
+pub type Edge = (Kind, Option<String>);
+
 /// ENOENT for a layer.
 pub fn no_layer(id: &str) -> Error {
     Error::new(Code::NoLayer, Errno::NOENT, "there is no such layer").at(id)
@@ -258,6 +261,15 @@ impl Store {
 
     /// The trees of a layer, its own first.
     pub(super) fn stack(&self, layer: &Layer) -> Result<Stack> {
+        self.stack_by(layer, |id, above| self.edge(id, above))
+    }
+
+    /// The same, where the caller may know already what [`Store::edge`] says.
+    pub(super) fn stack_by(
+        &self,
+        layer: &Layer,
+        mut edge: impl FnMut(&str, &str) -> Result<Edge>,
+    ) -> Result<Stack> {
         let mut trees = Vec::with_capacity(layer.meta.lowers.min(MAX_LOWERS) as usize + 1);
         trees.push(self.tree(&layer.id, layer.meta.kind));
         let mut below = match layer.meta.kind {
@@ -269,7 +281,7 @@ impl Store {
             if trees.len() > MAX_LOWERS as usize {
                 return Err(damaged_edge("its chain of layers does not end"));
             }
-            let (kind, parent) = self.edge(&id, &above)?;
+            let (kind, parent) = edge(&id, &above)?;
             trees.push(self.tree(&id, kind));
             (above, below) = (id, parent);
         }
@@ -290,7 +302,7 @@ impl Store {
 
     /// The kind of a layer in a chain, and the layer below it where that is part of the chain. One
     /// small read each: `lower-id` is there or not. The layer that is damaged is the one told of.
-    fn edge(&self, id: &str, above: &str) -> Result<(Kind, Option<String>)> {
+    pub(super) fn edge(&self, id: &str, above: &str) -> Result<Edge> {
         let below =
             |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
         let there = |name: &str| {

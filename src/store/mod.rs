@@ -43,6 +43,8 @@ mod sync;
 mod text;
 mod unmount;
 mod usage;
+mod verify;
+mod ways;
 
 pub use handle::Mount;
 pub use options::*;
