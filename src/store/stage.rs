@@ -104,8 +104,10 @@ impl<'s> Stage<'s> {
         drop(self);
         if sync {
             if let Err(errno) = fs::sync(&store.layers) {
-                // Nobody may rely on a name that is not on the disk.
-                let _ = super::to_trash(store, &store.layers, id.as_bytes());
+                // Nobody may rely on a name that is not on the disk. The lock is ours still.
+                if let Ok(nonce) = super::to_trash(store, &store.layers, id.as_bytes()) {
+                    let _ = remove_tree(&store.trash, nonce.as_bytes(), &mut Watch::default());
+                }
                 return Err(errno).call_at("fsync", "layer");
             }
         }

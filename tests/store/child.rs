@@ -21,6 +21,7 @@ const JOBS: &[(&str, Job)] = &[
     ("userns", crate::marks::child_in_userns),
     ("make", crate::durability::make),
     ("use", crate::session::child_uses),
+    ("remember", crate::memory::child_remembers),
 ];
 
 /// The child's side; in the parent's run it is no test.
