@@ -82,7 +82,8 @@ impl Store {
             meta,
         };
         if !layer.committed() && matches!(session::of(&layer)?, Session::Lost { .. }) {
-            let words = "the machine went down while it was mounted writable";
+            let words = "the machine went down, or the disk was mounted anew, while it was mounted \
+                         writable";
             found.note(id, "unclean", words.into());
         }
         let has_content = self.check_rooms(id, &dir, &[layer.meta.kind], &home, found)?;

@@ -7,7 +7,7 @@
 //! otherwise, which syncs.
 //!
 //! The file's name has to be on the disk before anything of what is written under it; what is in the
-//! file has not, since one that is not whole says that the layer was lost. A journal (ext4, xfs) keeps
+//! file has not, unless the mount never syncs: one that is not whole says that the layer was lost. A journal (ext4, xfs) keeps
 //! names in order, so nothing is waited for while the upper is empty: what is written then has a name
 //! that comes after this one. A file that is there already is written in place, which makes no name
 //! and waits for no journal (fdatasync(2), writeback). Other file systems (btrfs) can bring a new
@@ -101,8 +101,8 @@ pub fn unclean(layer: &Layer, remedy: &str) -> Error {
         Code::Unclean,
         Errno::from_raw_os_error(libc::EUCLEAN),
         format!(
-            "the machine went down while the layer was mounted writable, and what was not synced \
-             may be lost: {remedy}"
+            "the machine went down, or the disk was mounted anew, while the layer was mounted \
+             writable, and what was not synced may be lost: {remedy}"
         ),
     )
     .at(&layer.id)
@@ -139,6 +139,8 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
     let synced = before.is_none() && (!keeps_order(layer)? || has_content(layer)?);
     let written = match (&before, synced) {
         (Some(_), _) => text::replace(fd, FILE, text, false),
+        // Only a whole one says that what was written was never to be synced.
+        (None, true) if volatile => text::replace(fd, FILE, text, true),
         (None, true) => text::replace_named(fd, FILE, text),
         (None, false) => text::replace_soon(fd, FILE, text),
     };
