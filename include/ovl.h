@@ -900,8 +900,9 @@ struct ovl_layer_info {
      */
     uint32_t mounted;
     /**
-     * 1 if the machine went down while it was mounted writable, so that what was not synced may be
-     * lost; else 0. Told until it is mounted writable again, or committed.
+     * 1 if the machine went down, or the disk was mounted anew, while it was mounted writable, so
+     * that what was not synced may be lost; else 0. Told until it is mounted writable again, or
+     * committed; never of mounts that others made of ovl_mount_spec()'s words.
      */
     uint32_t unclean;
     /**

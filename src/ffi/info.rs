@@ -42,8 +42,9 @@ pub struct ovl_layer_info {
     pub lowers: u32,
     /// 1 if it is mounted, or a mount handle is open; else 0.
     pub mounted: u32,
-    /// 1 if the machine went down while it was mounted writable, so that what was not synced may be
-    /// lost; else 0. Told until it is mounted writable again, or committed.
+    /// 1 if the machine went down, or the disk was mounted anew, while it was mounted writable, so
+    /// that what was not synced may be lost; else 0. Told until it is mounted writable again, or
+    /// committed; never of mounts that others made of ovl_mount_spec()'s words.
     pub unclean: u32,
     /// Left out by the call that filled this: device nodes that could not be made.
     pub skipped_devices: u64,

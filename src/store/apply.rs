@@ -67,12 +67,13 @@ impl Store {
         };
         describe(&stage, &meta, lower)?;
         watch.check()?;
-        if let Some(parent) = &place.parent {
-            self.hint_child(parent, id)?;
-        }
-        let fd = match &place.there {
-            Some(_) => stage.exchange(id, sync)?,
-            None => stage.publish(id, sync)?,
+        let show = || match &place.there {
+            Some(_) => stage.exchange(id, sync),
+            None => stage.publish(id, sync),
+        };
+        let fd = match &place.parent {
+            Some(parent) => self.build_on(parent, id, show)?,
+            None => show()?,
         };
         let parent = place.parent.as_ref().map(|parent| parent.id.clone());
         let layer = Layer {

@@ -6,6 +6,7 @@
 
 use super::cleanup::{Leftover, leftover, remove_abandoned};
 use super::lock::{self, Mode};
+use super::ways::Ways;
 use super::{CheckFlags, Problem, Store, format, id};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
@@ -30,6 +31,7 @@ impl Store {
         let mut found = Found {
             repair: flags.contains(CheckFlags::REPAIR),
             problems: Vec::new(),
+            ways: Ways::default(),
         };
         let done = match found.repair {
             true => self.repair(&mut found, watch),
@@ -198,6 +200,7 @@ impl Store {
 /// What was found.
 pub(super) struct Found {
     pub repair: bool,
+    pub ways: Ways,
     problems: Vec<Problem>,
 }
 

@@ -249,11 +249,7 @@ impl Store {
             let Ok(child) = id::check(&name) else {
                 continue;
             };
-            let gone = match self.layer(child) {
-                Ok(found) => found.parent.as_deref() != Some(&layer.id),
-                Err(error) => error.code() == Code::NoLayer,
-            };
-            if gone {
+            if self.is_stale(layer, child) {
                 stale.push(child.to_string());
             }
         }

@@ -49,6 +49,8 @@ mod sync;
 mod text;
 mod unmount;
 mod usage;
+mod verify;
+mod ways;
 mod worth;
 
 pub use handle::Mount;
@@ -202,6 +204,11 @@ impl Store {
         // who may not is refused; nothing is written.
         match xattr::replace(&self.stage, TRY, b"y") {
             Ok(()) | Err(Errno::NODATA) => Ok(()),
+            // So it says of a directory that nobody may change, too.
+            Err(Errno::PERM) if fs::is_stuck(&self.stage) => {
+                let error = Error::sys(Errno::PERM, "fsetxattr").at("stage");
+                Err(may_be_stuck(error, &self.stage, b"."))
+            }
             Err(Errno::PERM) => Err(Error::new(
                 Code::Marks,
                 Errno::PERM,
@@ -368,17 +375,24 @@ fn again(dir: &OwnedFd) -> Result<OwnedFd> {
     fs::open_dir_trusted(dir, b".").call("open")
 }
 
-/// Says what forbids a change of a directory, or of a directory in it, where the kernel says EPERM.
+const STUCK: &str = "it is immutable or append-only (see lsattr; chattr -i -a)";
+
+/// Says what forbids a change of a directory, or of what is in it, where the kernel says EPERM.
 fn may_be_stuck(error: Error, dir: impl AsFd, name: &[u8]) -> Error {
     if error.errno() != Errno::PERM {
         return error;
     }
-    let words = "it is immutable or append-only (see lsattr; chattr -i -a)";
-    if fs::open_dir(&dir, name).is_ok_and(fs::is_stuck) {
-        return error.context(words);
+    let there = fs::open_dir(&dir, name).or_else(|_| fs::open_file(&dir, name));
+    if there.is_ok_and(fs::is_stuck) {
+        return error.context(STUCK);
     }
-    match fs::is_stuck(&dir) {
-        true => error.context(format!("its directory: {words}")),
+    may_be_stuck_in(error, "its directory", dir)
+}
+
+/// The same of a directory that is called so.
+fn may_be_stuck_in(error: Error, called: &str, dir: impl AsFd) -> Error {
+    match error.errno() == Errno::PERM && fs::is_stuck(dir) {
+        true => error.context(format!("{called}: {STUCK}")),
         false => error,
     }
 }
@@ -394,6 +408,7 @@ fn to_trash(store: &Store, from: &OwnedFd, name: &[u8]) -> Result<String> {
         RenameFlags::NOREPLACE,
     )
     .call_at("rename", name)
-    .map_err(|error| may_be_stuck(error, from, name))?;
+    .map_err(|error| may_be_stuck(error, from, name))
+    .map_err(|error| may_be_stuck_in(error, "trash", &store.trash))?;
     Ok(nonce)
 }

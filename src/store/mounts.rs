@@ -336,7 +336,10 @@ impl Store {
                      system is read-only: name a path, or take the mount detached",
                 ));
             }
-            Err(errno) => return Err(errno).call_at("mkdir", "merged"),
+            Err(errno) => {
+                let error = Err(errno).call_at("mkdir", "merged");
+                return error.map_err(|e| super::may_be_stuck(e, &layer.fd, b"merged"));
+            }
         }
         let path = [path_of(layer.fd.as_fd())?, b"/merged".to_vec()].concat();
         attach(mount, &path, handle, pins, wish)
@@ -402,7 +405,7 @@ fn attach(
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
-        let _ = fs::unlink(&pins.dir, pin.name.as_bytes());
+        pins.forget(&pin.name);
         return Err(error.at(target));
     }
     Ok(Mount {

@@ -267,7 +267,8 @@ pub struct LayerInfo {
     pub copied_from: Option<String>,
     /// A handle holds it, or it is mounted where the caller can see it.
     pub mounted: bool,
-    /// The machine went down while it was mounted writable: what was not synced may be lost.
+    /// The machine went down, or the disk was mounted anew, while it was mounted writable: what was
+    /// not synced may be lost.
     pub unclean: bool,
     /// Devices left out.
     pub skipped_devices: u64,

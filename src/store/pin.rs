@@ -286,7 +286,8 @@ impl Pins {
         let _ = fs::unlink(&self.dir, name.as_bytes());
         let file = match text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes()) {
             Ok(()) => fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
-                .call_at("open", &name)?,
+                .call_at("open", &name)
+                .inspect_err(|_| self.forget(&name))?,
             Err(Errno::ROFS) if terms.kept => {
                 return Err(Error::new(
                     Code::System,
@@ -297,7 +298,10 @@ impl Pins {
             }
             // A mount that can be noted nowhere is its handle's alone.
             Err(Errno::ROFS) => fs::nameless().call("memfd_create")?,
-            Err(errno) => return Err(errno).call_at("create", &name),
+            Err(errno) => {
+                let error = Err(errno).call_at("create", &name);
+                return error.map_err(|e| super::may_be_stuck(e, &self.dir, name.as_bytes()));
+            }
         };
         let pin = Pin {
             file: Own::new(file).call_at("statx", &name)?,
@@ -306,8 +310,18 @@ impl Pins {
             id,
             path: path.to_vec(),
         };
-        self.share(&pin)?;
-        Ok(pin)
+        match self.share(&pin) {
+            Ok(()) => Ok(pin),
+            Err(error) => {
+                self.forget(&pin.name);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the pin of a mount away that came to nothing.
+    pub fn forget(&self, name: &str) {
+        let _ = fs::unlink(&self.dir, name.as_bytes());
     }
 
     /// Gives a mount that has none a pin, which nobody holds.

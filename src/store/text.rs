@@ -41,9 +41,13 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
 /// A new file of the owner's alone, whatever the umask says.
 pub fn private_file(dir: impl AsFd, name: &str) -> SysCall<OwnedFd> {
     let file = fs::create_file(&dir, name.as_bytes(), 0o600)?;
-    fs::chmod(&file, 0o600)?;
-    if let Some((uid, gid)) = owner_to_be(&dir) {
-        fs::chown(&file, uid, gid)?;
+    let done = fs::chmod(&file, 0o600).and_then(|()| match owner_to_be(&dir) {
+        Some((uid, gid)) => fs::chown(&file, uid, gid),
+        None => Ok(()),
+    });
+    if let Err(errno) = done {
+        let _ = fs::unlink(&dir, name.as_bytes());
+        return Err(errno);
     }
     Ok(file)
 }
@@ -61,10 +65,14 @@ pub fn owner_to_be(dir: impl AsFd) -> Option<(u32, u32)> {
     known.then_some((above.uid, above.gid))
 }
 
-/// Writes the new small file `name`.
+/// Writes the new small file `name`; what cannot be written whole goes again.
 pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = private_file(dir, name)?;
-    fs::write_all(&file, data)
+    let file = private_file(&dir, name)?;
+    let done = fs::write_all(&file, data);
+    if done.is_err() {
+        let _ = fs::unlink(&dir, name.as_bytes());
+    }
+    done
 }
 
 /// Writes the new small file `name` so that a power cut does not leave it empty under a name that its
@@ -86,6 +94,11 @@ pub fn replace_soon(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> 
     replace_by(dir, name, data, Way::Soon)
 }
 
+/// The same, only that its name is on the disk when this returns.
+pub fn replace_named(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> {
+    replace_by(dir, name, data, Way::Named)
+}
+
 /// What is on the disk when.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -93,7 +106,9 @@ enum Way {
     Synced,
     /// The text before its name.
     Whole,
-    /// In the kernel's own time.
+    /// The name when the call returns, the text in the kernel's own time.
+    Named,
+    /// Both in the kernel's own time.
     Soon,
 }
 
@@ -106,7 +121,7 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
             Way::Synced => fs::sync(&file)?,
             // Not even then may a power cut leave an empty file where a whole one was.
             Way::Whole => fs::write_through(&file)?,
-            Way::Soon => {}
+            Way::Named | Way::Soon => {}
         }
         fs::rename(
             dir,
@@ -116,14 +131,15 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
             RenameFlags::empty(),
         )?;
         match way {
-            Way::Synced => fs::sync(dir),
-            _ => Ok(()),
+            Way::Synced | Way::Named => fs::sync(dir),
+            Way::Whole | Way::Soon => Ok(()),
         }
     })();
     if result.is_err() {
         let _ = fs::unlink(dir, temp.as_bytes());
     }
-    result.call_at("replace", name)
+    let result = result.call_at("replace", name);
+    result.map_err(|error| super::may_be_stuck(error, dir, name.as_bytes()))
 }
 
 /// Whether `name` is one under which a text is written that is to become `file`.

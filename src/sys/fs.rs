@@ -1,6 +1,7 @@
 //! Files by descriptor: opening below a directory, attributes, data.
 
 use super::fd::{self, above_standard};
+pub use super::instance::instance;
 pub use super::sync::{sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;

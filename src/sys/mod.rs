@@ -8,6 +8,7 @@ pub mod dir;
 pub mod fd;
 pub mod fs;
 pub mod ids;
+mod instance;
 pub mod mount;
 #[cfg(test)]
 pub mod mount_testing;

@@ -25,6 +25,7 @@ const JOBS: &[(&str, Job)] = &[
     ("chrooted", crate::reach::child_chroots),
     ("blind", crate::reach::child_is_blind),
     ("blind-keeps", crate::reach::child_keeps_blindly),
+    ("remember", crate::memory::child_remembers),
 ];
 
 /// The child's side; in the parent's run it is no test.

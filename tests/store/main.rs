@@ -18,6 +18,7 @@ mod holders;
 mod locks;
 mod lost;
 mod marks;
+mod memory;
 mod mend;
 mod mount;
 mod open;

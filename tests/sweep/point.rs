@@ -329,7 +329,8 @@ fn judge(
     }
 }
 
-/// What lies about: work in progress, temporary files, mounts. What is in trash is there by design.
+/// What lies about: work in progress, temporary files, mounts, and in layers what tells of work, of
+/// children and of mounts. What is in trash is there by design.
 fn clutter(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let home = dir.join("home");
@@ -347,7 +348,11 @@ fn clutter(dir: &Path) -> Vec<String> {
     list(&home, &hidden);
     list(dir, &hidden);
     for entry in fs::read_dir(home.join("layer")).into_iter().flatten() {
-        list(&entry.unwrap().path(), &hidden);
+        let layer = entry.unwrap().path();
+        list(&layer, &hidden);
+        list(&layer, &|name| matches!(name, "manifest" | "running"));
+        list(&layer.join("child"), &|_| true);
+        list(&layer.join("pin"), &|_| true);
     }
     found.extend(mounts_below(dir));
     found
