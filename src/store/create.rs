@@ -245,7 +245,7 @@ impl Store {
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);
         meta.ids = IdMaps::read().word();
-        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), watch)?;
+        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), None, watch)?;
         frame(&stage, Kind::Root)?;
         self.build_on(parent, id, || finish(stage, id, &meta, None, true))
     }

@@ -314,7 +314,10 @@ pub fn fuzzing(data: &[u8]) {
         for other in text.lines().filter(whole) {
             let (a, b) = (path_of(line), path_of(other));
             assert_eq!(order(a, b), order(b, a).reverse());
-            assert!(a == b || !agree(line, other, false, false, same), "two paths");
+            assert!(
+                a == b || !agree(line, other, false, false, same),
+                "two paths"
+            );
         }
     }
 }
