@@ -80,6 +80,11 @@ impl Store {
         watch: &mut Watch<'_>,
     ) -> Result<ImageInfo> {
         let mut info = record.info();
+        if !record.kept {
+            for listed in &record.layers {
+                self.listed(listed)?;
+            }
+        }
         // Nobody removes it meanwhile, nor those below it.
         let _top = match record.top() {
             Some(top) if !record.kept => {
