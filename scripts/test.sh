@@ -57,6 +57,7 @@ quick | all)
 	part cargo timeout -k 10 "${OVL_TEST_SECONDS:-2400}" "$CARGO" test --locked --no-fail-fast
 	part tool timeout -k 10 600 sh tests/cli/run.sh
 	part tool-sanitized env SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh
+	part python timeout -k 10 600 sh bindings/python/tests/run.sh
 	;;
 slow) ;;
 *)
@@ -92,9 +93,9 @@ esac
 # The runners' own lines, added up.
 awk -v failed="$failed" '
 	/^test result:/ { passed += $4; broken += $6 }
-	/^cli: [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^(cli|python): [0-9]+ passed/ { passed += $2; broken += $4 }
 	/^SKIP / { skipped++; print_skip[$0] = 1 }
-	/^(test result:|cli: [0-9])/ { lines[++count] = $0 }
+	/^(test result:|(cli|python): [0-9])/ { lines[++count] = $0 }
 	END {
 		print "\n---- what the runners said ----"
 		for (i = 1; i <= count; i++) print lines[i]
