@@ -238,7 +238,7 @@ def test_memory(store: ovl.Store) -> None:
                 pass
             for _ in store.list():
                 pass
-        for _ in range(count // 20):
+        for _ in range(count // 50):
             store.diff_size("layer0", cancel=ovl.Cancel())
 
     some(2000)
