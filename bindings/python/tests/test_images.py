@@ -157,7 +157,7 @@ def test_anew(store: ovl.Store) -> None:
     assert (again.manifest, again.config) == (written.manifest, written.config)
 
 
-def test_remove(store: ovl.Store) -> None:
+def test_remove(store: ovl.Store, place: Path) -> None:
     store.import_image([archive()], "one")
     store.import_image([archive()], "two")
     store.remove_image("one")
@@ -165,11 +165,12 @@ def test_remove(store: ovl.Store) -> None:
     store.remove_image(b"two")
     assert list(store) == []
     assert list(store.images()) == []
-    for call in (store.image, store.remove_image, lambda name: store.export_image(name, "/x")):
+    out = place / "out"
+    for call in (store.image, store.remove_image, lambda name: store.export_image(name, out)):
         with pytest.raises(FileNotFoundError) as missing:
             call("one")
         assert missing.value.code is ovl.Code.NO_IMAGE  # type: ignore[attr-defined]
-    assert not Path("/x").exists()
+    assert os.listdir(place) == ["store"]
 
 
 def test_bad_input_leaves_nothing(store: ovl.Store, place: Path) -> None:

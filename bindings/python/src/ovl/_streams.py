@@ -26,13 +26,15 @@ from ._text import PathLike, bytes_at, encode
 class Readable(Protocol):
     """A binary file object to read from."""
 
-    def read(self, size: int, /) -> bytes | None: ...
+    def read(self, size: int, /) -> bytes | None:
+        """Bytes, at most so many; none at the end."""
 
 
 class Writable(Protocol):
     """A binary file object to write to."""
 
-    def write(self, data: bytes, /) -> int | None: ...
+    def write(self, data: bytes, /) -> int | None:
+        """How many of the bytes it took, at least one."""
 
 
 Source = Union[PathLike, int, Readable, Iterable[bytes]]
