@@ -58,6 +58,7 @@ quick | all)
 	part tool timeout -k 10 600 sh tests/cli/run.sh
 	part tool-sanitized env SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
+	part python timeout -k 10 600 sh bindings/python/tests/run.sh
 	;;
 slow) ;;
 *)
@@ -94,9 +95,9 @@ esac
 # The runners' own lines, added up.
 awk -v failed="$failed" '
 	/^test result:/ { passed += $4; broken += $6 }
-	/^(cli|go|package|story): [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^(cli|go|python|package|story): [0-9]+ passed/ { passed += $2; broken += $4 }
 	/^SKIP / { skipped++; print_skip[$0] = 1 }
-	/^(test result:|(cli|go|package|story): [0-9])/ { lines[++count] = $0 }
+	/^(test result:|(cli|go|python|package|story): [0-9])/ { lines[++count] = $0 }
 	END {
 		print "\n---- what the runners said ----"
 		for (i = 1; i <= count; i++) print lines[i]

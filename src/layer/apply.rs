@@ -229,7 +229,7 @@ impl Job<'_> {
     /// EFBIG where so many bytes more are too many.
     fn need_room(&self, bytes: u64) -> Result<()> {
         let max = self.rules.max_content;
-        let all = self.applied.size + self.kept;
+        let all = self.applied.size.saturating_add(self.kept);
         if bytes <= max.saturating_sub(all) {
             return Ok(());
         }

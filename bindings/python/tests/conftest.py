@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -148,10 +149,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def place(request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty directory: on the tmpfs where there is one."""
     if BASE is None:
-        yield tmp_path
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
         return
     directory = BASE / "test"
     directory.mkdir()

@@ -24,7 +24,7 @@ def test_classes_by_errno(store: ovl.Store) -> None:
     assert (error.errno, error.filename, error.code) == (errno.ENOENT, "nothing", Code.NO_LAYER)
     assert error.code is Code.NO_LAYER
     assert error.operation == "stat"
-    assert "layer" in error.strerror
+    assert "layer" in str(error.strerror)
     store.create("there")
     with pytest.raises(FileExistsError) as exists:
         store.create("there")

@@ -1,4 +1,4 @@
-"""The module against ovl.h: functions, structs, callbacks and constants, none missing, none wrong."""
+"""The module against ovl.h: functions, structs, callbacks, constants; none missing, none wrong."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ PLAIN = {
 
 def struct_class(name: str) -> type[ctypes.Structure]:
     camel = "".join(word.capitalize() for word in name[len("ovl_") :].split("_"))
-    found = getattr(_capi, camel)
-    assert issubclass(found, ctypes.Structure)
+    found: type[ctypes.Structure] = getattr(_capi, camel)
     return found
 
 
@@ -207,6 +206,8 @@ ENUMS = {
     "OVL_CHANGE_": _constants.ChangeKind,
     "OVL_COPY_": _constants.CopyFlag,
     "OVL_REFLINK_": _constants.Reflink,
+    "OVL_IMPORT_": _constants.ImportFlag,
+    "OVL_CONFIG_": _constants.ConfigItem,
 }
 # Where the header has flags and values under one prefix.
 APART = {

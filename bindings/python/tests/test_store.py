@@ -50,7 +50,7 @@ def test_wrong_types(store: ovl.Store) -> None:
         lambda: store.create("b", 5),  # type: ignore[arg-type]
         lambda: store.create("b", cancel=5),  # type: ignore[arg-type]
         lambda: store.apply("b", 5.0),  # type: ignore[arg-type]
-        lambda: store.apply("b", bytearray(b"x")),
+        lambda: store.apply("b", bytearray(b"x")),  # type: ignore[arg-type]
         lambda: store.diff("b", 5.0),  # type: ignore[call-overload]
     ):
         with pytest.raises(TypeError):

@@ -247,7 +247,7 @@ def test_the_diff_as_a_file(layer: ovl.Layer, wanted: bytes, place: Path) -> Non
         shutil.copyfileobj(stream, file)
     assert (place / "copy.tar").read_bytes() == wanted
     with layer.diff() as stream:
-        said = subprocess.run(["tar", "-t"], stdin=stream, capture_output=True, check=True)
+        said = subprocess.run(["tar", "-t"], stdin=stream.fileno(), capture_output=True, check=True)
         assert b"dir/file\n" in said.stdout
         assert stream.result().tar_size == len(wanted)
 

@@ -56,9 +56,12 @@ class StoreBase:
             opts.log = self._handle.cell.log = _log_function(log)
         self._log = log
         cell = byref(self._handle.cell)
-        Call(brief=log is None).run(
-            lambda err: _capi.lib.ovl_store_open(home, byref(opts), sizeof(opts), cell, err)
-        )
+
+        def operation(err: Any) -> int:
+            said: int = _capi.lib.ovl_store_open(home, byref(opts), sizeof(opts), cell, err)
+            return said
+
+        Call(brief=log is None).run(operation)
 
     @property
     def path(self) -> Path:

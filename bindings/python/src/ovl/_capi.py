@@ -67,6 +67,19 @@ _CONTROL: list[tuple[str, Any]] = [
     ("progress", ProgressFn),
     ("progress_user", c_void_p),
 ]
+_LAYER: list[tuple[str, Any]] = [
+    ("kind", c_uint32),
+    ("durability", c_uint32),
+    ("max_size", c_uint64),
+    ("max_entries", c_uint64),
+    ("max_meta", c_uint64),
+    ("max_xattrs", c_uint64),
+    ("max_path", c_uint64),
+    ("zstd_window_log", c_uint32),
+    ("reserved", c_uint32),
+]
+_READ: list[tuple[str, Any]] = [("read", ReadFn), ("read_user", c_void_p)]
+_WRITE: list[tuple[str, Any]] = [("write", WriteFn), ("write_user", c_void_p)]
 _DIGEST = c_char * 136
 
 
@@ -165,17 +178,8 @@ class ApplyOpts(Structure):
         *_FLAGS,
         ("parent", c_char_p),
         ("diff_id", c_char_p),
-        ("kind", c_uint32),
-        ("durability", c_uint32),
-        ("max_size", c_uint64),
-        ("max_entries", c_uint64),
-        ("max_meta", c_uint64),
-        ("max_xattrs", c_uint64),
-        ("max_path", c_uint64),
-        ("zstd_window_log", c_uint32),
-        ("reserved", c_uint32),
-        ("read", ReadFn),
-        ("read_user", c_void_p),
+        *_LAYER,
+        *_READ,
         *_CONTROL,
     ]
 
@@ -186,8 +190,7 @@ class DiffOpts(Structure):
         ("clamp_sec", c_int64),
         ("clamp_nsec", c_uint32),
         ("reserved", c_uint32),
-        ("write", WriteFn),
-        ("write_user", c_void_p),
+        *_WRITE,
         *_CONTROL,
     ]
 
@@ -246,6 +249,54 @@ class UsageInfo(Structure):
         ("shared_inodes", c_uint64),
         ("own_size", c_uint64),
         ("shared_size", c_uint64),
+    ]
+
+
+class ImageImportOpts(Structure):
+    _fields_ = [
+        *_FLAGS,
+        ("ref", c_char_p),
+        ("platform", c_char_p),
+        *_LAYER,
+        *_READ,
+        *_CONTROL,
+    ]
+
+
+class ImageExportOpts(Structure):
+    _fields_ = [*_FLAGS, ("ref", c_char_p), *_WRITE, *_CONTROL]
+
+
+class ImageRemoveOpts(Structure):
+    _fields_ = [*_FLAGS, *_CONTROL]
+
+
+class ImageStatOpts(Structure):
+    _fields_ = _FLAGS
+
+
+class ImageListOpts(Structure):
+    _fields_ = _FLAGS
+
+
+class ImageConfigOpts(Structure):
+    _fields_ = _FLAGS
+
+
+class ImageInfo(Structure):
+    _fields_ = [
+        ("layer", _DIGEST),
+        ("manifest", _DIGEST),
+        ("config", _DIGEST),
+        ("size", c_uint64),
+        ("layers", c_uint64),
+        ("created_sec", c_int64),
+        ("created_nsec", c_uint32),
+        ("blobs", c_uint32),
+        ("skipped_devices", c_uint64),
+        ("skipped_owners", c_uint64),
+        ("skipped_xattrs", c_uint64),
+        ("made", c_uint64),
     ]
 
 
@@ -308,6 +359,21 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
         c_int,
         [c_int, c_char_p, c_int, c_char_p, *_sized(CopyOpts), *_sized(CopyStats), _ERR],
     ),
+    "ovl_image_import": (
+        c_int,
+        [StorePtr, c_char_p, c_int, *_sized(ImageImportOpts), *_sized(ImageInfo), _ERR],
+    ),
+    "ovl_image_export": (
+        c_int,
+        [StorePtr, c_char_p, c_int, *_sized(ImageExportOpts), *_sized(ImageInfo), _ERR],
+    ),
+    "ovl_image_remove": (c_int, [StorePtr, c_char_p, *_sized(ImageRemoveOpts), _ERR]),
+    "ovl_image_stat": (
+        c_int,
+        [StorePtr, c_char_p, *_sized(ImageStatOpts), *_sized(ImageInfo), _ERR],
+    ),
+    "ovl_image_list": (c_int, [StorePtr, *_sized(ImageListOpts), _ITER_OUT, _ERR]),
+    "ovl_image_config": (c_int, [StorePtr, c_char_p, *_sized(ImageConfigOpts), _ITER_OUT, _ERR]),
     "ovl_usage": (c_int, [StorePtr, c_char_p, *_sized(UsageOpts), *_sized(UsageInfo), _ERR]),
 }
 

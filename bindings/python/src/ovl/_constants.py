@@ -33,6 +33,7 @@ class Code(enum.IntEnum):
     NOT_EMPTY = 23
     CALLBACK = 24
     UNCLEAN = 25
+    NO_IMAGE = 26
 
 
 class Marks(enum.IntEnum):
@@ -177,3 +178,20 @@ class CopyFlag(enum.IntFlag):
     STRICT = 2
     NO_OVERLAY_XATTRS = 4
     SYNC = 8
+
+
+class ImportFlag(enum.IntFlag):
+    KEEP_BLOBS = 1
+    STRICT = 2
+    NO_DEVICES = 4
+
+
+class ConfigItem(enum.IntEnum):
+    JSON = 1
+    ENV = 2
+    ENTRYPOINT = 3
+    CMD = 4
+    WORKING_DIR = 5
+    USER = 6
+    LABEL = 7
+    LAYER = 8

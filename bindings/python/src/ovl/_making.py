@@ -16,7 +16,7 @@ from .results import LayerInfo, Limits
 if TYPE_CHECKING:
     from .layer import Layer
 
-_NO_LIMITS = Limits()
+NO_LIMITS = Limits()
 
 
 class Making(StoreBase):
@@ -71,7 +71,7 @@ class Making(StoreBase):
         writable: bool = False,
         strict: bool = False,
         devices: bool = True,
-        limits: Limits = _NO_LIMITS,
+        limits: Limits = NO_LIMITS,
         cancel: CancelLike | None = None,
         progress: ProgressFn | None = None,
     ) -> LayerInfo:
@@ -104,12 +104,7 @@ class Making(StoreBase):
             diff_id=encode_optional(diff_id),
             kind=kind,
             durability=durability,
-            max_size=limits.size,
-            max_entries=limits.entries,
-            max_meta=limits.meta,
-            max_xattrs=limits.xattrs,
-            max_path=limits.path,
-            zstd_window_log=limits.zstd_window_log,
+            **limits._members(),
             **call.control(),
         )
         info = _capi.LayerInfo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from ctypes import byref
-from typing import Any, Callable, TypeVar
+from typing import Any, TypeVar
 
 from . import _capi
 from ._base import StoreBase
@@ -132,5 +132,8 @@ class Mounting(StoreBase):
         return entry
 
     def _spec(self, id: Name, opts: _capi.SpecOpts) -> Any:
-        keep: Callable[[Item], Item] = lambda item: item  # noqa: E731
-        return self._list(self._short(), keep, _capi.lib.ovl_mount_spec, encode(id), opts)
+        return self._list(self._short(), _same, _capi.lib.ovl_mount_spec, encode(id), opts)
+
+
+def _same(item: Item) -> Item:
+    return item

@@ -13,8 +13,9 @@ import io
 import os
 import secrets
 import stat
+import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Callable, Protocol, Union
 
 from . import _capi
@@ -25,13 +26,15 @@ from ._text import PathLike, bytes_at, encode
 class Readable(Protocol):
     """A binary file object to read from."""
 
-    def read(self, size: int, /) -> bytes | None: ...
+    def read(self, size: int, /) -> bytes | None:
+        """Bytes, at most so many; none at the end."""
 
 
 class Writable(Protocol):
     """A binary file object to write to."""
 
-    def write(self, data: bytes, /) -> int | None: ...
+    def write(self, data: bytes, /) -> int | None:
+        """How many of the bytes it took, at least one."""
 
 
 Source = Union[PathLike, int, Readable, Iterable[bytes]]
@@ -41,6 +44,21 @@ Target = Union[PathLike, int, Writable]
 """What a diff is written to."""
 
 
+class _File:
+    """A descriptor that a call has opened. A directory has one too, which `open` would not give."""
+
+    def __init__(self, path: bytes, flags: int) -> None:
+        self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        self._net = weakref.finalize(self, os.close, self.fd)
+
+    def close(self, call: Call) -> None:
+        # After a second Ctrl-C the library may still be using it. The call keeps it, and with the
+        # call it is closed.
+        call.kept = self
+        if call.over and self._net.detach() is not None:
+            os.close(self.fd)
+
+
 @contextmanager
 def source(what: Source, call: Call) -> Iterator[int]:
     """The descriptor to read from, or -1 and `call.read`."""
@@ -48,25 +66,31 @@ def source(what: Source, call: Call) -> Iterator[int]:
     if fd is not None:
         yield fd
     elif isinstance(what, (str, bytes, os.PathLike)):
-        file = io.FileIO(os.fsdecode(encode(what)), "rb")
-        try:
-            yield file.fileno()
-        finally:
-            _close(file, call)
+        with _opened(_File(encode(what), os.O_RDONLY), call) as fd:
+            yield fd
     else:
         call.read = _reader(what)
         yield -1
 
 
 @contextmanager
-def target(what: Target, call: Call) -> Iterator[int]:
+def target(what: Target, call: Call, *, directory: bool = False) -> Iterator[int]:
     """The descriptor to write to, or -1 and `call.write`. A regular file is replaced when the block
-    ends, and left as it was when it fails."""
+    ends, and left as it was when it fails. With `directory`, the path may be that of one."""
     fd = _descriptor(what)
     if fd is not None:
         yield fd
     elif isinstance(what, (str, bytes, os.PathLike)):
-        with _replaced(encode(what), call) as fd:
+        path = encode(what)
+        mode = _mode(path)
+        if directory and mode is not None and stat.S_ISDIR(mode):
+            opened = _opened(_File(path, os.O_RDONLY | os.O_DIRECTORY), call)
+        elif mode is not None and not stat.S_ISREG(mode):
+            # A device or a pipe. Should it be gone by now, no file is made in its place.
+            opened = _opened(_File(path, os.O_WRONLY), call)
+        else:
+            opened = _replaced(path, mode, call)
+        with opened as fd:
             yield fd
     else:
         call.write = _writer(what)
@@ -83,51 +107,44 @@ def _descriptor(what: object) -> int | None:
     return what.fileno() if isinstance(what, io.FileIO) else None
 
 
-def _close(file: io.FileIO, call: Call) -> None:
-    # Else, after a second Ctrl-C, the library still uses it. The call keeps it, and closes it.
-    call.kept = file
-    if call.over:
-        file.close()
+def _mode(path: bytes) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager
-def _replaced(path: bytes, call: Call) -> Iterator[int]:
-    mode: int | None = None
-    with suppress(FileNotFoundError):
-        mode = os.stat(path).st_mode
-    if mode is not None and not stat.S_ISREG(mode):
-        # A device or a pipe. Should it be gone by now, no file is made in its place.
-        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
-        file = io.FileIO(os.open(path, flags), "wb")
-        try:
-            yield file.fileno()
-        finally:
-            _close(file, call)
-        return
+def _opened(file: _File, call: Call) -> Iterator[int]:
+    try:
+        yield file.fd
+    finally:
+        file.close(call)
+
+
+@contextmanager
+def _replaced(path: bytes, mode: int | None, call: Call) -> Iterator[int]:
     path = os.path.realpath(path)
     file, new = _new_file(path)
     try:
-        try:
+        with _opened(file, call) as fd:
             if mode is not None:
-                os.fchmod(file.fileno(), stat.S_IMODE(mode))
-            yield file.fileno()
-        finally:
-            _close(file, call)
+                os.fchmod(fd, stat.S_IMODE(mode))
+            yield fd
         os.replace(new, path)
     except BaseException:
         os.unlink(new)
         raise
 
 
-def _new_file(path: bytes) -> tuple[io.FileIO, bytes]:
+def _new_file(path: bytes) -> tuple[_File, bytes]:
     """A file beside the one that it is to replace, with the mode that the umask leaves."""
     parent, name = os.path.split(path)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         unique = secrets.token_hex(8).encode("ascii")
         new = os.path.join(parent, b"." + name[:200] + b"." + unique)
         try:
-            return io.FileIO(os.open(new, flags, 0o666), "wb"), new
+            return _File(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), new
         except FileExistsError:
             continue
 

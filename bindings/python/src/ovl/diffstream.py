@@ -84,6 +84,7 @@ class DiffStream(io.RawIOBase):
         _open_streams.add(self)
 
     def readable(self) -> bool:
+        """It is, and not writable."""
         return True
 
     def fileno(self) -> int:
@@ -92,6 +93,7 @@ class DiffStream(io.RawIOBase):
         return self._fd
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Reads up to as many bytes as there is room for; 0 at the end of a diff that succeeded."""
         self._check_open()
         count = os.readv(self._fd, [buffer])
         if count == 0 and len(memoryview(buffer)) > 0:

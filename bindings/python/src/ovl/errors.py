@@ -6,7 +6,7 @@ import builtins
 import ctypes
 import errno as _errno
 import os
-from typing import Union
+from typing import Any, Union
 
 from . import _capi
 from ._constants import Code
@@ -40,7 +40,9 @@ class OvlError(OSError):
     ) -> OvlError:
         if cls is OvlError:
             cls = _BY_ERRNO.get(errno, cls)
-        return super().__new__(cls, errno, strerror, *(() if filename is None else (filename,)))
+        arguments: Any = (errno, strerror) if filename is None else (errno, strerror, filename)
+        made: OvlError = super().__new__(cls, *arguments)
+        return made
 
     def __init__(
         self,

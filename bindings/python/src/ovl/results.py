@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -96,6 +97,102 @@ class LayerInfo:
             skipped_sockets=info.skipped_sockets,
             skipped_names=info.skipped_names,
         )
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image."""
+
+    layer: str | None
+    """The id of its topmost layer, which a container is created over; None where it has none."""
+    manifest: str | None
+    """"sha256:" and 64 digits: the manifest that it was imported from, where there was one."""
+    config: str | None
+    """"sha256:" and 64 digits: the config, which is the image ID."""
+    size: int
+    """Bytes: the sizes of its layers, as `LayerInfo.size` counts them."""
+    layers: int
+    """How many layers it has."""
+    created_ns: int
+    """When it was imported, in nanoseconds since 1970."""
+    blobs: bool
+    """Whether the blobs are kept as they came."""
+    skipped_devices: int
+    """Left out by the import that told this: device nodes that could not be made."""
+    skipped_owners: int
+    skipped_xattrs: int
+    made: int
+    """Layers that this import made; the others were there."""
+
+    @property
+    def created(self) -> datetime.datetime:
+        """When it was imported, in UTC, cut to microseconds."""
+        return to_datetime(self.created_ns)
+
+    @classmethod
+    def _of(cls, info: _capi.ImageInfo) -> ImageInfo:
+        return cls(
+            layer=text_of(info.layer),
+            manifest=text_of(info.manifest),
+            config=text_of(info.config),
+            size=info.size,
+            layers=info.layers,
+            created_ns=info.created_sec * _NS + info.created_nsec,
+            blobs=bool(info.blobs),
+            skipped_devices=info.skipped_devices,
+            skipped_owners=info.skipped_owners,
+            skipped_xattrs=info.skipped_xattrs,
+            made=info.made,
+        )
+
+
+class ImageEntry(NamedTuple):
+    """One image of a list."""
+
+    name: str
+    layer: str | None
+    """The id of its topmost layer."""
+    layers: int
+    """How many layers it has."""
+
+
+class ImageLayer(NamedTuple):
+    """One layer of an image."""
+
+    id: str
+    diff_id: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: what it runs, and its layers."""
+
+    name: str
+    info: ImageInfo
+    config_json: bytes
+    """The config as it came, byte for byte; `config` is what it says."""
+    env: tuple[str, ...]
+    """Each is "KEY=value"."""
+    entrypoint: tuple[str, ...]
+    """The words with which the command begins."""
+    cmd: tuple[str, ...]
+    """The words of the rest of the command."""
+    working_dir: str
+    user: str
+    """Whom the command runs as: "user", "uid", "user:group" or "uid:gid"; "" for nothing said."""
+    labels: dict[str, str]
+    layers: tuple[ImageLayer, ...]
+    """The lowest first."""
+
+    @property
+    def config(self) -> Any:
+        """The config as it is parsed: an OCI image configuration."""
+        return json.loads(self.config_json)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What runs by default: the entrypoint and the command."""
+        return self.entrypoint + self.cmd
 
 
 class Change(NamedTuple):
@@ -210,6 +307,17 @@ class Limits(NamedTuple):
     """Bytes of one path; 64 KiB as it is written, 16 KiB as it is on the disk."""
     zstd_window_log: int = 0
     """The window of a zstd stream, as a power of two; 27, at most 31."""
+
+    def _members(self) -> dict[str, int]:
+        """As the members of an option struct."""
+        return {
+            "max_size": self.size,
+            "max_entries": self.entries,
+            "max_meta": self.meta,
+            "max_xattrs": self.xattrs,
+            "max_path": self.path,
+            "zstd_window_log": self.zstd_window_log,
+        }
 
 
 def plain(cls: Any, struct: object) -> dict[str, int]:

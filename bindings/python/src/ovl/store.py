@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ._images import Images
 from ._making import Making
 from ._mounting import Mounting
 from ._reading import Reading
 from ._upkeep import Upkeep
 
 
-class Store(Making, Reading, Mounting, Upkeep):
+class Store(Making, Reading, Mounting, Upkeep, Images):
     """An open store of container layers. Threads may share it, and so may processes share the
     directory, each with a Store of its own. A forked child opens it anew (EOWNERDEAD).
 
