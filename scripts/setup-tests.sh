@@ -10,6 +10,7 @@ bsdtar:libarchive-tools strace:strace busybox:busybox-static clang:clang gcc:gcc
 python3:python3 zstd:zstd pigz:pigz jq:jq unshare:util-linux losetup:mount newuidmap:uidmap setcap:libcap2-bin
 valgrind:valgrind ld.lld:lld pkg-config:pkg-config abidiff:abigail-tools script:bsdutils
 mandoc:mandoc groff:groff man:man-db abidw:abigail-tools dpkg-buildpackage:dpkg-dev dh:debhelper lintian:lintian
+dh_python3:dh-python py3versions:python3-all
 "
 PATH=$PATH:/usr/sbin:/sbin
 missing=
