@@ -25,6 +25,7 @@ debs() {
 
 # The packages, built once.
 built() {
+	[ ! -d "$BASE/debs.new" ] || wrong "the packages were not built: see the first failure"
 	[ -d "$BASE/debs" ] || {
 		debs "$BASE/debs.new"
 		mv "$BASE/debs.new" "$BASE/debs"
