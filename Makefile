@@ -38,7 +38,7 @@ EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(filter-out examples-c/o
 # is (pkg-config --define-prefix).
 below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 WRITE_PC = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
-	-e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' pkgconfig/ovl.pc.in
+	-e 's|^includedir=.*|includedir=$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' pkgconfig/ovl.pc.in
 LINK = -Iinclude -Lbuild -lovl -Wl,-rpath,'$$ORIGIN$(1)'
 
 all: build/ovl build/libovl.so build/libovl.a build/ovl.pc build/install/ovl $(EXAMPLES)

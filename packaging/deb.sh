@@ -6,6 +6,7 @@
 # package (rustup): dpkg-buildpackage is given -d then. DEB_FLAGS is passed on to it.
 set -eu
 
+rust=
 dir=$(cd "${1:?a directory}" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 command -v dpkg-buildpackage >/dev/null || {
@@ -23,11 +24,10 @@ flags="-us -uc ${DEB_FLAGS-}"
 if [ -z "$(dpkg-query -W -f '${Status}' cargo cargo-web 2>/dev/null | grep 'ok installed')" ]; then
 	flags="$flags -d"
 	# debhelper gives the build a home of its own, in which rustup knows no toolchain.
-	if command -v rustup >/dev/null; then
-		PATH=$(dirname "$(rustup which cargo)"):$PATH
-		export PATH
-	fi
+	! command -v rustup >/dev/null || rust=$(dirname "$(rustup which cargo)")
 fi
+# The system's own programs, as in a clean build, whatever else is installed here.
+export PATH="${rust:+$rust:}/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 
 rm -rf "$dir/${name:?}"
 cp "$source" "$dir/libovl_$version.orig.tar.xz"

@@ -9,9 +9,11 @@
 # SOURCE_DATE_EPOCH), owners are none. Crates come from cargo's cache or from the network, and cargo
 # checks each against Cargo.lock.
 set -eu
+here=$PWD
 cd "$(dirname "$0")/.."
 
-out=${1:-dist}
+out=${1:-$PWD/dist}
+case $out in /*) ;; *) out=$here/$out ;; esac
 cargo=${CARGO:-cargo}
 for program in git tar xz sha256sum "$cargo"; do
 	command -v "$program" >/dev/null || {

@@ -7,6 +7,7 @@ mod support;
 mod frozen;
 #[path = "../surface/mod.rs"]
 mod surface;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::path::Path;

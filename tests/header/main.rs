@@ -53,8 +53,8 @@ fn compile(
 const MATRIX: [(&str, &[&str]); 4] = [
     ("gcc", &["c99", "c11", "c17", "c2x", "gnu99", "gnu17"]),
     ("clang", &["c99", "c11", "c17", "c2x", "gnu17"]),
-    ("g++", &["c++11", "c++14", "c++17", "c++20"]),
-    ("clang++", &["c++11", "c++14", "c++17", "c++20"]),
+    ("g++", &["c++11", "c++14", "c++17", "c++20", "c++2b"]),
+    ("clang++", &["c++11", "c++14", "c++17", "c++20", "c++2b"]),
 ];
 
 fn every_dialect(flags: &[&str], name: &str, source: &str) {

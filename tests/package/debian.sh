@@ -10,7 +10,11 @@ tarballs() {
 
 # debs DIR: the packages built in DIR, where there is no network.
 debs() {
-	need dpkg-buildpackage dh
+	need dpkg-buildpackage dh dpkg-checkbuilddeps
+	# All but cargo and rustc, which may be rustup's.
+	wanted=$(sed -n '/^Build-Depends:/,/^[^ ]/p' "$TOP/packaging/debian/control" | grep -v '|' | sed -n 's/^ \{2,\}//p' |
+		tr -d '\n' | sed 's/,$//')
+	dpkg-checkbuilddeps -d "$wanted" "$TOP/packaging/debian/control" 2>lacking || skip "$(sed 's/.*: *//' lacking)"
 	tarballs
 	mkdir -p "$1"
 	cp "$BASE"/dist/*.tar.xz "$1"
@@ -21,6 +25,7 @@ debs() {
 
 # The packages, built once.
 built() {
+	[ ! -d "$BASE/debs.new" ] || wrong "the packages were not built: see the first failure"
 	[ -d "$BASE/debs" ] || {
 		debs "$BASE/debs.new"
 		mv "$BASE/debs.new" "$BASE/debs"
@@ -99,6 +104,11 @@ test_programs_build_from_the_packages() {
 	# The tests that the packages come with.
 	EXAMPLES=$T/root/usr/share/doc/libovl-dev/examples sh "$TOP/packaging/debian/tests/examples"
 	sh "$TOP/packaging/debian/tests/tool"
+	if [ -d root/usr/lib/python3 ]; then
+		same "$(PYTHONPATH=$T/root/usr/lib/python3/dist-packages python3 -c 'import ovl; print(ovl.__file__)')" \
+			"$T/root/usr/lib/python3/dist-packages/ovl/__init__.py"
+		PYTHONPATH=$T/root/usr/lib/python3/dist-packages sh "$TOP/packaging/debian/tests/python"
+	fi
 	if [ "$(id -u)" = 0 ] && command -v busybox >/dev/null; then
 		sh "$TOP/packaging/debian/tests/container" && status=0 || status=$?
 		[ $status = 0 ] || [ $status = 77 ] || wrong "container: $status"

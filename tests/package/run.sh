@@ -15,7 +15,8 @@ umask 022
 
 BASE=$(mktemp -d "${TMPDIR:-/var/tmp}/ovl-package.XXXXXX") || exit 1
 export BASE
-trap 'rm -rf "$BASE"' EXIT
+# Once more where a build that was stopped was still writing.
+trap 'rm -rf "$BASE" 2>/dev/null || { sleep 2; rm -rf "$BASE"; }' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 . "$HERE/../cli/lib.sh"
