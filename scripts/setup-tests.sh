@@ -9,6 +9,7 @@ mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs setfacl:acl setfatt
 bsdtar:libarchive-tools strace:strace busybox:busybox-static clang:clang gcc:gcc g++:g++
 python3:python3 zstd:zstd pigz:pigz jq:jq unshare:util-linux losetup:mount newuidmap:uidmap setcap:libcap2-bin
 valgrind:valgrind ld.lld:lld pkg-config:pkg-config abidiff:abigail-tools script:bsdutils
+setpriv:util-linux crun:crun
 "
 PATH=$PATH:/usr/sbin:/sbin
 missing=

@@ -56,6 +56,10 @@ quick | all)
 	"$CARGO" test --locked --no-run || exit 1
 	part cargo timeout -k 10 "${OVL_TEST_SECONDS:-2400}" "$CARGO" test --locked --no-fail-fast
 	part tool timeout -k 10 600 sh tests/cli/run.sh
+	# And once by somebody who is root of a user namespace alone.
+	[ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null ||
+		part tool-rootless env OVL_TEST_HAVE=userns timeout -k 10 600 \
+			setpriv --reuid=65534 --regid=65534 --clear-groups sh tests/cli/run.sh
 	part tool-sanitized env SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh
 	;;
 slow) ;;
