@@ -3,7 +3,7 @@
 
 # What every test here begins with. The tool may lie where only root can go.
 rootless_setup() {
-	[ "$(id -u)" = 0 ] && : 2>/dev/null >/proc/self/oom_score_adj || skip root
+	is_root || skip root
 	need setpriv unshare
 	as_user unshare --user --mount true 2>/dev/null || skip userns
 	mkdir bin
