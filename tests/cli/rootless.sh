@@ -351,6 +351,11 @@ test_rootless_store_in_the_hands_of_root() {
 	path=$(ovl mount second)
 	same "$(cat "$path/etc/motd")" x
 	rm "$path/etc/motd"
+	for command in 'rm second' 'commit second' 'mount second'; do
+		# shellcheck disable=SC2086
+		exits 1 rootless range "$OVL" $command
+		one_line "${command% *}: second: .*(mounted|holds it)"
+	done
 	ovl unmount second
 	path=$(ovl mount box --ro)
 	[ ! -e "$path/etc/motd" ] && [ -f "$path/etc/again/new" ]
@@ -373,6 +378,30 @@ test_rootless_store_in_the_hands_of_root() {
 		for id in fourth third live box root second base; do "$0" rm $id; done
 		"$0" gc' "$OVL" >log 2>&1 || wrong "$(cat log)"
 	same "$(ls -A home/store/layer home/store/trash home/store/stage | grep -v :)" ""
+}
+
+# What the user has mounted, root cannot see, but for that it is in use.
+test_rootless_mount_is_in_use_for_root() {
+	rootless_setup
+	lower_tree
+	chmod 777 .
+	rootless range "$OVL" apply base low.tar >log
+	rootless range "$OVL" create box base
+	mkfifo -m 666 up down
+	rootless range sh -ec '"$0" mount box >/dev/null; echo >up; read -r x <down; "$0" unmount box' "$OVL" &
+	user=$!
+	timeout 20 cat up >/dev/null || wrong "it is not mounted"
+	for command in 'rm box' 'commit box' 'mount box'; do
+		# shellcheck disable=SC2086
+		exits 1 "$OVL" $command
+		one_line "${command% *}: box: .*(mounted|holds it)"
+	done
+	ovl gc >log
+	exits 0 "$OVL" check
+	echo >down
+	wait $user
+	ovl rm box
+	ovl rm base
 }
 
 # A layer that a killed root left mounted is no trap for its owner.
