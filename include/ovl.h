@@ -36,6 +36,10 @@
  * forked child, a store, mount or iterator that the parent made is good for ..._free() alone, which
  * there closes descriptors, and nothing else; until then, or exec, the child keeps the parent's
  * locks and detached mounts alive. A child opens a store of its own.
+ * The descriptors of a store or mount are its own. A host that closes one between calls, as by
+ * closefrom(3), is told -EBADF by every call on the handle from then on, also where the number is by
+ * then that of something else; ..._free() closes those that are still the handle's, and no other.
+ * What is closed while a call runs is not found out.
  *
  * Strings that go in end in NUL, are read during the call alone, and need not be UTF-8. Strings that
  * come out end in NUL and are borrowed from a handle, never to be freed or changed.
@@ -46,8 +50,13 @@
  *
  * The library keeps out of its host's affairs. It changes no working directory, umask, credential,
  * namespace, environment, signal handler or limit, and starts no process; its threads end before the
- * call does, and take no signals. Its descriptors are close-on-exec. It prints nothing; only where
- * it catches a bug of its own, the Rust runtime says so on stderr.
+ * call does, and take no signals. A handler that interrupts a call changes nothing of it. Its
+ * descriptors are close-on-exec from their birth, and none that lasts, or is there while a callback
+ * runs, is 0, 1 or 2. It prints nothing; only where it catches a bug of its own, the Rust runtime
+ * says so on stderr.
+ *
+ * A call needs 64 KiB of stack at most, however deep the trees are. A mount at a path, and the
+ * extended attributes of what cannot be opened (symbolic links, devices, FIFOs), need procfs at /proc.
  */
 
 
@@ -910,12 +919,13 @@ struct ovl_layer_info {
      */
     uint64_t skipped_devices;
     /**
-     * Left out: owners that could not be set.
+     * Left out: owners that could not be set; of a diff, entries whose owner the caller's user
+     * namespace has not.
      */
     uint64_t skipped_owners;
     /**
      * Left out: extended attributes that could not be set; of a diff, entries with attributes that
-     * are called like overlayfs's own.
+     * are called like overlayfs's own, or with a capability that the caller's user namespace has not.
      */
     uint64_t skipped_xattrs;
     /**
@@ -1612,7 +1622,7 @@ void ovl_iter_free(struct ovl_iter *iter);
  * Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
  * and many handles in one process, may have the same store open.
  * Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
- * it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES, EPERM; EINVAL also where `marks` is not what the store has;
+ * it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also where `marks` is not what the store has;
  * EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
  * making a directory meets.
  */
@@ -1931,7 +1941,8 @@ int ovl_unmount_at(struct ovl_store *store,
 /**
  * The absolute path of a mount, "" for a detached one. Bytes: it need not be UTF-8. Borrowed from
  * `mnt`, valid until that is freed. NULL, with errno set, where there is no answer: `mnt` is NULL
- * (EINVAL), came through a fork (EOWNERDEAD) or met a bug (ENOTRECOVERABLE).
+ * (EINVAL), came through a fork (EOWNERDEAD), has lost a descriptor (EBADF) or met a bug
+ * (ENOTRECOVERABLE).
  */
 const char *ovl_mnt_path(const struct ovl_mnt *mnt);
 
@@ -1939,7 +1950,8 @@ const char *ovl_mnt_path(const struct ovl_mnt *mnt);
  * The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
  * `mnt`, is valid until that is freed or given to ovl_unmount(), and must not be closed; a duplicate
  * may live on, and keeps the mount in use. -errno where there is no answer, as ovl_mnt_path(); also
- * -EBADF after an ovl_unmount() that failed and found the mount gone.
+ * -EBADF where the host has closed a descriptor of the handle, and after an ovl_unmount() that failed
+ * and found the mount gone.
  */
 int ovl_mnt_fd(const struct ovl_mnt *mnt);
 

@@ -48,10 +48,11 @@ pub struct ovl_layer_info {
     pub unclean: u32,
     /// Left out by the call that filled this: device nodes that could not be made.
     pub skipped_devices: u64,
-    /// Left out: owners that could not be set.
+    /// Left out: owners that could not be set; of a diff, entries whose owner the caller's user
+    /// namespace has not.
     pub skipped_owners: u64,
     /// Left out: extended attributes that could not be set; of a diff, entries with attributes that
-    /// are called like overlayfs's own.
+    /// are called like overlayfs's own, or with a capability that the caller's user namespace has not.
     pub skipped_xattrs: u64,
     /// Left out: sockets, which a tar cannot say.
     pub skipped_sockets: u64,

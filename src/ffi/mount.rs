@@ -182,7 +182,8 @@ pub unsafe extern "C" fn ovl_unmount_at(
 
 /// The absolute path of a mount, "" for a detached one. Bytes: it need not be UTF-8. Borrowed from
 /// `mnt`, valid until that is freed. NULL, with errno set, where there is no answer: `mnt` is NULL
-/// (EINVAL), came through a fork (EOWNERDEAD) or met a bug (ENOTRECOVERABLE).
+/// (EINVAL), came through a fork (EOWNERDEAD), has lost a descriptor (EBADF) or met a bug
+/// (ENOTRECOVERABLE).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mnt_path(mnt: *const ovl_mnt) -> *const c_char {
     boundary::get(mnt, |_| std::ptr::null(), |mnt| mnt.path.as_ptr())
@@ -191,7 +192,8 @@ pub unsafe extern "C" fn ovl_mnt_path(mnt: *const ovl_mnt) -> *const c_char {
 /// The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
 /// `mnt`, is valid until that is freed or given to ovl_unmount(), and must not be closed; a duplicate
 /// may live on, and keeps the mount in use. -errno where there is no answer, as ovl_mnt_path(); also
-/// -EBADF after an ovl_unmount() that failed and found the mount gone.
+/// -EBADF where the host has closed a descriptor of the handle, and after an ovl_unmount() that failed
+/// and found the mount gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mnt_fd(mnt: *const ovl_mnt) -> c_int {
     boundary::get(

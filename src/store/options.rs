@@ -272,7 +272,7 @@ pub struct LayerInfo {
     pub unclean: bool,
     /// Devices left out.
     pub skipped_devices: u64,
-    /// Owners that could not be set.
+    /// Owners that could not be set, or told.
     pub skipped_owners: u64,
     /// Extended attributes left out.
     pub skipped_xattrs: u64,
