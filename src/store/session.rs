@@ -136,7 +136,8 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
     // An older text says after a power cut what the new one would.
-    let synced = before.is_none() && (!keeps_order(layer)? || has_content(layer)?);
+    let synced =
+        before.is_none() && (!text::keeps_order(fd).call("fstatfs")? || has_content(layer)?);
     let written = match (&before, synced) {
         (Some(_), _) => text::replace(fd, FILE, text, false),
         // Only a whole one says that what was written was never to be synced.
@@ -163,15 +164,6 @@ fn has_content(layer: &Layer) -> Result<bool> {
     empty
         .call_at("getdents64", layer.content())
         .map(|empty| !empty)
-}
-
-/// Whether no name reaches the disk before those that were made earlier.
-fn keeps_order(layer: &Layer) -> Result<bool> {
-    // ext4, xfs: one journal (ext2 and an ext4 without one cannot be told from ext4, and keep no
-    // order of anything). tmpfs: no disk.
-    const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
-    let kind = rustix::fs::fstatfs(&layer.fd).call("fstatfs")?.f_type as i64;
-    Ok(ORDERED.contains(&kind))
 }
 
 /// The mount came to nothing: what was told before is told again, as far as that can be.

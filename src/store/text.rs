@@ -120,7 +120,10 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
         match way {
             Way::Synced => fs::sync(&file)?,
             // Not even then may a power cut leave an empty file where a whole one was.
-            Way::Whole => fs::write_through(&file)?,
+            Way::Whole if keeps_order(dir)? => fs::write_through(&file)?,
+            // A directory that was synced brings its later names to the disk by itself, with the next
+            // sync of anything: btrfs has them in its log, and nothing of what they name.
+            Way::Whole => fs::sync(&file)?,
             Way::Named | Way::Soon => {}
         }
         fs::rename(
@@ -140,6 +143,15 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
     }
     let result = result.call_at("replace", name);
     result.map_err(|error| super::may_be_stuck(error, dir, name.as_bytes()))
+}
+
+/// Whether no name reaches the disk before those that were made earlier.
+pub fn keeps_order(dir: impl AsFd) -> SysCall<bool> {
+    // ext4, xfs: one journal (ext2 and an ext4 without one cannot be told from ext4, and keep no
+    // order of anything). tmpfs: no disk.
+    const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
+    let kind = rustix::fs::fstatfs(dir)?.f_type as i64;
+    Ok(ORDERED.contains(&kind))
 }
 
 /// Whether `name` is one under which a text is written that is to become `file`.
