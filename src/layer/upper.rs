@@ -8,7 +8,9 @@
 //! Open directories are cached. A directory's times are put on when it leaves the cache: those of
 //! its tar entry, or those it had before entries went into it.
 
+mod below;
 mod books;
+mod cache;
 mod hide;
 mod implied;
 mod link;
@@ -40,9 +42,6 @@ pub enum LowerLinks {
     CopyUp,
 }
 
-/// Open directories kept; each is one descriptor.
-const CACHE: usize = 64;
-
 /// What implied directories that exist nowhere get: the same in every run.
 const IMPLIED_MODE: u32 = 0o755;
 
@@ -69,7 +68,8 @@ pub struct Place {
     acl: bool,
     atime: Time,
     mtime: Time,
-    /// Real paths of the symbolic links that `key` leads through.
+    /// Real paths that `key` leads through: of symbolic links, and of directories that a link's
+    /// target leaves by `..`.
     through: Vec<Vec<u8>>,
     /// What the parent's stack has here, once asked for.
     below: Option<Option<Dir>>,
@@ -84,8 +84,6 @@ pub struct Upper {
     /// Some cached name led through a symbolic link.
     aliases: bool,
     stack: Stack,
-    /// What lies below the directory that a walk made last.
-    last_below: Option<(Vec<u8>, Option<Dir>)>,
     links: LowerLinks,
     /// What was made without an entry of its own.
     implied: Implied,
@@ -140,7 +138,6 @@ impl Upper {
             cache: Vec::new(),
             aliases: false,
             stack,
-            last_below: None,
             links,
             implied: Implied::default(),
             counts: (0, 0),
@@ -201,7 +198,7 @@ impl Upper {
         if self.root_opaque {
             self.hide_root()?;
         }
-        self.flush()?;
+        self.settle(b"")?;
         seal(&self.root)?;
         let stack = if self.root_opaque {
             Stack::new(Vec::new(), self.stack.marks())
@@ -267,7 +264,8 @@ impl Upper {
             through: Vec::new(),
             below: None,
             ino: None,
-        })
+        })?;
+        Ok(())
     }
 
     /// Gives a directory exactly these attributes, overlayfs's marks aside.

@@ -50,7 +50,7 @@ impl Upper {
                 return Ok(());
             }
             let dir = self.at(place).fd.clone();
-            self.flush()?;
+            self.settle(&real)?;
             if hides {
                 self.cut_off(&real)?;
             }
@@ -65,7 +65,7 @@ impl Upper {
         } else {
             self.taken(&real)?;
         }
-        // The cache may have been emptied.
+        // It may no longer be in the cache.
         match self.walk(crate::archive::path::split(&real).0, Make::IfBelow)? {
             Some(again) => place = again,
             None => return Ok(()),
@@ -98,13 +98,13 @@ impl Upper {
             // Said again, or of what no layer below has, it hides nothing.
             return Ok(());
         }
-        self.flush()?;
+        self.settle(&real)?;
         self.cut_off(&real)
     }
 
     /// What the directory `real` had from below is gone: what was made in it only because of that
     /// goes too, directories that hold entries of the tar lose the attributes they had below, and
-    /// whiteouts hide nothing any more. The cache is empty; directories keep their times.
+    /// whiteouts hide nothing any more. The cache has none of it; directories keep their times.
     fn cut_off(&mut self, real: &[u8]) -> Result<()> {
         let top = fs::open_dir_deep(&self.root.fd, real).call_at("open", real)?;
         self.cut_off_below(top).map_err(|e| e.below(real))

@@ -50,16 +50,7 @@ impl Upper {
         if found.meta.kind == Kind::Directory {
             return Err(to_directory());
         }
-        let mut below = self
-            .at_mut(from)
-            .below
-            .take()
-            .flatten()
-            .ok_or_else(missing)?;
-        let lower = self.stack.provider(&mut below, &found)?;
-        let lower = fs::open_dir_trusted(lower, b".").call("open")?;
-        below.release();
-        self.at_mut(from).below = Some(Some(below));
+        let lower = self.provider(from, &found)?;
         let may_share = self.may_share(&lower, to_name, &found)?;
         if self.links == LowerLinks::Share && may_share {
             match self.link_here(path, &lower, &from_real, &found.meta) {
