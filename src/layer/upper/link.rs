@@ -1,5 +1,6 @@
 //! Hard links of the tar, also to what only a lower layer has.
 
+use super::implied::Why;
 use super::walk::is_below;
 use super::{LowerLinks, Made, Make, Upper};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -76,7 +77,7 @@ impl Upper {
         let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
         let parent = fs::stat(&from_dir).call("statx")?.ino;
-        self.implied.insert(parent, to_name);
+        self.implied.insert(parent, to_name, Why::Below);
         self.link_here(path, &from_dir, &from_real, &copy)
     }
 

@@ -1,6 +1,7 @@
 //! From a path of the tar to an open directory of the upper.
 
 use super::cache::ROOT;
+use super::implied::Why;
 use super::{Upper, implied_attributes};
 use crate::archive::path::split;
 use crate::archive::whiteout;
@@ -126,7 +127,7 @@ impl Upper {
             }
             if name == b".." {
                 // Only a link's target says so.
-                self.leave(&mut here)?;
+                self.leave(&mut here, make)?;
                 continue;
             }
             match self
@@ -166,7 +167,7 @@ impl Upper {
     }
 
     /// Goes one directory up; above the root is the root.
-    fn leave(&mut self, here: &mut Stand) -> Result<()> {
+    fn leave(&mut self, here: &mut Stand, make: Make) -> Result<()> {
         if here.real.is_empty() {
             return Ok(());
         }
@@ -174,9 +175,15 @@ impl Upper {
         if !known.is_some_and(|last| is_below(last, &here.real)) {
             here.through.push(here.real.clone());
         }
-        let above = split(&here.real).0.len();
+        let (above, name) = split(&here.real);
+        here.fd = self.open_real(above)?;
+        if make == Make::Always && !self.implied.is_empty() {
+            // Nothing in it need tell that this layer has it.
+            let ino = fs::stat(&here.fd).call("statx")?.ino;
+            self.implied.on_way(ino, name);
+        }
+        let above = above.len();
         here.real.truncate(above);
-        here.fd = self.open_real(&here.real)?;
         here.below = None;
         Ok(())
     }
@@ -211,7 +218,7 @@ impl Upper {
                 }
                 let before = fs::stat(&fd).call("statx")?;
                 self.replace_by_directory(&fd, name, &there)?;
-                let made = self.implied(&fd, &before, name, None)?;
+                let made = self.implied(&fd, &before, name, None, Why::Way)?;
                 fs::set_times(&fd, before.atime, before.mtime).call("utimensat")?;
                 here.enter(made, name);
                 return Ok(Step::Into);
@@ -252,7 +259,11 @@ impl Upper {
         // Nothing else may know `here`, and keep its times.
         let before = fs::stat(&fd).call("statx")?;
         fs::mkdir(&fd, name, 0o700).call("mkdir")?;
-        let made = self.implied(&fd, &before, name, found.as_mut())?;
+        let why = match found {
+            Some(_) => Why::Below,
+            None => Why::Way,
+        };
+        let made = self.implied(&fd, &before, name, found.as_mut(), why)?;
         fs::set_times(&fd, before.atime, before.mtime).call("utimensat")?;
         here.enter(made, name);
         here.below = Some(found.and_then(|found| found.dir));
@@ -266,9 +277,10 @@ impl Upper {
         parent: &Meta,
         name: &[u8],
         below: Option<&mut Found>,
+        why: Why,
     ) -> Result<OwnedFd> {
         self.one_implied()?;
-        self.implied.insert(parent.ino, name);
+        self.implied.insert(parent.ino, name, why);
         let fd = fs::open_dir(here, name).call("open")?;
         attrs::disinherit(&fd).call("fremovexattr")?;
         let (attributes, pairs) = match below {
