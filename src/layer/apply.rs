@@ -8,6 +8,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall};
+use crate::tree::aside::Aside;
 use crate::tree::attrs::{Attributes, Inode, Partial, Shut};
 use crate::watch::Watch;
 use std::collections::HashSet;
@@ -45,12 +46,13 @@ pub struct Applied {
 
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
 /// is still to be seen below: nothing, when the tar hides all. For kind `root` that is to be
-/// filled in (see `flatten`), which takes the marks away.
+/// filled in (see `flatten`), which takes the marks away. What is kept `aside` the caller removes.
 pub fn apply<S: Source>(
     source: S,
     root: OwnedFd,
     stack: Stack,
     links: LowerLinks,
+    aside: Aside,
     rules: &Rules,
     watch: &mut Watch<'_>,
 ) -> Result<(Applied, Stack)> {
@@ -60,7 +62,7 @@ pub fn apply<S: Source>(
         max_implied: rules.limits.max_entries,
     };
     let mut job = Job {
-        upper: Upper::new(root, stack, links, rules.strict, bounds)?,
+        upper: Upper::new(root, stack, links, aside, rules.strict, bounds)?,
         rules,
         applied: Applied::default(),
     };
@@ -124,6 +126,11 @@ impl Job<'_> {
                 };
             }
         }
+        if parent == whiteout::PSEUDO_LINKS && entry.kind == archive::Kind::File {
+            let pairs = self.pairs(entry)?;
+            let file = self.upper.aside.create(base)?;
+            return self.content(reader, entry, &file, &pairs, false, watch);
+        }
         if in_aufs(parent) {
             return Ok(());
         }
@@ -137,7 +144,11 @@ impl Job<'_> {
             archive::Kind::File => self.file(reader, entry, &path, &pairs, watch),
             archive::Kind::HardLink => {
                 let target = path::clean(&entry.link)?;
-                self.upper.hard_link(&path, &target, watch).map(drop)
+                match path::split(&target) {
+                    (whiteout::PSEUDO_LINKS, name) => self.upper.pseudo_link(&path, name),
+                    _ => self.upper.hard_link(&path, &target, watch),
+                }
+                .map(drop)
             }
             archive::Kind::Symlink => {
                 if entry.link.is_empty() {
@@ -162,22 +173,36 @@ impl Job<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (file, made) = self.upper.create(path)?;
+        self.content(reader, entry, &file, pairs, made.own, watch)?;
+        self.applied.size += entry.size;
+        Ok(())
+    }
+
+    /// What the entry says of the new `file`.
+    fn content<S: Source>(
+        &mut self,
+        reader: &mut Reader<S>,
+        entry: &Entry,
+        file: &OwnedFd,
+        pairs: &Pairs,
+        own: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         let mut end = 0;
         while let Some(chunk) = reader.next_chunk()? {
-            write(&file, chunk.offset, end, chunk.data).call("write")?;
+            write(file, chunk.offset, end, chunk.data).call("write")?;
             end = chunk.offset + chunk.data.len() as u64;
             watch.bytes(chunk.data.len() as u64)?;
         }
         if end < entry.size {
-            fs::truncate(&file, entry.size).call("ftruncate")?;
+            fs::truncate(file, entry.size).call("ftruncate")?;
         }
         let attributes = attributes(entry, Kind::File);
         let inode = Inode::Open(file.as_fd());
         self.upper
             .inodes
             .setter
-            .put(inode, &attributes, pairs, made.own)?;
-        self.applied.size += entry.size;
+            .put(inode, &attributes, pairs, own)?;
         inode
             .set_times(attributes.atime, attributes.mtime)
             .call("utimensat")

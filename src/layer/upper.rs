@@ -24,6 +24,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall, fs};
+use crate::tree::aside::Aside;
 use crate::tree::attrs::{self, Attributes, Inode, Setter};
 use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
@@ -40,6 +41,9 @@ pub enum LowerLinks {
     Share,
     /// By copying the file up first: kind `overlay`.
     CopyUp,
+    /// By copying the file once for all its names: a writable `root`. The copy is kept aside, for
+    /// those that no entry gives it.
+    Copy,
 }
 
 /// What implied directories that exist nowhere get: the same in every run.
@@ -85,6 +89,8 @@ pub struct Upper {
     aliases: bool,
     stack: Stack,
     links: LowerLinks,
+    /// What hard links lead to that is not in the tree.
+    pub aside: Aside,
     /// What was made without an entry of its own.
     implied: Implied,
     /// Implied directories made, and entries seen.
@@ -106,6 +112,7 @@ impl Upper {
         root: OwnedFd,
         stack: Stack,
         links: LowerLinks,
+        aside: Aside,
         strict: bool,
         bounds: Bounds,
     ) -> Result<Self> {
@@ -139,6 +146,7 @@ impl Upper {
             aliases: false,
             stack,
             links,
+            aside,
             implied: Implied::default(),
             counts: (0, 0),
             bounds,

@@ -17,6 +17,7 @@ use crate::layer::upper::LowerLinks;
 use crate::layer::view::Stack;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs;
+use crate::tree::aside::Aside;
 use crate::tree::attrs;
 use crate::watch::Watch;
 
@@ -180,10 +181,10 @@ impl Store {
         let mut meta = Meta::new(kind, state, now());
         // A writable root must not share inodes: it is written in place.
         let shares = kind == Kind::Root && !writable;
-        let links = if shares {
-            LowerLinks::Share
-        } else {
-            LowerLinks::CopyUp
+        let links = match kind {
+            Kind::Overlay => LowerLinks::CopyUp,
+            Kind::Root if writable => LowerLinks::Copy,
+            Kind::Root => LowerLinks::Share,
         };
         match (kind, parent) {
             (Kind::Overlay, Some(parent)) => meta.lowers = one_more(parent)?,
@@ -208,7 +209,16 @@ impl Store {
             },
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
-        let (mut applied, stack) = apply(&mut decoder, again()?, stack, links, &rules, watch)?;
+        let aside = Aside::new(fs::open_dir_trusted(stage.dir()?, b".").call("open")?);
+        let (mut applied, stack) = apply(
+            &mut decoder,
+            again()?,
+            stack,
+            links,
+            aside.clone(),
+            &rules,
+            watch,
+        )?;
         let summary = decoder.finish()?;
         check_digest(&summary, options)?;
         describe_tar(&mut meta, &summary, &applied);
@@ -236,11 +246,14 @@ impl Store {
             } else {
                 Sharing::Copies
             };
-            let filled = flatten::fill(again()?, &stack, sharing, rules.strict, modes, watch)?;
+            let aside = Some(aside.clone());
+            let filled =
+                flatten::fill(again()?, &stack, sharing, rules.strict, modes, aside, watch)?;
             applied.partial = applied.partial.plus(filled.partial);
         } else {
             attrs::shut(again()?, &modes)?;
         }
+        aside.remove()?;
         frame(stage, kind)?;
         Ok((meta, applied))
     }

@@ -241,7 +241,7 @@ impl Store {
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);
-        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), watch)?;
+        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), None, watch)?;
         frame(&stage, Kind::Root)?;
         self.hint_child(parent, id)?;
         finish(stage, id, &meta, None, true)

@@ -97,7 +97,7 @@ impl Copier {
 
     /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
     pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
-        let mut groups = Groups::new(dst.as_fd())?;
+        let mut groups = Groups::new(dst.as_fd(), None)?;
         self.run_below(source, dst, b"", &mut groups, watch)
     }
 

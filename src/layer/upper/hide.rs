@@ -203,7 +203,7 @@ impl Upper {
         let Some(mut below) = self.stack.root()?.and_then(|found| found.dir) else {
             return Ok(());
         };
-        if self.links == super::LowerLinks::Share {
+        if self.links != super::LowerLinks::CopyUp {
             // The parent's tree will not be linked in at all.
             return Ok(());
         }

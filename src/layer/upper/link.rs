@@ -3,9 +3,10 @@
 use super::implied::Why;
 use super::walk::is_below;
 use super::{LowerLinks, Made, Make, Upper};
+use crate::archive::whiteout;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
-use crate::layer::view::Found;
+use crate::layer::view::{Found, join};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{OwnedFd, fs};
@@ -16,7 +17,8 @@ impl Upper {
     /// Makes `path` another name of `target`, both paths of the tar.
     ///
     /// A target that only a lower layer has is linked where the kind shares inodes; otherwise it
-    /// is copied up under its own name first, so that both names of the tar are one inode.
+    /// is copied up under its own name first, so that both names of the tar are one inode. In a
+    /// complete tree all its names are: there the copy is also for those that the tar does not tell.
     pub fn hard_link(&mut self, path: &[u8], target: &[u8], watch: &mut Watch<'_>) -> Result<Made> {
         if target.is_empty() {
             return Err(Error::new(
@@ -62,23 +64,46 @@ impl Upper {
                 }
             }
         }
-        let own = self.at(from).own;
-        let made = self.inodes.any(
-            lower.as_fd(),
-            to_name,
-            &found.meta,
-            from_dir.as_fd(),
-            own,
-            watch,
-        )?;
-        if !made {
-            return Err(missing());
+        let joins = self.links != LowerLinks::CopyUp;
+        if !joins || !self.aside.join(&found.meta, from_dir.as_fd(), to_name)? {
+            let own = self.at(from).own;
+            let made = self.inodes.any(
+                lower.as_fd(),
+                to_name,
+                &found.meta,
+                from_dir.as_fd(),
+                own,
+                watch,
+            )?;
+            if !made {
+                return Err(missing());
+            }
+            if joins {
+                self.aside.keep(&found.meta, from_dir.as_fd(), to_name)?;
+            }
         }
         let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
         let parent = fs::stat(&from_dir).call("statx")?.ino;
         self.implied.insert(parent, to_name, Why::Below);
         self.link_here(path, &from_dir, &from_real, &copy)
+    }
+
+    /// Makes `path` a name of what aufs kept as `name` for its hard links.
+    pub fn pseudo_link(&mut self, path: &[u8], name: &[u8]) -> Result<Made> {
+        let target = join(whiteout::PSEUDO_LINKS, name);
+        let missing = || {
+            Error::sys(Errno::NOENT, "link")
+                .context(format!("hard link to {}", target.escape_ascii()))
+        };
+        let files = self.aside.files()?.ok_or_else(missing)?;
+        let inode = match fs::stat_at(&files, name) {
+            Err(Errno::NOENT) => return Err(missing()),
+            other => other.call("statx")?,
+        };
+        // It counts once, however many names it has.
+        self.replaced = true;
+        self.link_here(path, &files, &target, &inode)
     }
 
     /// Links `path` to an inode that exists: the one at `target` of the tree, reached in `from`.
