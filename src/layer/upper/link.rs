@@ -40,7 +40,8 @@ impl Upper {
                 .context(format!("hard link to {}", target.escape_ascii()))
         };
         let from = self.walk(to_parent, Make::IfBelow)?.ok_or_else(missing)?;
-        let from_dir = self.at(from).fd.clone();
+        // To make a name may move the places.
+        let (from_dir, own) = (self.at(from).fd.clone(), self.at(from).own);
         let from_real = self.real(from, to_name);
         match fs::stat_at(&from_dir, to_name) {
             Ok(meta) if meta.is_whiteout() => return Err(missing()),
@@ -66,7 +67,6 @@ impl Upper {
         }
         let joins = self.links != LowerLinks::CopyUp;
         if !joins || !self.aside.join(&found.meta, from_dir.as_fd(), to_name)? {
-            let own = self.at(from).own;
             let made = self.inodes.any(
                 lower.as_fd(),
                 to_name,
