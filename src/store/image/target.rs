@@ -65,11 +65,11 @@ impl<'a> Layout<'a> {
         let Layout::Directory(dir) = self else {
             return Ok(false);
         };
-        let mut file = File(fs::create_file(&*dir, BLOB, 0o644).call_at("create", BLOB)?);
+        let mut file = File(fs::create_file(*dir, BLOB, 0o644).call_at("create", BLOB)?);
         let digest = write(&mut file)?;
         let path = blob_path(&digest);
         fs::sync(&file.0).call_at("fsync", &path)?;
-        fs::rename(&*dir, BLOB, &*dir, path.as_bytes(), RenameFlags::empty())
+        fs::rename(*dir, BLOB, *dir, path.as_bytes(), RenameFlags::empty())
             .call_at("rename", path)?;
         Ok(true)
     }
@@ -98,7 +98,7 @@ impl<'a> Layout<'a> {
         let path = blob_path(digest);
         match self {
             Layout::Directory(dir) => {
-                let made = fs::create_file(&*dir, path.as_bytes(), 0o644);
+                let made = fs::create_file(*dir, path.as_bytes(), 0o644);
                 let mut file = File(made.call_at("create", &path)?);
                 write(&mut file)?;
                 fs::sync(&file.0).call_at("fsync", path)

@@ -127,7 +127,7 @@ fn export<A: Api>(w: &World<'_, A>, name: &str) -> Done<(Vec<u8>, Image)> {
     Ok((tar, info))
 }
 
-/// By a callback, a pipe, a file and a directory, the same image.
+/// By a callback, a socket, a file and a directory, the same image.
 pub fn every_way_in<A: Api>(w: &World<'_, A>) {
     let image = made();
     let archive = image.archive();
@@ -160,7 +160,7 @@ pub fn every_way_in<A: Api>(w: &World<'_, A>) {
         let fd = File::open(path).unwrap();
         check(A::image_import(&w.store, "a/b:1", Input::Fd(fd.as_fd()), &how, calm()).unwrap());
     }
-    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             writer.write_all(&archive).unwrap();
