@@ -723,7 +723,9 @@ pub const OPS: &[Op] = &[
         },
         damage: &["missing", "no hint"],
         undo: |lab| {
+            let own: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
             fs::create_dir(lab.at("mid/child")).unwrap();
+            fs::set_permissions(lab.at("mid/child"), own).unwrap();
             fs::write(lab.at("mid/child/box"), "").unwrap();
         },
         ..OP
