@@ -335,6 +335,7 @@ impl Upper {
             .setter
             .make_node(dir.as_fd(), name, kind, rdev)?
         {
+            self.on_way(place)?;
             return Ok(None);
         }
         let made = self.made(place, name);

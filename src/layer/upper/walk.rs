@@ -188,7 +188,7 @@ impl Upper {
         Ok(())
     }
 
-    fn open_real(&self, real: &[u8]) -> Result<Arc<OwnedFd>> {
+    pub(super) fn open_real(&self, real: &[u8]) -> Result<Arc<OwnedFd>> {
         if real.is_empty() {
             return Ok(self.root.fd.clone());
         }
