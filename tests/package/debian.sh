@@ -100,7 +100,7 @@ test_programs_build_from_the_packages() {
 	LD_LIBRARY_PATH=${PKG_CONFIG_LIBDIR%/pkgconfig}
 	PATH=$T/root/usr/bin:$PATH
 	export PKG_CONFIG_LIBDIR LD_LIBRARY_PATH PATH
-	same "$(command -v ovl)" "$T/root/usr/bin/ovl"
+	same "$(sh -c 'command -v ovl')" "$T/root/usr/bin/ovl"
 	# The tests that the packages come with.
 	EXAMPLES=$T/root/usr/share/doc/libovl-dev/examples sh "$TOP/packaging/debian/tests/examples"
 	sh "$TOP/packaging/debian/tests/tool"
