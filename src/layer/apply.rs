@@ -128,7 +128,7 @@ impl Job<'_> {
         }
         if parent == whiteout::PSEUDO_LINKS && entry.kind == archive::Kind::File {
             let pairs = self.pairs(entry)?;
-            let file = self.upper.aside.create(base)?;
+            let file = self.upper.pseudo_file(base)?;
             return self.content(reader, entry, &file, &pairs, false, watch);
         }
         if in_aufs(parent) {
@@ -173,9 +173,7 @@ impl Job<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (file, made) = self.upper.create(path)?;
-        self.content(reader, entry, &file, pairs, made.own, watch)?;
-        self.applied.size += entry.size;
-        Ok(())
+        self.content(reader, entry, &file, pairs, made.own, watch)
     }
 
     /// What the entry says of the new `file`.
@@ -203,6 +201,7 @@ impl Job<'_> {
             .inodes
             .setter
             .put(inode, &attributes, pairs, own)?;
+        self.applied.size += entry.size;
         inode
             .set_times(attributes.atime, attributes.mtime)
             .call("utimensat")
