@@ -139,7 +139,7 @@ impl Job<'_> {
             self.need_room(entry.size)?;
             self.kept += entry.size;
             let pairs = self.pairs(entry)?;
-            let file = self.upper.aside.create(base)?;
+            let file = self.upper.pseudo_file(base)?;
             return self.content(reader, entry, &file, &pairs, false, watch);
         }
         if in_aufs(parent) {
@@ -213,6 +213,7 @@ impl Job<'_> {
             .inodes
             .setter
             .put(inode, &attributes, pairs, own)?;
+        self.applied.size += entry.size;
         inode
             .set_times(attributes.atime, attributes.mtime)
             .call("utimensat")

@@ -90,7 +90,7 @@ pub struct Upper {
     stack: Stack,
     links: LowerLinks,
     /// What hard links lead to that is not in the tree.
-    pub aside: Aside,
+    aside: Aside,
     /// What was made without an entry of its own.
     implied: Implied,
     /// Implied directories made, and entries seen.

@@ -89,6 +89,13 @@ impl Upper {
         self.link_here(path, &from_dir, &from_real, &copy)
     }
 
+    /// A new file for what aufs kept as `name`: no part of the tree but by hard links to it.
+    pub fn pseudo_file(&mut self, name: &[u8]) -> Result<OwnedFd> {
+        // What has no name in the end does not count.
+        self.replaced = true;
+        self.aside.create(name)
+    }
+
     /// Makes `path` a name of what aufs kept as `name` for its hard links.
     pub fn pseudo_link(&mut self, path: &[u8], name: &[u8]) -> Result<Made> {
         let target = join(whiteout::PSEUDO_LINKS, name);
@@ -101,8 +108,6 @@ impl Upper {
             Err(Errno::NOENT) => return Err(missing()),
             other => other.call("statx")?,
         };
-        // It counts once, however many names it has.
-        self.replaced = true;
         self.link_here(path, &files, &target, &inode)
     }
 

@@ -319,6 +319,33 @@ fn never_seen(lab: &Lab, layer: &[u8], skipped: u64, name: &str) {
     }
 }
 
+/// Of row 49: what no link leads to is no part of the layer, and does not count.
+#[test]
+fn pseudo_links_count_once_or_not_at_all() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&lower()))
+            .unwrap();
+        let layer = tar::bytes(&[
+            file(".wh..wh.plnk/1.2", "linked"),
+            hard("one", ".wh..wh.plnk/1.2"),
+            hard("two", ".wh..wh.plnk/1.2"),
+            file(".wh..wh.plnk/3.4", "not linked"),
+            file("plain", "plain"),
+        ]);
+        for kind in [Kind::Root, Kind::Overlay] {
+            let info = lab.apply("x", "base", kind, &layer).unwrap();
+            assert_eq!(info.size, 11, "{kind:?}");
+            let mut left = std::fs::read_dir(lab.home.join("layer/x")).unwrap();
+            assert!(left.all(|one| {
+                !["copies", "files"].contains(&one.unwrap().file_name().to_str().unwrap())
+            }));
+            lab.remove("x");
+        }
+    });
+}
+
 /// Row 55: a global header says nothing of attributes, and a whiteout has none: neither is counted.
 #[test]
 fn row_55_attributes_of_what_has_none() {
