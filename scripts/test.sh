@@ -74,6 +74,7 @@ quick | all)
 	part tool-sanitized env SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
 	part python timeout -k 10 600 sh bindings/python/tests/run.sh
+	part story timeout -k 10 600 sh tests/story/run.sh
 	;;
 slow) ;;
 *)

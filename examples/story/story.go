@@ -34,7 +34,6 @@ func tell(ctx context.Context, home, base, app string) error {
 	if err := errors.Join(apply(ctx, store, "base", "", base), apply(ctx, store, "app", "base", app)); err != nil {
 		return err
 	}
-
 	box, err := store.Create(ctx, "box", "app", nil)
 	if err != nil {
 		return err
