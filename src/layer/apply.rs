@@ -226,6 +226,9 @@ impl Job<'_> {
     fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
         let mut pairs = Pairs::with_capacity(entry.xattrs.len());
         for (name, value) in &entry.xattrs {
+            if xattr::is_hidden(name, value) {
+                return Err(refuse("a file capability without a value"));
+            }
             let own = xattr::is_overlay(name);
             if !own && !xattr::is_xfs_acl(name) {
                 pairs.push((name.clone(), value.clone()));

@@ -86,7 +86,7 @@ impl Mount {
         if ended.is_err() {
             lock::try_lock(&pin.file, Mode::Shared)?;
             let again = fs::open_dir_trusted(rustix::fs::CWD, &pin.path);
-            self.root = again.and_then(Own::new).ok();
+            self.root = again.map(Own::new).ok();
         } else if !lazy {
             session::end(&self.lock, self.marks);
         }

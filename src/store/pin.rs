@@ -163,7 +163,7 @@ impl Store {
             return Ok(None);
         }
         let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
-        let file = file.and_then(Own::new).call_at("open", name)?;
+        let file = file.map(Own::new).call_at("open", name)?;
         Ok(Some(Pin {
             name: name.to_string(),
             file,
@@ -314,7 +314,7 @@ impl Pins {
             Err(errno) => return Err(errno).call_at("create", &name),
         };
         let pin = Pin {
-            file: Own::new(file).call_at("statx", &name)?,
+            file: Own::new(file),
             name,
             terms,
             id,
