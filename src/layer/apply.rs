@@ -67,7 +67,6 @@ pub fn apply<S: Source>(
         upper: Upper::new(root, stack, links, aside, rules.strict, bounds)?,
         rules,
         applied: Applied::default(),
-        kept: 0,
     };
     let mut reader = Reader::new(source, rules.limits.clone());
     while let Some(entry) = reader.next_entry()? {
@@ -101,8 +100,6 @@ struct Job<'a> {
     upper: Upper,
     rules: &'a Rules,
     applied: Applied,
-    /// Bytes that aufs's hard links lead to.
-    kept: u64,
 }
 
 impl Job<'_> {
@@ -136,8 +133,6 @@ impl Job<'_> {
             }
         }
         if parent == whiteout::PSEUDO_LINKS && entry.kind == archive::Kind::File {
-            self.need_room(entry.size)?;
-            self.kept += entry.size;
             let pairs = self.pairs(entry)?;
             let file = self.upper.pseudo_file(base)?;
             return self.content(reader, entry, &file, &pairs, false, watch);
@@ -183,7 +178,6 @@ impl Job<'_> {
         pairs: &Pairs,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        self.add(entry.size)?;
         let (file, made) = self.upper.create(path)?;
         self.content(reader, entry, &file, pairs, made.own, watch)
     }
@@ -198,6 +192,7 @@ impl Job<'_> {
         own: bool,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
+        self.add(entry.size)?;
         let mut end = 0;
         while let Some(chunk) = reader.next_chunk()? {
             write(file, chunk.offset, end, chunk.data).call("write")?;
@@ -213,7 +208,6 @@ impl Job<'_> {
             .inodes
             .setter
             .put(inode, &attributes, pairs, own)?;
-        self.applied.size += entry.size;
         inode
             .set_times(attributes.atime, attributes.mtime)
             .call("utimensat")
@@ -222,20 +216,13 @@ impl Job<'_> {
     /// So many bytes of content, holes included. What follows the length of files (digests, diffs,
     /// copies) takes as long for a hole as for data.
     fn add(&mut self, bytes: u64) -> Result<()> {
-        self.need_room(bytes)?;
+        let max = self.rules.max_content;
+        if bytes > max.saturating_sub(self.applied.size) {
+            let message = format!("the layer's files hold more than {max} bytes");
+            return Err(Error::new(Code::Limit, Errno::FBIG, message));
+        }
         self.applied.size += bytes;
         Ok(())
-    }
-
-    /// EFBIG where so many bytes more are too many.
-    fn need_room(&self, bytes: u64) -> Result<()> {
-        let max = self.rules.max_content;
-        let all = self.applied.size.saturating_add(self.kept);
-        if bytes <= max.saturating_sub(all) {
-            return Ok(());
-        }
-        let message = format!("the layer's files hold more than {max} bytes");
-        Err(Error::new(Code::Limit, Errno::FBIG, message))
     }
 
     fn node(&mut self, entry: &Entry, path: &[u8], kind: Kind, pairs: &Pairs) -> Result<()> {
@@ -281,6 +268,9 @@ impl Job<'_> {
     fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
         let mut pairs = Pairs::with_capacity(entry.xattrs.len());
         for (name, value) in &entry.xattrs {
+            if xattr::is_hidden(name, value) {
+                return Err(refuse("a file capability without a value"));
+            }
             let own = xattr::is_overlay(name);
             if !own && !xattr::is_xfs_acl(name) {
                 pairs.push((name.clone(), value.clone()));

@@ -86,7 +86,7 @@ impl Mount {
             lock::try_lock(&pin.file, Mode::Shared)?;
             let path = pin.whereabouts().ok().flatten();
             let root = path.and_then(|path| pin.root_at(&path).ok());
-            self.root = root.and_then(|root| Own::new(root).ok());
+            self.root = root.map(Own::new);
         } else if !lazy {
             session::end(&self.lock, self.marks);
         }

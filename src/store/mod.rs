@@ -134,12 +134,16 @@ impl Store {
             Code::Locked => e.context("the store is being repaired"),
             _ => e,
         })?;
-        let open = |name: &str| own(fs::open_dir(&dir, name.as_bytes()).call_at("open", name)?);
+        let open = |name: &str| {
+            fs::open_dir(&dir, name.as_bytes())
+                .map(Own::new)
+                .call_at("open", name)
+        };
         Ok(Store {
             layers: Arc::new(open("layer")?),
             stage: open("stage")?,
             trash: open("trash")?,
-            home: own(dir)?,
+            home: Own::new(dir),
             marks: format.marks,
             read_only: format.read_only || options.flags.contains(OpenFlags::READ_ONLY),
             log: options.log,
@@ -219,11 +223,6 @@ impl Store {
             Err(errno) => Err(errno).call_at("fsetxattr", "stage"),
         }
     }
-}
-
-/// Keeps a descriptor for longer than a call.
-fn own(fd: OwnedFd) -> Result<Own> {
-    Own::new(fd).call("statx")
 }
 
 /// EBADF, with the reason, where a handle's descriptor is not the handle's any more.

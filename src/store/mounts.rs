@@ -10,7 +10,7 @@ use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
-use super::{Kind, MountFlags, MountOptions, Store, id, own, path_of, text};
+use super::{Kind, MountFlags, MountOptions, Store, id, path_of, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
@@ -54,7 +54,7 @@ impl Store {
         }
         let mut pins = self.pins(&layer)?;
         // One descriptor for both locks: a fork in between shares them, and does not keep one.
-        let handle = own(layer.open(layer.mount_lock())?)?;
+        let handle = Own::new(layer.open(layer.mount_lock())?);
         let used = !lock::try_lock(&handle, Mode::Exclusive)?;
         pins.end_leftovers()?;
         let watch = &mut Watch::default();
@@ -118,7 +118,7 @@ impl Store {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
                 path,
-                root: Some(own(root)?),
+                root: Some(Own::new(root)),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -150,11 +150,11 @@ impl Store {
                 pins.keep(&pin)?;
                 pin.terms.kept = true;
             }
-            let dir = own(fs::open_dir_trusted(&pins.dir, b".").call("open")?)?;
+            let dir = Own::new(fs::open_dir_trusted(&pins.dir, b".").call("open")?);
             let path = pin.path.clone();
             return Ok(Mount {
                 path,
-                root: Some(own(root)?),
+                root: Some(Own::new(root)),
                 pin: Some((dir, pin)),
                 lock: handle,
                 marks: self.marks,
@@ -164,7 +164,7 @@ impl Store {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(own(bind)?),
+                root: Some(Own::new(bind)),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -317,7 +317,7 @@ impl Store {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(own(mount)?),
+                root: Some(Own::new(mount)),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -400,8 +400,8 @@ fn attach(
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
     // All that can fail comes before it is attached: afterwards nobody would hold it.
-    let root = own(fs::open_dir_trusted(&mount, b".").call_at("open", &path)?)?;
-    let dir = own(fs::open_dir_trusted(&pins.dir, b".").call("open")?)?;
+    let root = Own::new(fs::open_dir_trusted(&mount, b".").call_at("open", &path)?);
+    let dir = Own::new(fs::open_dir_trusted(&pins.dir, b".").call("open")?);
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {

@@ -177,7 +177,7 @@ impl Store {
             return Ok(None);
         }
         let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
-        let file = file.and_then(Own::new).call_at("open", name)?;
+        let file = file.map(Own::new).call_at("open", name)?;
         Ok(Some(Pin {
             name: name.to_string(),
             file,
@@ -304,7 +304,7 @@ impl Pins {
             }
         };
         let pin = Pin {
-            file: Own::new(file).call_at("statx", &name)?,
+            file: Own::new(file),
             name,
             terms,
             id,
@@ -338,7 +338,7 @@ impl Pins {
             }
         };
         self.here.push(Pin {
-            file: file.and_then(Own::new).call_at("create", &name)?,
+            file: file.map(Own::new).call_at("create", &name)?,
             name,
             terms,
             id: found.id,

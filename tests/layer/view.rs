@@ -140,7 +140,7 @@ fn chain(dir: &Path, seed: u64) -> Result<(), String> {
         let kernel = look(&merged);
         unmount();
         let below = fs::open_dir_trusted(rustix::fs::CWD, base.as_os_str().as_encoded_bytes());
-        let below = Arc::new(Own::new(below.unwrap()).unwrap());
+        let below = Arc::new(Own::new(below.unwrap()));
         let tree =
             |name: &String| view::Tree::new(below.clone(), name.clone().into_bytes(), name != "0");
         let stack = Stack::new(trees.iter().rev().map(tree).collect(), Marks::Trusted);
