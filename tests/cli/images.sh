@@ -332,3 +332,34 @@ test_images_in_a_user_namespace() {
 	same "$(cat told)" "$(printf '/w\napp')"
 	grep -qx 'marks=user' store/ovl-store
 }
+
+# An image's config and links lead nowhere but into the layer: nothing that we, or whoever called us, have
+# open of the host's is found by way of /proc.
+test_run_image_finds_nothing_of_the_host() {
+	mkdir "$T/host"
+	echo secret >"$T/host/secret"
+	exec 7<"$T/host"
+	saved a.tar '{"Entrypoint":["/bin/sh"]}'
+	ovl import a.tar app >out
+	# The shell's own look at a directory is one.
+	ovl run --rm --image app -- -c 'for fd in /proc/1/fd/*; do echo "${fd##*/}"; done' </dev/null >fds
+	same "$(sort -n fds | tr '\n' ' ')" "0 1 2 "
+	for fd in 3 4 5 7; do
+		exits 2 "$OVL" run --rm --image app -- -c "cat /proc/1/fd/$fd/secret && exit 0; cat /proc/1/fd/$fd/../../etc/hostname && exit 0; exit 2"
+		up=/proc/self/fd/$fd/../../../../../../../..
+		saved b.tar "{\"WorkingDir\":\"$up$T/host/made\",\"Cmd\":[\"/bin/sh\",\"-c\",\"pwd\"]}"
+		ovl import b.tar bad >out
+		exits 125 "$OVL" run --rm --image bad
+		one_line 'run: '
+		[ ! -e "$T/host/made" ] || wrong "the config made a directory outside"
+	done
+	mkdir top
+	ln -s /proc/self/fd/7 top/etc
+	tar_of link.tar top
+	saved c.tar '{"User":"outsider","Cmd":["/bin/sh"]}' "$BASE/rootfs.tar" link.tar
+	echo 'outsider:x:1:1::/:/bin/sh' >"$T/host/passwd"
+	ovl import c.tar c >out
+	exits 125 "$OVL" run --rm --image c
+	grep -q 'the layer has no such user' err || wrong "$(cat err)"
+	exec 7<&-
+}
