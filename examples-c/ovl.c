@@ -1254,6 +1254,29 @@ static void make_dev(const struct host *host)
 			left_out(links[i][1], errno);
 }
 
+/* Opens a path of the layer's, which is "/" by now. Its links are followed, but for those of /proc that
+ * lead to what a process has open: that need not be the layer's. */
+static int open_inside(const char *path, uint64_t flags)
+{
+	struct { uint64_t flags, mode, resolve; } how = { .flags = flags | O_CLOEXEC, .resolve = 0x2 };
+
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+/* Closes all but the standard descriptors: a command in the layer would find what we, and whoever
+ * called us, have open of the host's in /proc. The parent holds the layer. */
+static void close_all(void)
+{
+	long most = sysconf(_SC_OPEN_MAX);
+
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0) == 0)
+		return;
+#endif
+	for (int fd = STDERR_FILENO + 1; fd < (most > 0 ? most : 65536); fd++)   /* before 5.9 */
+		close(fd);
+}
+
 /* The mounts over the layer's own directories; what the layer does not have is not made. */
 static void make_mounts(const struct host *host)
 {
@@ -1268,8 +1291,12 @@ static void make_mounts(const struct host *host)
 		attach_read_only(host->sys, "/sys");
 	if (is_directory("/dev"))
 		make_dev(host);
-	if (host->resolv >= 0 && is_file("/etc/resolv.conf"))
-		attach_read_only(host->resolv, "/etc/resolv.conf");
+	if (host->resolv >= 0 && is_file("/etc/resolv.conf")) {
+		int there = open_inside("/etc/resolv.conf", O_PATH);
+		if (there >= 0)
+			attach_read_only(host->resolv, "/etc/resolv.conf");
+		close(there);
+	}
 	umask(mask);
 }
 
@@ -1315,6 +1342,7 @@ static int enter(const struct place *place)
 	if (said < 0)
 		return fail("run", place->id, strerror(-said));
 	make_mounts(&host);
+	close_all();
 	return 0;
 }
 
@@ -1351,7 +1379,7 @@ struct identity {
 /* A file of the layer's, which may be anything: only a plain one is read. */
 static FILE *open_plain(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = open_inside(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	FILE *file = NULL;
 
@@ -1454,19 +1482,29 @@ static int become(const char *user, struct identity *who)
 /* Where the command starts; made where it is missing, with all that leads to it. */
 static int start_in(const char *dir)
 {
-	char path[PATH_MAX];
+	const uint64_t directory = O_PATH | O_DIRECTORY;
+	char path[PATH_MAX], *end;
+	int at = open_inside("/", directory), said = 0;
 
-	if (snprintf(path, sizeof path, "/%s", dir) >= (int)sizeof path)
+	if (snprintf(path, sizeof path, "/%s/", dir) >= (int)sizeof path)
 		return fail("run", dir, strerror(ENAMETOOLONG));
-	for (char *at = path + 1; *at; at++) {
-		if (*at != '/')
-			continue;
-		*at = '\0';
-		mkdir(path, 0755);
-		*at = '/';
+	for (char *part = path + 1; at >= 0 && (end = strchr(part, '/')) != NULL; part = end + 1) {
+		int next;
+
+		*end = '\0';
+		next = open_inside(path, directory);
+		if (next < 0 && errno == ENOENT && mkdirat(at, part, 0755) == 0)
+			next = open_inside(path, directory);
+		said = errno;
+		close(at);
+		at = next;
+		*end = '/';
 	}
-	mkdir(path, 0755);
-	return chdir(path) < 0 ? fail("run", dir, strerror(errno)) : 0;
+	if (at < 0)
+		return fail("run", dir, strerror(said));
+	said = result(fchdir(at));
+	close(at);
+	return said < 0 ? fail("run", dir, strerror(-said)) : 0;
 }
 
 /* What the image says: environment, directory, user. Of our own environment TERM alone goes on. */

@@ -36,6 +36,10 @@
  * forked child, a store, mount or iterator that the parent made is good for ..._free() alone, which
  * there closes descriptors, and nothing else; until then, or exec, the child keeps the parent's
  * locks and detached mounts alive. A child opens a store of its own.
+ * The descriptors of a store or mount are its own. A host that closes one between calls, as by
+ * closefrom(3), is told -EBADF by every call on the handle from then on, also where the number is by
+ * then that of something else; ..._free() closes those that are still the handle's, and no other.
+ * What is closed while a call runs is not found out.
  *
  * Strings that go in end in NUL, are read during the call alone, and need not be UTF-8. Strings that
  * come out end in NUL and are borrowed from a handle, never to be freed or changed.
@@ -46,8 +50,13 @@
  *
  * The library keeps out of its host's affairs. It changes no working directory, umask, credential,
  * namespace, environment, signal handler or limit, and starts no process; its threads end before the
- * call does, and take no signals. Its descriptors are close-on-exec. It prints nothing; only where
- * it catches a bug of its own, the Rust runtime says so on stderr.
+ * call does, and take no signals. A handler that interrupts a call changes nothing of it. Its
+ * descriptors are close-on-exec from their birth, and none that lasts, or is there while a callback
+ * runs, is 0, 1 or 2. It prints nothing; only where it catches a bug of its own, the Rust runtime
+ * says so on stderr.
+ *
+ * A call needs 64 KiB of stack at most, however deep the trees are. A mount at a path, and the
+ * extended attributes of what cannot be opened (symbolic links, devices, FIFOs), need procfs at /proc.
  */
 
 
@@ -253,8 +262,8 @@
 #define OVL_CREATE_LIVE 1
 
 /**
- * ovl_create(): a committed `root` layer of the parent's merged tree, by hard links, instead of one
- * more level.
+ * ovl_create(): a committed `root` layer of the parent's merged tree, by hard links, instead of
+ * one more level.
  */
 #define OVL_CREATE_FLAT 2
 
@@ -350,8 +359,8 @@
 #define OVL_MOUNT_DETACHED 4
 
 /**
- * ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and so
- * does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
+ * ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and
+ * so does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
  */
 #define OVL_MOUNT_VOLATILE 8
 
@@ -476,13 +485,14 @@
 #define OVL_REFLINK_NEVER 2
 
 /**
- * ovl_image_import(): keep the layers' blobs as they came, beside the manifest and the config, so that an
- * export is what was imported, byte for byte.
+ * ovl_image_import(): keep the layers' blobs as they came, beside the manifest and the config, so
+ * that an export is what was imported, byte for byte.
  */
 #define OVL_IMPORT_KEEP_BLOBS 1
 
 /**
- * ovl_image_import(): as OVL_APPLY_STRICT, for every layer; one that is there already must be whole too.
+ * ovl_image_import(): as OVL_APPLY_STRICT, for every layer; one that is there already must be
+ * whole too.
  */
 #define OVL_IMPORT_STRICT 2
 
@@ -502,7 +512,8 @@
 #define OVL_CONFIG_ENV 2
 
 /**
- * ovl_item.what of ovl_image_config(): `name` is one word of the entrypoint, with which the command begins.
+ * ovl_item.what of ovl_image_config(): `name` is one word of the entrypoint, with which the
+ * command begins.
  */
 #define OVL_CONFIG_ENTRYPOINT 3
 
@@ -517,8 +528,8 @@
 #define OVL_CONFIG_WORKING_DIR 5
 
 /**
- * ovl_item.what of ovl_image_config(): `name` is whom the command runs as: "user", "uid", "user:group"
- * or "uid:gid".
+ * ovl_item.what of ovl_image_config(): `name` is whom the command runs as: "user", "uid",
+ * "user:group" or "uid:gid".
  */
 #define OVL_CONFIG_USER 6
 
@@ -528,7 +539,8 @@
 #define OVL_CONFIG_LABEL 7
 
 /**
- * ovl_item.what of ovl_image_config(): `name` is the id of a layer, the lowest first, `detail` its diff ID.
+ * ovl_item.what of ovl_image_config(): `name` is the id of a layer, the lowest first, `detail` its
+ * diff ID.
  */
 #define OVL_CONFIG_LAYER 8
 
@@ -897,8 +909,9 @@ struct ovl_layer_info {
      */
     uint32_t mounted;
     /**
-     * 1 if the machine went down while it was mounted writable, so that what was not synced may be
-     * lost; else 0. Told until it is mounted writable again, or committed.
+     * 1 if the machine went down, or the disk was mounted anew, while it was mounted writable, so
+     * that what was not synced may be lost; else 0. Told until it is mounted writable again, or
+     * committed; never of mounts that others made of ovl_mount_spec()'s words.
      */
     uint32_t unclean;
     /**
@@ -906,12 +919,13 @@ struct ovl_layer_info {
      */
     uint64_t skipped_devices;
     /**
-     * Left out: owners that could not be set.
+     * Left out: owners that could not be set; of a diff, entries whose owner the caller's user
+     * namespace has not.
      */
     uint64_t skipped_owners;
     /**
      * Left out: extended attributes that could not be set; of a diff, entries with attributes that
-     * are called like overlayfs's own.
+     * are called like overlayfs's own, or with a capability that the caller's user namespace has not.
      */
     uint64_t skipped_xattrs;
     /**
@@ -958,7 +972,8 @@ struct ovl_apply_opts {
      */
     uint32_t durability;
     /**
-     * Limit: bytes of the uncompressed tar; 64 GiB.
+     * Limit: bytes of the uncompressed tar, and as many of files and link targets, holes included;
+     * 64 GiB.
      */
     uint64_t max_size;
     /**
@@ -1406,8 +1421,8 @@ struct ovl_image_info {
      */
     uint32_t blobs;
     /**
-     * Left out of its layers: device nodes that could not be made; of those that were there before,
-     * too. 0 in a stat.
+     * Left out of its layers: device nodes that could not be made; of those that were there
+     * before, too. 0 in a stat.
      */
     uint64_t skipped_devices;
     /**
@@ -1607,7 +1622,7 @@ void ovl_iter_free(struct ovl_iter *iter);
  * Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
  * and many handles in one process, may have the same store open.
  * Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
- * it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES, EPERM; EINVAL also where `marks` is not what the store has;
+ * it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also where `marks` is not what the store has;
  * EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
  * making a directory meets.
  */
@@ -1900,7 +1915,8 @@ int ovl_mount(struct ovl_store *store,
  *
  * Returns 0. After a failure nothing has changed, and the handle is still the caller's.
  * Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
- * or other handles on a kept mount are open (OVL_E_MOUNTED); EPERM the caller may not unmount.
+ * or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the process is in another mount
+ * namespace now, or no path leads to the mount; EPERM the caller may not unmount.
  */
 int ovl_unmount(struct ovl_mnt *mnt,
                 const struct ovl_unmount_opts *opts,
@@ -1913,7 +1929,8 @@ int ovl_unmount(struct ovl_mnt *mnt,
  *
  * Returns 0.
  * Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
- * handles on it (OVL_E_MOUNTED) or files on it are open (see OVL_UNMOUNT_LAZY); EPERM.
+ * handles on it or files on it are open (see OVL_UNMOUNT_LAZY), it is mounted in another mount
+ * namespace, or no path leads to it (OVL_E_MOUNTED); EPERM.
  */
 int ovl_unmount_at(struct ovl_store *store,
                    const char *id_or_path,
@@ -1924,7 +1941,8 @@ int ovl_unmount_at(struct ovl_store *store,
 /**
  * The absolute path of a mount, "" for a detached one. Bytes: it need not be UTF-8. Borrowed from
  * `mnt`, valid until that is freed. NULL, with errno set, where there is no answer: `mnt` is NULL
- * (EINVAL), came through a fork (EOWNERDEAD) or met a bug (ENOTRECOVERABLE).
+ * (EINVAL), came through a fork (EOWNERDEAD), has lost a descriptor (EBADF) or met a bug
+ * (ENOTRECOVERABLE).
  */
 const char *ovl_mnt_path(const struct ovl_mnt *mnt);
 
@@ -1932,7 +1950,8 @@ const char *ovl_mnt_path(const struct ovl_mnt *mnt);
  * The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
  * `mnt`, is valid until that is freed or given to ovl_unmount(), and must not be closed; a duplicate
  * may live on, and keeps the mount in use. -errno where there is no answer, as ovl_mnt_path(); also
- * -EBADF after an ovl_unmount() that failed and found the mount gone.
+ * -EBADF where the host has closed a descriptor of the handle, and after an ovl_unmount() that failed
+ * and found the mount gone.
  */
 int ovl_mnt_fd(const struct ovl_mnt *mnt);
 
@@ -2002,31 +2021,34 @@ int ovl_usage(struct ovl_store *store,
 
 /**
  * Makes the image `name` of an archive: an OCI layout or what docker save writes. `fd` is a
- * directory (a layout, or an unpacked docker save), or the tar of one, plain or compressed by gzip or
- * zstd: a file, which is read from where it stands to its end and not moved, or a pipe or a socket;
- * or -1 for the callback `read`. The descriptor stays the caller's. Nothing is fetched from anywhere.
+ * directory (a layout, or an unpacked docker save), or the tar of one, plain or compressed by gzip
+ * or zstd: a file, which is read from where it stands to its end and not moved, or a pipe or a
+ * socket; or -1 for the callback `read`. The descriptor stays the caller's. Nothing is fetched
+ * from anywhere.
  *
  * `name` is 1 to 200 of "A-Z a-z 0-9 . _ - + @ /" and at most one colon, begins with a letter or
  * digit, and has no empty part, "." or ".." between slashes.
  *
- * Every digest and size is verified: of the manifest, the config and each layer. The layers are named
- * by their chain IDs, "sha256-" and 64 digits. Those that are there are used, also by several imports
- * at once; the others are made, and are committed. The image appears, or takes the place of one of its
- * name, at once, and is on the disk when the call returns, unless the options say otherwise. Layers
- * of an image that is replaced go as by ovl_image_remove(). After a failure the image is as it was, and
- * layers that were made go again; after a kill they stay, whole, for the next import.
+ * Every digest and size is verified: of the manifest, the config and each layer. The layers are
+ * named by their chain IDs, "sha256-" and 64 digits. Those that are there are used, also by
+ * several imports at once; the others are made, and are committed. The image appears, or takes the
+ * place of one of its name, at once, and is on the disk when the call returns, unless the options
+ * say otherwise. Layers of an image that is replaced go as by ovl_image_remove(). After a failure
+ * the image is as it was, and layers that were made go again; after a kill they stay, whole, for
+ * the next import.
  *
  * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL.
- * Errors: EINVAL also for `name`, and where `ref` and `platform` mean no image, or several: the message
- * lists those that there are; ENAMETOOLONG `name` has too many slashes; EBADMSG an archive, manifest
- * or config is malformed, or lacks something (OVL_E_ARCHIVE), or ends early (OVL_E_TRUNCATED), or a
- * digest or size is another than was told (OVL_E_DIGEST); EOPNOTSUPP a type of manifest, config or
- * layer, an algorithm or a compression that is not handled (OVL_E_UNSUPPORTED), by name; EFBIG a limit,
- * or more than 4 MiB of manifest or config (OVL_E_LIMIT); EMLINK more than 500 layers; EXDEV a path
- * leaves the archive or a layer (OVL_E_ESCAPE); EEXIST another layer has the id of one of the image's
- * (OVL_E_LAYER_EXISTS), or a damaged one (OVL_E_DAMAGED); EOPNOTSUPP also where OVL_IMPORT_STRICT
- * meets a layer that could only be made in part (OVL_E_STRICT); EROFS a store opened read-only; and
- * what ovl_apply_layer() tells of a layer.
+ * Errors: EINVAL also for `name`, and where `ref` and `platform` mean no image, or several: the
+ * message lists those that there are; ENAMETOOLONG `name` has too many slashes; EBADMSG an
+ * archive, manifest or config is malformed, or lacks something (OVL_E_ARCHIVE), or ends early
+ * (OVL_E_TRUNCATED), or a digest or size is another than was told (OVL_E_DIGEST); EOPNOTSUPP a
+ * type of manifest, config or layer, an algorithm or a compression that is not handled
+ * (OVL_E_UNSUPPORTED), by name; EFBIG a limit, or more than 4 MiB of manifest or config
+ * (OVL_E_LIMIT); EMLINK more than 500 layers; EXDEV a path leaves the archive or a layer
+ * (OVL_E_ESCAPE); EEXIST another layer has the id of one of the image's (OVL_E_LAYER_EXISTS), or a
+ * damaged one (OVL_E_DAMAGED); EOPNOTSUPP also where OVL_IMPORT_STRICT meets a layer that could
+ * only be made in part (OVL_E_STRICT); EROFS a store opened read-only; and what ovl_apply_layer()
+ * tells of a layer.
  */
 int ovl_image_import(struct ovl_store *store,
                      const char *name,
@@ -2038,23 +2060,25 @@ int ovl_image_import(struct ovl_store *store,
                      struct ovl_error **err);
 
 /**
- * Writes the image `name` as an OCI layout: into `fd` where that is a directory, which must be empty;
- * else as a tar of one, uncompressed, to `fd`, or to the callback `write` when `fd` is -1. The
- * descriptor stays the caller's, as with ovl_diff().
+ * Writes the image `name` as an OCI layout: into `fd` where that is a directory, which must be
+ * empty; else as a tar of one, uncompressed, to `fd`, or to the callback `write` when `fd` is -1.
+ * The descriptor stays the caller's, as with ovl_diff().
  *
- * An image whose blobs are kept (OVL_IMPORT_KEEP_BLOBS) is written as it was imported: its manifest,
- * its config and its blobs byte for byte. Otherwise the layer tars are made anew, uncompressed, and
- * with them a manifest, and a config where diff IDs are others: their digests differ from those of
- * the original. The same image gives the same bytes. For a stream each layer is read twice.
+ * An image whose blobs are kept (OVL_IMPORT_KEEP_BLOBS) is written as it was imported: its
+ * manifest, its config and its blobs byte for byte. Otherwise the layer tars are made anew,
+ * uncompressed, and with them a manifest, and a config where diff IDs are others: their digests
+ * differ from those of the original. The same image gives the same bytes. For a stream each layer
+ * is read twice.
  *
  * In a directory `index.json` comes last, and all is on the disk when the call returns; after a
  * failure it is empty again. A stream has the beginning of a tar after a failure, and no end.
  *
- * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: `manifest` and `config` are
- * those that were written.
- * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and
- * the path is the layer's id); ENOTEMPTY the directory is not empty (OVL_E_NOT_EMPTY); EINVAL also for
- * `ref`; EIO also for an image or a blob that is damaged (OVL_E_DAMAGED); and as ovl_diff().
+ * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: `manifest` and `config`
+ * are those that were written.
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER,
+ * and the path is the layer's id); ENOTEMPTY the directory is not empty (OVL_E_NOT_EMPTY); EINVAL
+ * also for `ref`; EIO also for an image or a blob that is damaged (OVL_E_DAMAGED); and as
+ * ovl_diff().
  */
 int ovl_image_export(struct ovl_store *store,
                      const char *name,
@@ -2066,15 +2090,15 @@ int ovl_image_export(struct ovl_store *store,
                      struct ovl_error **err);
 
 /**
- * Removes the image `name`, however damaged it is, and then, from the topmost down, each of its layers
- * that no other image lists, that no layer is built on, and that is not in use. The others stay, and
- * go by ovl_remove(); all stay that may belong to an image that is damaged. Kept blobs go that no
- * image names.
+ * Removes the image `name`, however damaged it is, and then, from the topmost down, each of its
+ * layers that no other image lists, that no layer is built on, and that is not in use. The others
+ * stay, and go by ovl_remove(); all stay that may belong to an image that is damaged. Kept blobs
+ * go that no image names.
  *
- * Returns 0 when the image is gone, whatever became of its layers. Cancelled before that, it fails;
- * cancelled later, it leaves the content of what goes for a cleanup.
- * Errors: ENOENT no such image (OVL_E_NO_IMAGE); EROFS a store opened read-only; EBUSY somebody works on
- * images (OVL_E_LOCKED).
+ * Returns 0 when the image is gone, whatever became of its layers. Cancelled before that, it
+ * fails; cancelled later, it leaves the content of what goes for a cleanup.
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE); EROFS a store opened read-only; EBUSY somebody
+ * works on images (OVL_E_LOCKED).
  */
 int ovl_image_remove(struct ovl_store *store,
                      const char *name,
@@ -2086,8 +2110,8 @@ int ovl_image_remove(struct ovl_store *store,
  * Tells what is known of the image `name`.
  *
  * Returns 0 and fills `*info` (of `info_size` bytes).
- * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and
- * the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
+ * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER,
+ * and the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
  */
 int ovl_image_stat(struct ovl_store *store,
                    const char *name,
@@ -2100,9 +2124,10 @@ int ovl_image_stat(struct ovl_store *store,
 /**
  * Lists the images, sorted by name. What is damaged is left out, and told by ovl_check().
  *
- * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `name`
- * is the image's, `detail` the id of its topmost layer, "" where it has none, `what` the number of its
- * layers.
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `name` is the image's, `detail` the id of its topmost layer, "" where it has none, `what` the
+ * number of its layers.
+ * Errors: EIO and what else reading the store meets.
  */
 int ovl_image_list(struct ovl_store *store,
                    const struct ovl_image_list_opts *opts,
@@ -2113,9 +2138,9 @@ int ovl_image_list(struct ovl_store *store,
 /**
  * Lists what the image `name` runs, and its layers.
  *
- * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `what` is
- * one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the order of these
- * numbers; of one sort, in that of the config, and labels by their keys.
+ * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+ * `what` is one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the
+ * order of these numbers; of one sort, in that of the config, and labels by their keys.
  * Errors: ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged (OVL_E_DAMAGED).
  */
 int ovl_image_config(struct ovl_store *store,

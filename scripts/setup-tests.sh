@@ -8,9 +8,12 @@ wanted="
 mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs setfacl:acl setfattr:attr
 bsdtar:libarchive-tools strace:strace busybox:busybox-static clang:clang gcc:gcc g++:g++
 python3:python3 zstd:zstd pigz:pigz jq:jq unshare:util-linux losetup:mount newuidmap:uidmap setcap:libcap2-bin
+pytest-3:python3-pytest mypy:mypy pip3:python3-pip
 valgrind:valgrind ld.lld:lld pkg-config:pkg-config abidiff:abigail-tools script:bsdutils
+umoci:umoci skopeo:skopeo buildah:buildah podman:podman
 mandoc:mandoc groff:groff man:man-db abidw:abigail-tools dpkg-buildpackage:dpkg-dev dh:debhelper lintian:lintian
 dh_python3:dh-python pyproject-build:pybuild-plugin-pyproject,python3-all,python3-setuptools,python3-wheel
+setpriv:util-linux crun:crun
 "
 PATH=$PATH:/usr/sbin:/sbin
 missing=

@@ -7,7 +7,7 @@
 #   'create-copy'       one operation
 #   'create-copy kill:17', 'create-copy EIO:17', 'create-copy EIO+:17'
 #                       one point: killed at the 17th call; that call failed; it and all later ones
-#                       of the same number
+#                       of the same number ('EIO*2:17': it and the next one)
 #
 # OVL_SWEEP=kills: the kills alone.
 set -u

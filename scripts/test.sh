@@ -48,6 +48,20 @@ part() {
 	rm -f "$log.status"
 }
 
+# The tool's tests by somebody who is root of a user namespace alone.
+tool_without_root() {
+	nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+	if ! $nobody unshare --user --map-root-user true 2>/dev/null; then
+		echo "SKIP tool-rootless: lacks userns (setpriv and unshare make none)"
+	elif ! $nobody test -x build/ovl; then
+		echo "SKIP tool-rootless: lacks a tree that others may read"
+	else
+		# These are of root and a user.
+		tests=$(sed -n 's/^\(test_[a-z0-9_]*\)() {$/\1/p' tests/cli/*.sh | grep -v ^test_rootless)
+		OVL_TEST_HAVE=userns timeout -k 10 600 $nobody sh tests/cli/run.sh $tests
+	fi
+}
+
 CARGO=${CARGO:-cargo}
 case $what in
 quick | all)
@@ -56,7 +70,11 @@ quick | all)
 	"$CARGO" test --locked --no-run || exit 1
 	part cargo timeout -k 10 "${OVL_TEST_SECONDS:-2400}" "$CARGO" test --locked --no-fail-fast
 	part tool timeout -k 10 600 sh tests/cli/run.sh
+	[ "$(id -u)" != 0 ] || part tool-rootless tool_without_root
 	part tool-sanitized env SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh
+	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
+	part python timeout -k 10 600 sh bindings/python/tests/run.sh
+	part story timeout -k 10 600 sh tests/story/run.sh
 	;;
 slow) ;;
 *)
@@ -93,9 +111,9 @@ esac
 # The runners' own lines, added up.
 awk -v failed="$failed" '
 	/^test result:/ { passed += $4; broken += $6 }
-	/^(cli|package): [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^(cli|go|python|package|story): [0-9]+ passed/ { passed += $2; broken += $4 }
 	/^SKIP / { skipped++; print_skip[$0] = 1 }
-	/^(test result:|(cli|package): [0-9])/ { lines[++count] = $0 }
+	/^(test result:|(cli|go|python|package|story): [0-9])/ { lines[++count] = $0 }
 	END {
 		print "\n---- what the runners said ----"
 		for (i = 1; i <= count; i++) print lines[i]

@@ -105,7 +105,12 @@ impl Error {
 
     /// A failed system call: `call` is its name.
     pub fn sys(errno: Errno, call: &str) -> Self {
-        Self::new(Code::System, errno, format!("{call}: {}", describe(errno)))
+        let mut message = format!("{call}: {}", describe(errno));
+        if (errno, call) == (Errno::XDEV, "open") {
+            // Names are opened within one mount, always; the system's words do not tell of one.
+            message = format!("something is mounted on it: {message}");
+        }
+        Self::new(Code::System, errno, message)
     }
 
     /// Sets the path, unless a deeper layer has already named one.

@@ -7,14 +7,15 @@
 //! The C functions of `include/ovl.h` wrap this API.
 //!
 //! ```no_run
+//! use ovl::archive::FromRead;
 //! use ovl::store::{ApplyOptions, CreateFlags, MountOptions, OpenOptions, Store, UnmountFlags};
 //! use ovl::watch::Watch;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let watch = &mut Watch::default();
 //! let store = Store::open(b"/var/lib/layers", OpenOptions::default())?;
-//! let tar = std::fs::read("base.tar.gz")?;
-//! store.apply(b"base", &mut &tar[..], &ApplyOptions::default(), watch)?;
+//! let mut tar = FromRead(std::fs::File::open("base.tar.gz")?);
+//! store.apply(b"base", &mut tar, &ApplyOptions::default(), watch)?;
 //! store.create(b"box", Some(b"base"), CreateFlags::empty(), watch)?;
 //! let mount = store.mount(b"box", &MountOptions::default())?;
 //! println!("{}", mount.path().escape_ascii());

@@ -36,6 +36,7 @@ pub mod path;
 mod pax;
 mod reader;
 mod sparse;
+mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod whiteout;
@@ -46,6 +47,7 @@ pub use digest::{Digest, Sha256};
 pub use entry::{Entry, Kind, Limits, Time};
 pub use reader::{Chunk, Reader};
 pub use sparse::Region;
+pub use stream::{FromRead, ToWrite};
 pub use writer::{Header, MAX_REGIONS, Writer};
 
 use crate::error::{Code, Errno, Error, Result};

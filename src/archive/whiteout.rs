@@ -9,6 +9,9 @@ pub const PREFIX: &[u8] = b".wh.";
 /// The marker of a directory that hides everything below it in lower layers.
 pub const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// Where aufs keeps files that have several names, for hard links to lead to.
+pub const PSEUDO_LINKS: &[u8] = b".wh..wh.plnk";
+
 /// What aufs's own names begin with.
 const META: &[u8] = b".wh..wh.";
 

@@ -30,7 +30,8 @@ pub struct ovl_apply_opts {
     pub kind: u32,
     /// `OVL_DURABILITY_...`
     pub durability: u32,
-    /// Limit: bytes of the uncompressed tar; 64 GiB.
+    /// Limit: bytes of the uncompressed tar, and as many of files and link targets, holes included;
+    /// 64 GiB.
     pub max_size: u64,
     /// Limit: entries; 16,777,216. Directories that no entry names may be as many, but not more
     /// than 65,536 and 64 for each entry.

@@ -9,6 +9,7 @@
 
 use super::error::ovl_error;
 use crate::error::{Code, Errno, Error, Result};
+use crate::sys::fd::has_procfs;
 use crate::sys::signal::FileSizeLimit;
 use std::any::Any;
 use std::ffi::c_int;
@@ -65,6 +66,11 @@ pub(super) trait Handle: Sized {
     /// Its owner; `None` for plain memory, which works in a forked child too.
     fn owner(&self) -> Option<&Owner>;
 
+    /// EBADF where its descriptors are not its own any more.
+    fn check_descriptors(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Gives it up in a forked child: descriptors are closed, and nothing else is touched, neither
     /// on disk nor in the kernel.
     fn close_in_child(self) {
@@ -106,6 +112,7 @@ pub(super) fn end<H: Handle>(
     err: *mut *mut ovl_error,
     body: impl FnOnce(&H) -> Result<()>,
 ) -> c_int {
+    let _limit = FileSizeLimit::hold_back();
     match enter(handle.cast_const(), body) {
         Ok(()) => {
             free(handle);
@@ -185,6 +192,7 @@ fn enter<H: Handle, T>(handle: *const H, body: impl FnOnce(&H) -> Result<T>) -> 
     if let Some(owner) = handle.owner() {
         owner.check()?;
     }
+    handle.check_descriptors()?;
     catch(|| body(handle)).unwrap_or_else(|bug| {
         if let Some(owner) = handle.owner() {
             owner.poisoned.store(true, Ordering::Relaxed);
@@ -226,6 +234,12 @@ fn words_of(payload: &(dyn Any + Send)) -> Option<String> {
 fn fail(operation: &'static str, err: *mut *mut ovl_error, error: Error) -> c_int {
     let errno = error.errno();
     if !err.is_null() {
+        let error = match errno {
+            Errno::NOENT if error.code() == Code::System && !has_procfs() => {
+                error.context("there is no procfs at /proc, which this may need")
+            }
+            _ => error,
+        };
         let error = ovl_error::new(&error.op(operation));
         // SAFETY: not NULL, and C says it is valid for a write of a pointer.
         unsafe { give(err, error) };

@@ -90,8 +90,8 @@ pub const OVL_LOG_DEBUG: u32 = 4;
 
 /// ovl_create(): accept that a mounted parent changes while it is copied.
 pub const OVL_CREATE_LIVE: u64 = 1;
-/// ovl_create(): a committed `root` layer of the parent's merged tree, by hard links, instead of one
-/// more level.
+/// ovl_create(): a committed `root` layer of the parent's merged tree, by hard links, instead of
+/// one more level.
 pub const OVL_CREATE_FLAT: u64 = 2;
 /// ovl_create(): the new layer is on the disk when the call returns.
 pub const OVL_CREATE_SYNC: u64 = 4;
@@ -134,8 +134,8 @@ pub const OVL_MOUNT_READ_ONLY: u64 = 1;
 pub const OVL_MOUNT_KEEP: u64 = 2;
 /// ovl_mount(): no path; the mount is a descriptor (ovl_mnt_fd()), and ends with its last copy.
 pub const OVL_MOUNT_DETACHED: u64 = 4;
-/// ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and so
-/// does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
+/// ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and
+/// so does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
 pub const OVL_MOUNT_VOLATILE: u64 = 8;
 /// ovl_unmount(), ovl_unmount_at(): detach now, and end when the last user is gone.
 pub const OVL_UNMOUNT_LAZY: u64 = 1;
@@ -189,10 +189,11 @@ pub const OVL_REFLINK_ALWAYS: u32 = 1;
 /// ovl_copy_opts.reflink: never share it.
 pub const OVL_REFLINK_NEVER: u32 = 2;
 
-/// ovl_image_import(): keep the layers' blobs as they came, beside the manifest and the config, so that an
-/// export is what was imported, byte for byte.
+/// ovl_image_import(): keep the layers' blobs as they came, beside the manifest and the config, so
+/// that an export is what was imported, byte for byte.
 pub const OVL_IMPORT_KEEP_BLOBS: u64 = 1;
-/// ovl_image_import(): as OVL_APPLY_STRICT, for every layer; one that is there already must be whole too.
+/// ovl_image_import(): as OVL_APPLY_STRICT, for every layer; one that is there already must be
+/// whole too.
 pub const OVL_IMPORT_STRICT: u64 = 2;
 /// ovl_image_import(): as OVL_APPLY_NO_DEVICES, for every layer that is made.
 pub const OVL_IMPORT_NO_DEVICES: u64 = 4;
@@ -200,18 +201,20 @@ pub const OVL_IMPORT_NO_DEVICES: u64 = 4;
 pub const OVL_CONFIG_JSON: u32 = 1;
 /// ovl_item.what of ovl_image_config(): `name` is one "KEY=value" of the environment.
 pub const OVL_CONFIG_ENV: u32 = 2;
-/// ovl_item.what of ovl_image_config(): `name` is one word of the entrypoint, with which the command begins.
+/// ovl_item.what of ovl_image_config(): `name` is one word of the entrypoint, with which the
+/// command begins.
 pub const OVL_CONFIG_ENTRYPOINT: u32 = 3;
 /// ovl_item.what of ovl_image_config(): `name` is one word of the rest of the command.
 pub const OVL_CONFIG_CMD: u32 = 4;
 /// ovl_item.what of ovl_image_config(): `name` is the directory in which the command starts.
 pub const OVL_CONFIG_WORKING_DIR: u32 = 5;
-/// ovl_item.what of ovl_image_config(): `name` is whom the command runs as: "user", "uid", "user:group"
-/// or "uid:gid".
+/// ovl_item.what of ovl_image_config(): `name` is whom the command runs as: "user", "uid",
+/// "user:group" or "uid:gid".
 pub const OVL_CONFIG_USER: u32 = 6;
 /// ovl_item.what of ovl_image_config(): `name` is the value of a label, `detail` its key.
 pub const OVL_CONFIG_LABEL: u32 = 7;
-/// ovl_item.what of ovl_image_config(): `name` is the id of a layer, the lowest first, `detail` its diff ID.
+/// ovl_item.what of ovl_image_config(): `name` is the id of a layer, the lowest first, `detail` its
+/// diff ID.
 pub const OVL_CONFIG_LAYER: u32 = 8;
 
 const _: () = {

@@ -106,8 +106,8 @@ pub struct ovl_image_info {
     pub created_nsec: u32,
     /// 1 if the originals are kept, or were written; else 0.
     pub blobs: u32,
-    /// Left out of its layers: device nodes that could not be made; of those that were there before,
-    /// too. 0 in a stat.
+    /// Left out of its layers: device nodes that could not be made; of those that were there
+    /// before, too. 0 in a stat.
     pub skipped_devices: u64,
     /// Left out: owners that could not be set.
     pub skipped_owners: u64,
@@ -144,31 +144,34 @@ impl From<&ImageInfo> for ovl_image_info {
 }
 
 /// Makes the image `name` of an archive: an OCI layout or what docker save writes. `fd` is a
-/// directory (a layout, or an unpacked docker save), or the tar of one, plain or compressed by gzip or
-/// zstd: a file, which is read from where it stands to its end and not moved, or a pipe or a socket;
-/// or -1 for the callback `read`. The descriptor stays the caller's. Nothing is fetched from anywhere.
+/// directory (a layout, or an unpacked docker save), or the tar of one, plain or compressed by gzip
+/// or zstd: a file, which is read from where it stands to its end and not moved, or a pipe or a
+/// socket; or -1 for the callback `read`. The descriptor stays the caller's. Nothing is fetched
+/// from anywhere.
 ///
 /// `name` is 1 to 200 of "A-Z a-z 0-9 . _ - + @ /" and at most one colon, begins with a letter or
 /// digit, and has no empty part, "." or ".." between slashes.
 ///
-/// Every digest and size is verified: of the manifest, the config and each layer. The layers are named
-/// by their chain IDs, "sha256-" and 64 digits. Those that are there are used, also by several imports
-/// at once; the others are made, and are committed. The image appears, or takes the place of one of its
-/// name, at once, and is on the disk when the call returns, unless the options say otherwise. Layers
-/// of an image that is replaced go as by ovl_image_remove(). After a failure the image is as it was, and
-/// layers that were made go again; after a kill they stay, whole, for the next import.
+/// Every digest and size is verified: of the manifest, the config and each layer. The layers are
+/// named by their chain IDs, "sha256-" and 64 digits. Those that are there are used, also by
+/// several imports at once; the others are made, and are committed. The image appears, or takes the
+/// place of one of its name, at once, and is on the disk when the call returns, unless the options
+/// say otherwise. Layers of an image that is replaced go as by ovl_image_remove(). After a failure
+/// the image is as it was, and layers that were made go again; after a kill they stay, whole, for
+/// the next import.
 ///
 /// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL.
-/// Errors: EINVAL also for `name`, and where `ref` and `platform` mean no image, or several: the message
-/// lists those that there are; ENAMETOOLONG `name` has too many slashes; EBADMSG an archive, manifest
-/// or config is malformed, or lacks something (OVL_E_ARCHIVE), or ends early (OVL_E_TRUNCATED), or a
-/// digest or size is another than was told (OVL_E_DIGEST); EOPNOTSUPP a type of manifest, config or
-/// layer, an algorithm or a compression that is not handled (OVL_E_UNSUPPORTED), by name; EFBIG a limit,
-/// or more than 4 MiB of manifest or config (OVL_E_LIMIT); EMLINK more than 500 layers; EXDEV a path
-/// leaves the archive or a layer (OVL_E_ESCAPE); EEXIST another layer has the id of one of the image's
-/// (OVL_E_LAYER_EXISTS), or a damaged one (OVL_E_DAMAGED); EOPNOTSUPP also where OVL_IMPORT_STRICT
-/// meets a layer that could only be made in part (OVL_E_STRICT); EROFS a store opened read-only; and
-/// what ovl_apply_layer() tells of a layer.
+/// Errors: EINVAL also for `name`, and where `ref` and `platform` mean no image, or several: the
+/// message lists those that there are; ENAMETOOLONG `name` has too many slashes; EBADMSG an
+/// archive, manifest or config is malformed, or lacks something (OVL_E_ARCHIVE), or ends early
+/// (OVL_E_TRUNCATED), or a digest or size is another than was told (OVL_E_DIGEST); EOPNOTSUPP a
+/// type of manifest, config or layer, an algorithm or a compression that is not handled
+/// (OVL_E_UNSUPPORTED), by name; EFBIG a limit, or more than 4 MiB of manifest or config
+/// (OVL_E_LIMIT); EMLINK more than 500 layers; EXDEV a path leaves the archive or a layer
+/// (OVL_E_ESCAPE); EEXIST another layer has the id of one of the image's (OVL_E_LAYER_EXISTS), or a
+/// damaged one (OVL_E_DAMAGED); EOPNOTSUPP also where OVL_IMPORT_STRICT meets a layer that could
+/// only be made in part (OVL_E_STRICT); EROFS a store opened read-only; and what ovl_apply_layer()
+/// tells of a layer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_import(
     store: *mut ovl_store,
@@ -227,23 +230,25 @@ pub unsafe extern "C" fn ovl_image_import(
     })
 }
 
-/// Writes the image `name` as an OCI layout: into `fd` where that is a directory, which must be empty;
-/// else as a tar of one, uncompressed, to `fd`, or to the callback `write` when `fd` is -1. The
-/// descriptor stays the caller's, as with ovl_diff().
+/// Writes the image `name` as an OCI layout: into `fd` where that is a directory, which must be
+/// empty; else as a tar of one, uncompressed, to `fd`, or to the callback `write` when `fd` is -1.
+/// The descriptor stays the caller's, as with ovl_diff().
 ///
-/// An image whose blobs are kept (OVL_IMPORT_KEEP_BLOBS) is written as it was imported: its manifest,
-/// its config and its blobs byte for byte. Otherwise the layer tars are made anew, uncompressed, and
-/// with them a manifest, and a config where diff IDs are others: their digests differ from those of
-/// the original. The same image gives the same bytes. For a stream each layer is read twice.
+/// An image whose blobs are kept (OVL_IMPORT_KEEP_BLOBS) is written as it was imported: its
+/// manifest, its config and its blobs byte for byte. Otherwise the layer tars are made anew,
+/// uncompressed, and with them a manifest, and a config where diff IDs are others: their digests
+/// differ from those of the original. The same image gives the same bytes. For a stream each layer
+/// is read twice.
 ///
 /// In a directory `index.json` comes last, and all is on the disk when the call returns; after a
 /// failure it is empty again. A stream has the beginning of a tar after a failure, and no end.
 ///
-/// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: `manifest` and `config` are
-/// those that were written.
-/// Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and
-/// the path is the layer's id); ENOTEMPTY the directory is not empty (OVL_E_NOT_EMPTY); EINVAL also for
-/// `ref`; EIO also for an image or a blob that is damaged (OVL_E_DAMAGED); and as ovl_diff().
+/// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: `manifest` and `config`
+/// are those that were written.
+/// Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER,
+/// and the path is the layer's id); ENOTEMPTY the directory is not empty (OVL_E_NOT_EMPTY); EINVAL
+/// also for `ref`; EIO also for an image or a blob that is damaged (OVL_E_DAMAGED); and as
+/// ovl_diff().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_export(
     store: *mut ovl_store,

@@ -65,15 +65,15 @@ pub struct ovl_image_config_opts {
 // SAFETY: an integer.
 unsafe impl Plain for ovl_image_config_opts {}
 
-/// Removes the image `name`, however damaged it is, and then, from the topmost down, each of its layers
-/// that no other image lists, that no layer is built on, and that is not in use. The others stay, and
-/// go by ovl_remove(); all stay that may belong to an image that is damaged. Kept blobs go that no
-/// image names.
+/// Removes the image `name`, however damaged it is, and then, from the topmost down, each of its
+/// layers that no other image lists, that no layer is built on, and that is not in use. The others
+/// stay, and go by ovl_remove(); all stay that may belong to an image that is damaged. Kept blobs
+/// go that no image names.
 ///
-/// Returns 0 when the image is gone, whatever became of its layers. Cancelled before that, it fails;
-/// cancelled later, it leaves the content of what goes for a cleanup.
-/// Errors: ENOENT no such image (OVL_E_NO_IMAGE); EROFS a store opened read-only; EBUSY somebody works on
-/// images (OVL_E_LOCKED).
+/// Returns 0 when the image is gone, whatever became of its layers. Cancelled before that, it
+/// fails; cancelled later, it leaves the content of what goes for a cleanup.
+/// Errors: ENOENT no such image (OVL_E_NO_IMAGE); EROFS a store opened read-only; EBUSY somebody
+/// works on images (OVL_E_LOCKED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_remove(
     store: *mut ovl_store,
@@ -96,8 +96,8 @@ pub unsafe extern "C" fn ovl_image_remove(
 /// Tells what is known of the image `name`.
 ///
 /// Returns 0 and fills `*info` (of `info_size` bytes).
-/// Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and
-/// the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
+/// Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER,
+/// and the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_stat(
     store: *mut ovl_store,
@@ -121,9 +121,10 @@ pub unsafe extern "C" fn ovl_image_stat(
 
 /// Lists the images, sorted by name. What is damaged is left out, and told by ovl_check().
 ///
-/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `name`
-/// is the image's, `detail` the id of its topmost layer, "" where it has none, `what` the number of its
-/// layers.
+/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+/// `name` is the image's, `detail` the id of its topmost layer, "" where it has none, `what` the
+/// number of its layers.
+/// Errors: EIO and what else reading the store meets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_list(
     store: *mut ovl_store,
@@ -153,9 +154,9 @@ pub unsafe extern "C" fn ovl_image_list(
 
 /// Lists what the image `name` runs, and its layers.
 ///
-/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items: `what` is
-/// one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the order of these
-/// numbers; of one sort, in that of the config, and labels by their keys.
+/// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
+/// `what` is one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the
+/// order of these numbers; of one sort, in that of the config, and labels by their keys.
 /// Errors: ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_config(

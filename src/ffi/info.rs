@@ -42,15 +42,17 @@ pub struct ovl_layer_info {
     pub lowers: u32,
     /// 1 if it is mounted, or a mount handle is open; else 0.
     pub mounted: u32,
-    /// 1 if the machine went down while it was mounted writable, so that what was not synced may be
-    /// lost; else 0. Told until it is mounted writable again, or committed.
+    /// 1 if the machine went down, or the disk was mounted anew, while it was mounted writable, so
+    /// that what was not synced may be lost; else 0. Told until it is mounted writable again, or
+    /// committed; never of mounts that others made of ovl_mount_spec()'s words.
     pub unclean: u32,
     /// Left out by the call that filled this: device nodes that could not be made.
     pub skipped_devices: u64,
-    /// Left out: owners that could not be set.
+    /// Left out: owners that could not be set; of a diff, entries whose owner the caller's user
+    /// namespace has not.
     pub skipped_owners: u64,
     /// Left out: extended attributes that could not be set; of a diff, entries with attributes that
-    /// are called like overlayfs's own.
+    /// are called like overlayfs's own, or with a capability that the caller's user namespace has not.
     pub skipped_xattrs: u64,
     /// Left out: sockets, which a tar cannot say.
     pub skipped_sockets: u64,

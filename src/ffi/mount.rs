@@ -5,6 +5,7 @@ use super::error::ovl_error;
 use super::opts::{self, Plain};
 use super::store::ovl_store;
 use super::text::{self, Text};
+use crate::error::Result;
 use crate::store::{Mount, MountFlags, MountOptions, UnmountFlags};
 use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
@@ -39,6 +40,13 @@ impl Handle for ovl_mnt {
 
     fn owner(&self) -> Option<&Owner> {
         Some(&self.owner)
+    }
+
+    fn check_descriptors(&self) -> Result<()> {
+        match &*self.mount() {
+            Some(mount) => mount.check_descriptors(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -119,7 +127,8 @@ pub unsafe extern "C" fn ovl_mount(
 ///
 /// Returns 0. After a failure nothing has changed, and the handle is still the caller's.
 /// Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
-/// or other handles on a kept mount are open (OVL_E_MOUNTED); EPERM the caller may not unmount.
+/// or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the process is in another mount
+/// namespace now, or no path leads to the mount; EPERM the caller may not unmount.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_unmount(
     mnt: *mut ovl_mnt,
@@ -147,7 +156,8 @@ pub unsafe extern "C" fn ovl_unmount(
 ///
 /// Returns 0.
 /// Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
-/// handles on it (OVL_E_MOUNTED) or files on it are open (see OVL_UNMOUNT_LAZY); EPERM.
+/// handles on it or files on it are open (see OVL_UNMOUNT_LAZY), it is mounted in another mount
+/// namespace, or no path leads to it (OVL_E_MOUNTED); EPERM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_unmount_at(
     store: *mut ovl_store,
@@ -172,7 +182,8 @@ pub unsafe extern "C" fn ovl_unmount_at(
 
 /// The absolute path of a mount, "" for a detached one. Bytes: it need not be UTF-8. Borrowed from
 /// `mnt`, valid until that is freed. NULL, with errno set, where there is no answer: `mnt` is NULL
-/// (EINVAL), came through a fork (EOWNERDEAD) or met a bug (ENOTRECOVERABLE).
+/// (EINVAL), came through a fork (EOWNERDEAD), has lost a descriptor (EBADF) or met a bug
+/// (ENOTRECOVERABLE).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mnt_path(mnt: *const ovl_mnt) -> *const c_char {
     boundary::get(mnt, |_| std::ptr::null(), |mnt| mnt.path.as_ptr())
@@ -181,7 +192,8 @@ pub unsafe extern "C" fn ovl_mnt_path(mnt: *const ovl_mnt) -> *const c_char {
 /// The root of a mount as a descriptor, for the `...at` calls and for move_mount(2). It belongs to
 /// `mnt`, is valid until that is freed or given to ovl_unmount(), and must not be closed; a duplicate
 /// may live on, and keeps the mount in use. -errno where there is no answer, as ovl_mnt_path(); also
-/// -EBADF after an ovl_unmount() that failed and found the mount gone.
+/// -EBADF where the host has closed a descriptor of the handle, and after an ovl_unmount() that failed
+/// and found the mount gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mnt_fd(mnt: *const ovl_mnt) -> c_int {
     boundary::get(

@@ -11,6 +11,7 @@ use super::iter::{Item, ovl_iter};
 use super::log::{self, ovl_log_fn};
 use super::opts::{self, Plain};
 use super::text;
+use crate::error::Result;
 use crate::store::{CheckFlags, CleanupOptions, MarksChoice, OpenOptions, Store};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
@@ -31,6 +32,10 @@ impl Handle for ovl_store {
 
     fn owner(&self) -> Option<&Owner> {
         Some(&self.owner)
+    }
+
+    fn check_descriptors(&self) -> Result<()> {
+        self.store.check_descriptors()
     }
 }
 
@@ -139,7 +144,7 @@ unsafe impl Plain for ovl_check_opts {}
 /// Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
 /// and many handles in one process, may have the same store open.
 /// Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
-/// it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES, EPERM; EINVAL also where `marks` is not what the store has;
+/// it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also where `marks` is not what the store has;
 /// EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
 /// making a directory meets.
 #[unsafe(no_mangle)]

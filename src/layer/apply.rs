@@ -8,6 +8,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall};
+use crate::tree::aside::Aside;
 use crate::tree::attrs::{Attributes, Inode, Partial, Shut};
 use crate::watch::Watch;
 use std::collections::HashSet;
@@ -24,6 +25,8 @@ pub struct Rules {
     pub limits: archive::Limits,
     /// Bytes of a path as it is on the disk.
     pub max_path: usize,
+    /// Bytes of the content of files and of targets of links, holes included.
+    pub max_content: u64,
 }
 
 /// What became of a tar.
@@ -45,12 +48,13 @@ pub struct Applied {
 
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
 /// is still to be seen below: nothing, when the tar hides all. For kind `root` that is to be
-/// filled in (see `flatten`), which takes the marks away.
+/// filled in (see `flatten`), which takes the marks away. What is kept `aside` the caller removes.
 pub fn apply<S: Source>(
     source: S,
     root: OwnedFd,
     stack: Stack,
     links: LowerLinks,
+    aside: Aside,
     rules: &Rules,
     watch: &mut Watch<'_>,
 ) -> Result<(Applied, Stack)> {
@@ -60,7 +64,7 @@ pub fn apply<S: Source>(
         max_implied: rules.limits.max_entries,
     };
     let mut job = Job {
-        upper: Upper::new(root, stack, links, rules.strict, bounds)?,
+        upper: Upper::new(root, stack, links, aside, rules.strict, bounds)?,
         rules,
         applied: Applied::default(),
     };
@@ -69,6 +73,10 @@ pub fn apply<S: Source>(
         job.upper.entry();
         job.entry(&mut reader, &entry, watch)
             .map_err(|e| e.at(&entry.path))?;
+        // Data that nobody wants is passed over in pieces: it may be as long as it says.
+        while let Some(chunk) = reader.next_chunk()? {
+            watch.bytes(chunk.data.len() as u64)?;
+        }
         job.applied.entries += 1;
         watch.entry()?;
     }
@@ -78,7 +86,7 @@ pub fn apply<S: Source>(
     let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
     let (stack, inodes) = upper.finish()?;
     if replaced {
-        applied.size = size::of_tree(again, &borrowed)?;
+        applied.size = size::of_tree(again, &borrowed, watch)?;
     }
     applied.partial = applied.partial.plus(inodes.setter.partial);
     applied.shut = inodes.setter.shut.unwrap_or_default();
@@ -124,6 +132,11 @@ impl Job<'_> {
                 };
             }
         }
+        if parent == whiteout::PSEUDO_LINKS && entry.kind == archive::Kind::File {
+            let pairs = self.pairs(entry)?;
+            let file = self.upper.pseudo_file(base)?;
+            return self.content(reader, entry, &file, &pairs, false, watch);
+        }
         if in_aufs(parent) {
             return Ok(());
         }
@@ -137,14 +150,18 @@ impl Job<'_> {
             archive::Kind::File => self.file(reader, entry, &path, &pairs, watch),
             archive::Kind::HardLink => {
                 let target = path::clean(&entry.link)?;
-                self.upper.hard_link(&path, &target, watch).map(drop)
+                match path::split(&target) {
+                    (whiteout::PSEUDO_LINKS, name) => self.upper.pseudo_link(&path, name),
+                    _ => self.upper.hard_link(&path, &target, watch),
+                }
+                .map(drop)
             }
             archive::Kind::Symlink => {
                 if entry.link.is_empty() {
                     return Err(refuse("a symbolic link without a target"));
                 }
                 let made = self.upper.symlink(&path, &entry.link)?;
-                self.applied.size += entry.link.len() as u64;
+                self.add(entry.link.len() as u64)?;
                 self.dress(&made, entry, Kind::Symlink, &pairs)
             }
             archive::Kind::Fifo => self.node(entry, &path, Kind::Fifo, &pairs),
@@ -162,25 +179,50 @@ impl Job<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (file, made) = self.upper.create(path)?;
+        self.content(reader, entry, &file, pairs, made.own, watch)
+    }
+
+    /// What the entry says of the new `file`.
+    fn content<S: Source>(
+        &mut self,
+        reader: &mut Reader<S>,
+        entry: &Entry,
+        file: &OwnedFd,
+        pairs: &Pairs,
+        own: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.add(entry.size)?;
         let mut end = 0;
         while let Some(chunk) = reader.next_chunk()? {
-            write(&file, chunk.offset, end, chunk.data).call("write")?;
+            write(file, chunk.offset, end, chunk.data).call("write")?;
             end = chunk.offset + chunk.data.len() as u64;
             watch.bytes(chunk.data.len() as u64)?;
         }
         if end < entry.size {
-            fs::truncate(&file, entry.size).call("ftruncate")?;
+            fs::truncate(file, entry.size).call("ftruncate")?;
         }
         let attributes = attributes(entry, Kind::File);
         let inode = Inode::Open(file.as_fd());
         self.upper
             .inodes
             .setter
-            .put(inode, &attributes, pairs, made.own)?;
-        self.applied.size += entry.size;
+            .put(inode, &attributes, pairs, own)?;
         inode
             .set_times(attributes.atime, attributes.mtime)
             .call("utimensat")
+    }
+
+    /// So many bytes of content, holes included. What follows the length of files (digests, diffs,
+    /// copies) takes as long for a hole as for data.
+    fn add(&mut self, bytes: u64) -> Result<()> {
+        let max = self.rules.max_content;
+        if bytes > max.saturating_sub(self.applied.size) {
+            let message = format!("the layer's files hold more than {max} bytes");
+            return Err(Error::new(Code::Limit, Errno::FBIG, message));
+        }
+        self.applied.size += bytes;
+        Ok(())
     }
 
     fn node(&mut self, entry: &Entry, path: &[u8], kind: Kind, pairs: &Pairs) -> Result<()> {
@@ -226,6 +268,9 @@ impl Job<'_> {
     fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
         let mut pairs = Pairs::with_capacity(entry.xattrs.len());
         for (name, value) in &entry.xattrs {
+            if xattr::is_hidden(name, value) {
+                return Err(refuse("a file capability without a value"));
+            }
             let own = xattr::is_overlay(name);
             if !own && !xattr::is_xfs_acl(name) {
                 pairs.push((name.clone(), value.clone()));

@@ -34,6 +34,17 @@ pub enum ChangeKind {
     Delete,
 }
 
+impl ChangeKind {
+    /// `A`, `C` or `D`, as lists of changes have it.
+    pub fn letter(self) -> char {
+        match self {
+            ChangeKind::Add => 'A',
+            ChangeKind::Modify => 'C',
+            ChangeKind::Delete => 'D',
+        }
+    }
+}
+
 /// The new inode of a change.
 #[derive(Clone, Copy)]
 pub struct New<'a> {

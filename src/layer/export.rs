@@ -8,6 +8,7 @@ use crate::archive::{
 };
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Time};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::attrs::Inode;
@@ -25,6 +26,8 @@ pub struct Style {
     pub sparse: bool,
     /// No time later than this.
     pub clamp: Option<Time>,
+    /// The new stack's own tree may be written to meanwhile.
+    pub live: bool,
 }
 
 /// What was written.
@@ -46,6 +49,8 @@ pub struct Exported {
     pub names: u64,
     /// Entries with attributes called like overlayfs's marks, which are left out.
     pub xattrs: u64,
+    /// Entries whose owner the caller's user namespace has not.
+    pub owners: u64,
 }
 
 /// Writes what `new` has that `old` has not as a layer tar.
@@ -68,6 +73,7 @@ pub fn export<S: Sink>(
         done: Exported::default(),
         groups: HashMap::new(),
         buf: vec![0; BUF],
+        ids: IdMaps::read(),
     };
     diff::compare(old, new, &mut writing, watch)?;
     let Writing {
@@ -81,10 +87,6 @@ pub fn export<S: Sink>(
 }
 
 const BUF: usize = 128 << 10;
-
-/// What a chown takes from a file. Many an applier owns each name of an inode, so each name's entry
-/// says it again; one that only makes the link loses nothing.
-const CAPABILITY: &[u8] = b"security.capability";
 
 /// Gathers what is written into large pieces, and counts and hashes it on its way.
 struct Hashing<S> {
@@ -125,6 +127,7 @@ struct Writing<S: Sink> {
     /// The first name of each inode that has several.
     groups: HashMap<(u64, (u32, u32)), Vec<u8>>,
     buf: Vec<u8>,
+    ids: IdMaps,
 }
 
 impl<S: Sink> Visitor for Writing<S> {
@@ -159,7 +162,9 @@ impl<S: Sink> Visitor for Writing<S> {
 impl<S: Sink> Writing<S> {
     fn whiteout(&mut self, parent: &[u8], base: &[u8]) -> Result<()> {
         let path = join(parent, &whiteout::encode(base)?);
-        self.begin(&Header::new(path, archive::Kind::File))
+        let mut header = Header::new(path, archive::Kind::File);
+        header.mtime = archive_time(compare::clamp(Time::default(), self.style.clamp));
+        self.begin(&header)
     }
 
     fn begin(&mut self, header: &Header) -> Result<()> {
@@ -175,6 +180,10 @@ impl<S: Sink> Writing<S> {
         }
         self.done.entries += 1;
         Ok(())
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.done.size = self.done.size.saturating_add(bytes);
     }
 
     /// Counts what a layer tar cannot say, or refuses it.
@@ -211,10 +220,7 @@ impl<S: Sink> Writing<S> {
         };
         let mut header = Header::new(path.to_vec(), kind);
         let mtime = compare::clamp(meta.mtime, self.style.clamp);
-        header.mtime = archive::Time {
-            sec: mtime.sec,
-            nsec: mtime.nsec,
-        };
+        header.mtime = archive_time(mtime);
         header.mode = if meta.kind == Kind::Symlink {
             0o777
         } else {
@@ -232,19 +238,27 @@ impl<S: Sink> Writing<S> {
             if let Some(first) = self.groups.get(&key) {
                 header.kind = archive::Kind::HardLink;
                 header.link = first.clone();
+                // What a chown takes from a file. Many an applier owns each name of an inode, so each
+                // name's entry says it again; one that only makes the link loses nothing.
                 if meta.kind == Kind::File {
                     header.xattrs = compare::own_xattrs(inode)?;
-                    header.xattrs.retain(|(name, _)| name == CAPABILITY);
+                    header.xattrs.retain(|(name, value)| {
+                        name == xattr::CAPABILITY && !xattr::is_hidden(name, value)
+                    });
                 }
                 return self.begin(&header).map(|()| true);
             }
             self.groups.insert(key, path.to_vec());
         }
+        if !self.ids.has_user(meta.uid) || !self.ids.has_group(meta.gid) {
+            let what = "an owner that the user namespace has not";
+            self.unsayable(what, |done| &mut done.owners)?;
+        }
         match meta.kind {
             Kind::File => return self.file(header, new, watch).map(|()| true),
             Kind::Symlink => {
                 header.link = fs::read_link(new.place.dir, new.place.name).call("readlink")?;
-                self.done.size += header.link.len() as u64;
+                self.add(header.link.len() as u64);
             }
             Kind::CharDevice | Kind::BlockDevice => (header.major, header.minor) = meta.rdev,
             _ => {}
@@ -256,7 +270,13 @@ impl<S: Sink> Writing<S> {
     /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
     /// among them; the marks of the upper itself are none of the content.
     fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
-        let pairs = inode.xattrs().call("listxattr")?;
+        let mut pairs = inode.xattrs().call("listxattr")?;
+        let hidden = |(name, value): &(Vec<u8>, Vec<u8>)| xattr::is_hidden(name, value);
+        if pairs.iter().any(hidden) {
+            let what = "a capability that the user namespace has not";
+            self.unsayable(what, |done| &mut done.xattrs)?;
+            pairs.retain(|pair| !hidden(pair));
+        }
         let lost = |name: &[u8]| {
             let nested = |marks: Marks| {
                 marks
@@ -281,7 +301,7 @@ impl<S: Sink> Writing<S> {
         };
         header.size = meta.size;
         header.xattrs = self.xattrs(inode, new.marks)?;
-        self.done.size += meta.size;
+        self.add(meta.size);
         let mut holes = None;
         if self.style.sparse && fs::has_hole(&file, meta.size).call("lseek")? {
             holes = Some(regions(&file, meta.size)?);
@@ -305,8 +325,11 @@ impl<S: Sink> Writing<S> {
             None => fs::stat(&file),
         };
         let after = after.call("statx")?;
-        let same = after.same_inode(meta) && after.size == meta.size && after.mtime == meta.mtime;
-        if !same {
+        // Who writes can put the time of data back, but not that of the inode; which a new link to a
+        // file of a layer that nobody writes to moves as well.
+        let quiet = !(self.style.live && new.tree == 0) || after.ctime == meta.ctime;
+        if !quiet || !after.same_inode(meta) || (after.size, after.mtime) != (meta.size, meta.mtime)
+        {
             return Err(changed());
         }
         Ok(())
@@ -331,6 +354,13 @@ impl<S: Sink> Writing<S> {
             watch.bytes(got as u64)?;
         }
         Ok(())
+    }
+}
+
+fn archive_time(time: Time) -> archive::Time {
+    archive::Time {
+        sec: time.sec,
+        nsec: time.nsec,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::Reflink;
+use crate::tree::aside::Aside;
 use crate::tree::attrs::{self, Attributes, Inode, Partial, Setter, Shut, disinherit};
 use crate::tree::chain::Chain;
 use crate::tree::copier::Copier;
@@ -42,13 +43,15 @@ pub struct Filled {
 }
 
 /// Fills `root`, an upper with marks, with what `stack` has. At the end directories get the modes
-/// that were kept back from them, those in `modes` too.
+/// that were kept back from them, those in `modes` too. Copies that the upper has of the stack's
+/// inodes get their other names from `aside`.
 pub fn fill(
     root: OwnedFd,
     stack: &Stack,
     sharing: Sharing,
     strict: bool,
     modes: Shut,
+    aside: Option<Aside>,
     watch: &mut Watch<'_>,
 ) -> Result<Filled> {
     let mut setter = Setter::new(strict);
@@ -66,12 +69,13 @@ pub fn fill(
             no_overlay_xattrs: true,
             hostile_umask: false,
             changed: None,
+            ctimes: false,
         },
         copier: Copier::new(&CopyOptions {
             flags,
             reflink: Reflink::Auto,
         })?,
-        groups: Groups::new(root.as_fd())?,
+        groups: Groups::new(root.as_fd(), aside)?,
         fallbacks: 0,
     };
     if let Some(modes) = &mut job.inodes.setter.shut {

@@ -5,19 +5,21 @@ use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::Kind;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::chain::Chain;
+use crate::watch::Watch;
 use std::collections::HashSet;
 
 /// What goes while it is looked at, in the upper of a running container, does not count.
 ///
 /// The sizes of regular files and symbolic links below `root`, each inode once; inodes in `skip`
 /// belong to a lower layer.
-pub fn of_tree(root: OwnedFd, skip: &HashSet<u64>) -> Result<u64> {
+pub fn of_tree(root: OwnedFd, skip: &HashSet<u64>, watch: &mut Watch<'_>) -> Result<u64> {
     let mut buf = DirBuf::default();
     let mut seen = HashSet::new();
     let mut total = 0;
     let mut chain = Chain::new(root);
     let mut pending = vec![one(&chain, &mut buf, skip, &mut seen, &mut total)?];
     while let Some(below) = pending.last_mut() {
+        watch.check()?;
         if let Some(name) = below.pop() {
             let fd = match fs::open_dir(chain.fd()?, &name) {
                 Ok(fd) => fd,
@@ -57,7 +59,7 @@ fn one(
             Kind::File | Kind::Symlink => {
                 let first = meta.nlink < 2 || seen.insert(meta.ino);
                 if first && !skip.contains(&meta.ino) {
-                    *total += meta.size;
+                    *total = total.saturating_add(meta.size);
                 }
             }
             _ => {}

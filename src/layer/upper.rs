@@ -8,7 +8,9 @@
 //! Open directories are cached. A directory's times are put on when it leaves the cache: those of
 //! its tar entry, or those it had before entries went into it.
 
+mod below;
 mod books;
+mod cache;
 mod hide;
 mod implied;
 mod link;
@@ -22,6 +24,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{OwnedFd, SysCall, fs};
+use crate::tree::aside::Aside;
 use crate::tree::attrs::{self, Attributes, Inode, Setter};
 use crate::tree::data::DataCopier;
 use crate::tree::inode::InodeCopier;
@@ -38,10 +41,10 @@ pub enum LowerLinks {
     Share,
     /// By copying the file up first: kind `overlay`.
     CopyUp,
+    /// By copying the file once for all its names: a writable `root`. The copy is kept aside, for
+    /// those that no entry gives it.
+    Copy,
 }
-
-/// Open directories kept; each is one descriptor.
-const CACHE: usize = 64;
 
 /// What implied directories that exist nowhere get: the same in every run.
 const IMPLIED_MODE: u32 = 0o755;
@@ -69,7 +72,8 @@ pub struct Place {
     acl: bool,
     atime: Time,
     mtime: Time,
-    /// Real paths of the symbolic links that `key` leads through.
+    /// Real paths that `key` leads through: of symbolic links, and of directories that a link's
+    /// target leaves by `..`.
     through: Vec<Vec<u8>>,
     /// What the parent's stack has here, once asked for.
     below: Option<Option<Dir>>,
@@ -84,9 +88,9 @@ pub struct Upper {
     /// Some cached name led through a symbolic link.
     aliases: bool,
     stack: Stack,
-    /// What lies below the directory that a walk made last.
-    last_below: Option<(Vec<u8>, Option<Dir>)>,
     links: LowerLinks,
+    /// What hard links lead to that is not in the tree.
+    aside: Aside,
     /// What was made without an entry of its own.
     implied: Implied,
     /// Implied directories made, and entries seen.
@@ -108,6 +112,7 @@ impl Upper {
         root: OwnedFd,
         stack: Stack,
         links: LowerLinks,
+        aside: Aside,
         strict: bool,
         bounds: Bounds,
     ) -> Result<Self> {
@@ -121,6 +126,7 @@ impl Upper {
             no_overlay_xattrs: true,
             hostile_umask: false,
             changed: None,
+            ctimes: false,
         };
         let meta = fs::stat(&root).call("statx")?;
         let root = Place {
@@ -140,8 +146,8 @@ impl Upper {
             cache: Vec::new(),
             aliases: false,
             stack,
-            last_below: None,
             links,
+            aside,
             implied: Implied::default(),
             counts: (0, 0),
             bounds,
@@ -201,7 +207,7 @@ impl Upper {
         if self.root_opaque {
             self.hide_root()?;
         }
-        self.flush()?;
+        self.settle(b"")?;
         seal(&self.root)?;
         let stack = if self.root_opaque {
             Stack::new(Vec::new(), self.stack.marks())
@@ -267,7 +273,8 @@ impl Upper {
             through: Vec::new(),
             below: None,
             ino: None,
-        })
+        })?;
+        Ok(())
     }
 
     /// Gives a directory exactly these attributes, overlayfs's marks aside.
@@ -328,6 +335,7 @@ impl Upper {
             .setter
             .make_node(dir.as_fd(), name, kind, rdev)?
         {
+            self.on_way(place)?;
             return Ok(None);
         }
         let made = self.made(place, name);

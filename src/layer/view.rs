@@ -13,14 +13,14 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Marks};
-use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
+use crate::sys::{BorrowedFd, Own, OwnedFd, SysCall, fs};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// One tree of a stack.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    base: Arc<OwnedFd>,
+    base: Arc<Own>,
     prefix: Vec<u8>,
     /// Whether character devices 0:0 and the opaque attribute mean what overlayfs says.
     pub marked: bool,
@@ -28,7 +28,7 @@ pub struct Tree {
 
 impl Tree {
     /// The tree at `prefix` below `base`.
-    pub fn new(base: Arc<OwnedFd>, prefix: Vec<u8>, marked: bool) -> Self {
+    pub fn new(base: Arc<Own>, prefix: Vec<u8>, marked: bool) -> Self {
         Tree {
             base,
             prefix,

@@ -10,6 +10,7 @@ use rustix::mount::{
 };
 
 use crate::error::{Code, Errno, Error, describe};
+use crate::sys::fd::above_standard;
 
 /// A failed step: what the system call said, and what the kernel said about it.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ type Step<T> = std::result::Result<T, Failure>;
 
 impl Context {
     pub fn open() -> Step<Self> {
-        retry_on_intr(|| fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC))
+        above_standard(|| retry_on_intr(|| fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)))
             .map(Context)
             .map_err(|errno| Failure {
                 errno,
@@ -86,7 +87,8 @@ impl Context {
         } else {
             MountAttrFlags::empty()
         };
-        let answer = retry_on_intr(|| fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes));
+        let cloexec = FsMountFlags::FSMOUNT_CLOEXEC;
+        let answer = above_standard(|| retry_on_intr(|| fsmount(&self.0, cloexec, attributes)));
         self.step(|| "fsmount".into(), answer)
     }
 

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, fstat, openat, statx,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, fstat, statx};
 use rustix::io::Errno;
 
 use crate::error::{Code, Error, Result, SysResult};
+use crate::sys::fs::open_at;
 
 /// `STATX_MNT_ID_UNIQUE`, Linux 6.8; rustix has no name for it.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
@@ -76,6 +75,28 @@ fn root_flag(found: &Statx) -> Result<bool> {
 }
 
 /// The mount on the entry `name` of `dir`, the topmost if there are several; `None` when nothing is
+/// mounted on it, or it is not there.
+pub fn mounted_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<MountId>> {
+    match root_at(dir, name) {
+        Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        answer => answer,
+    }
+}
+
+/// Whether an overlay has the directory `tree` as its uppermost: its root has the inode's number and
+/// birth then, as long as all layers are on one file system.
+pub fn shows(root: BorrowedFd<'_>, tree: BorrowedFd<'_>) -> Result<bool> {
+    let birth = |fd: BorrowedFd<'_>| {
+        let asked = StatxFlags::INO | StatxFlags::BTIME;
+        let found = statx(fd, "", AtFlags::EMPTY_PATH, asked).call("statx")?;
+        let told = found.stx_mask & asked.bits();
+        let at = (found.stx_btime.tv_sec, found.stx_btime.tv_nsec);
+        Ok::<_, Error>((found.stx_ino, told, at))
+    };
+    Ok(birth(root)? == birth(tree)?)
+}
+
+/// The mount on the entry `name` of `dir`, the topmost if there are several; `None` when nothing is
 /// mounted on it.
 pub(super) fn root_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<MountId>> {
     let found = look(dir, name, AtFlags::SYMLINK_NOFOLLOW).call_at("statx", name)?;
@@ -99,8 +120,7 @@ pub(super) fn unique_at(path: &[u8]) -> Option<u64> {
 pub fn namespace_id() -> Result<u64> {
     // Threads of one process may be in different namespaces.
     let path = "/proc/thread-self/ns/mnt";
-    let namespace =
-        openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call_at("open", path)?;
+    let namespace = open_at(CWD, path, OFlags::RDONLY, Mode::empty()).call_at("open", path)?;
     match crate::sys::mount::namespace_id(namespace.as_fd()) {
         Ok(id) => Ok(id),
         // Not known, or filtered; the inode is always there. Nothing else may give a namespace

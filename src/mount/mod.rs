@@ -4,7 +4,7 @@
 //! Nothing here knows of stores or ids. Directories come as descriptors, and an overlay goes out
 //! as the descriptor of a *detached* mount: it is usable at once (by `openat` below it), ends when
 //! its last copy is closed, and [`attach`] gives it a place. A path is used only where an older
-//! kernel has no other way, and then it is `/proc/self/fd/N`, so that no name in a store can be
+//! kernel has no other way, and then it is one of `/proc`, to a descriptor, so that no name in a store can be
 //! mistaken for mount syntax.
 //!
 //! | file | what it is for |
@@ -31,20 +31,14 @@ pub mod probe;
 pub mod spec;
 mod table;
 
-pub use identity::{MountId, identity, is_mount_root, namespace_id};
+pub use identity::{MountId, identity, is_mount_root, mounted_at, namespace_id, shows};
 pub use overlay::overlay;
 pub use place::is_scratch;
 pub use plan::{Api, Detached, Lowers, Marks, Overlay, Upper};
 pub use point::{attach, bind, unmount_at, unmount_path};
-pub use table::{Found, exists_in, find, mounts_below};
+pub use table::{Found, all, exists_in, find, mounts_below};
 
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{AsRawFd, BorrowedFd};
-
-/// A path to what `fd` is open on. It names the calling process's descriptors: as long as the
-/// thread shares them with the process, which threads do unless they asked otherwise.
-fn fd_path(fd: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
-}
+use crate::sys::fd::path as fd_path;

@@ -75,16 +75,27 @@ pub fn upper_in_use(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks
 fn taken_as_lower(upper: BorrowedFd<'_>, scratch: BorrowedFd<'_>, marks: Marks) -> Result<bool> {
     let room = Room::new(scratch)?;
     let tried = try_as_lower(upper, &room, marks);
-    room.remove()?;
+    room.remove_these(&MADE)?;
     tried
 }
 
+/// What the overlay of a moment has and leaves, each before the directory that it is in.
+const MADE: [(&str, AtFlags); 7] = [
+    ("work/work/incompat/volatile/dirty", AtFlags::empty()),
+    ("work/work/incompat/volatile", AtFlags::REMOVEDIR),
+    ("work/work/incompat", AtFlags::REMOVEDIR),
+    ("work/work", AtFlags::REMOVEDIR),
+    ("work/index", AtFlags::REMOVEDIR),
+    ("work", AtFlags::REMOVEDIR),
+    ("upper", AtFlags::REMOVEDIR),
+];
+
 fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>, marks: Marks) -> Result<bool> {
-    let (over, work) = (room.make("upper")?, room.make("work")?);
+    let (over, work) = (room.mkdir("upper")?, room.mkdir("work")?);
     let context = Context::open()?;
     context.set_string("lowerdir", fd_path(upper).as_bytes())?;
-    context.set_string("upperdir", fd_path(over.as_fd()).as_bytes())?;
-    context.set_string("workdir", fd_path(work.as_fd()).as_bytes())?;
+    context.set_string("upperdir", over.as_bytes())?;
+    context.set_string("workdir", work.as_bytes())?;
     context.set_string("index", b"on")?;
     // Otherwise its end syncs the whole file system.
     context.set_flag("volatile")?;
@@ -93,7 +104,7 @@ fn try_as_lower(upper: BorrowedFd<'_>, room: &Room<'_>, marks: Marks) -> Result<
     }
     context.create()?;
     // A kernel that cannot keep an index here goes on without one, and does not look at marks.
-    Ok(rustix::fs::statat(&work, "index", AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    Ok(room.has("work/index"))
 }
 
 /// Asks for an overlay that cannot be: see the module's text.
@@ -168,9 +179,7 @@ pub fn self_check(
         upper_in_use(upper, lower, marks)?,
         InUse::Free,
     )?;
-    let lower_again = lower
-        .try_clone_to_owned()
-        .map_err(|error| Error::sys(Errno::from_io_error(&error).unwrap_or(Errno::MFILE), "dup"))?;
+    let lower_again = crate::sys::fd::duplicate(lower).call("dup")?;
     let lowers = [lower_again];
     let held = super::overlay(&Overlay {
         upper: Some(Upper { upper, work }),

@@ -15,7 +15,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::context::{Context, Failure};
 use super::fd_path;
@@ -23,8 +23,11 @@ use super::place::Place;
 use super::plan::{Api, Detached, OFF, Overlay};
 use super::point::errno_of;
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::fd::short_path;
+use crate::sys::fs::open_at;
 
-/// mount(2) takes one page of options; at 19 bytes a lower this many always fit beside the rest.
+/// mount(2) takes one page of options; at 19 bytes a lower this many fit beside the rest. (At the 26 of a
+/// thread that has descriptors of its own some 150 do.)
 const LEGACY_LOWERS: usize = 200;
 /// The page, less its NUL.
 pub(super) const OPTIONS_MAX: usize = 4095;
@@ -191,8 +194,8 @@ fn judge_first(api: Api, failure: Failure) -> Refusal {
 
 /// Whether this way takes `/` as a lower.
 fn takes_root(api: Api) -> bool {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(root) = openat(CWD, "/", flags, Mode::empty()) else {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let Ok(root) = open_at(CWD, "/", flags, Mode::empty()) else {
         return false;
     };
     Context::open().is_ok_and(|context| give(&context, api, "lowerdir+", root.as_fd()).is_ok())
@@ -248,11 +251,11 @@ fn cannot(message: String) -> Refusal {
 }
 
 fn legacy_options(plan: &Overlay<'_>, lowers: &[OwnedFd]) -> Result<Vec<u8>> {
-    let paths: Vec<String> = lowers.iter().map(|lower| fd_path(lower.as_fd())).collect();
+    let paths: Vec<String> = lowers.iter().map(short_path).collect();
     let mut options = vec![format!("lowerdir={}", paths.join(":")).into_bytes()];
     if let Some(upper) = &plan.upper {
-        options.push(format!("upperdir={}", fd_path(upper.upper)).into_bytes());
-        options.push(format!("workdir={}", fd_path(upper.work)).into_bytes());
+        options.push(format!("upperdir={}", short_path(upper.upper)).into_bytes());
+        options.push(format!("workdir={}", short_path(upper.work)).into_bytes());
     }
     options.extend(
         OFF.iter()

@@ -17,6 +17,7 @@ use rustix::mount::{
 
 use super::fd_path;
 use crate::error::{Error, Result, SysResult};
+use crate::sys::fd::above_standard;
 
 const PREFIX: &str = "mount.";
 
@@ -72,7 +73,8 @@ impl<'a> Place<'a> {
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
             | OpenTreeFlags::AT_NO_AUTOMOUNT;
-        let clone = open_tree(self.parent, self.name.as_str(), flags).call("open_tree")?;
+        let clone = above_standard(|| open_tree(self.parent, self.name.as_str(), flags));
+        let clone = clone.call("open_tree")?;
         self.end()?;
         Ok(clone)
     }
@@ -102,13 +104,10 @@ impl Drop for Place<'_> {
 
 /// A detached clone of the mount that `dir` is in, with `dir` as its root; shared as that is.
 pub(super) fn clone_detached(dir: impl AsFd) -> std::result::Result<OwnedFd, Errno> {
-    open_tree(
-        dir,
-        "",
-        OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH,
-    )
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    above_standard(|| open_tree(dir, "", flags))
 }
 
 /// Sixteen hex digits that nobody else has.

@@ -29,12 +29,7 @@ impl<'a> Lowers<'a> {
             let lower = lowers
                 .get(index)
                 .ok_or_else(|| Error::invalid(format!("there is no lower {index}")))?;
-            lower
-                .try_clone()
-                .map_err(|error| {
-                    rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::MFILE)
-                })
-                .call("dup")
+            crate::sys::fd::duplicate(lower).call("dup")
         })
     }
 
@@ -136,7 +131,7 @@ pub(super) const OFF: [(&str, &str); 5] = [
 pub enum Api {
     /// fsopen and fsconfig, every directory by descriptor: Linux 6.13.
     Descriptors,
-    /// fsopen and fsconfig, every directory as `/proc/self/fd/N`: Linux 6.7.
+    /// fsopen and fsconfig, every directory as `/proc/thread-self/fd/N`: Linux 6.7.
     Strings,
     /// mount(2), all lowers in one string.
     Legacy,

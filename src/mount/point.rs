@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount};
 
@@ -10,6 +10,7 @@ use super::fd_path;
 use super::identity::{MountId, root_at};
 use super::place::{Place, clone_detached};
 use crate::error::{Code, Error, Result, SysResult};
+use crate::sys::fs::open_at;
 use crate::sys::mount as sys;
 
 /// A detached mount of the directory `dir` itself. Mounts below it are not part of it, and none
@@ -149,6 +150,9 @@ pub fn unmount_at(
 
 /// As [`unmount_at`], by path. The last component is never followed.
 pub fn unmount_path(path: &[u8], expected: MountId, lazy: bool) -> Result<()> {
+    if path.is_empty() {
+        return Err(Error::invalid("an empty path leads to no mount"));
+    }
     let mut path = path;
     while let [start @ .., b'/'] = path {
         path = start;
@@ -161,8 +165,8 @@ pub fn unmount_path(path: &[u8], expected: MountId, lazy: bool) -> Result<()> {
             path.get(at + 1..).unwrap_or_default(),
         ),
     };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = openat(CWD, parent, flags, Mode::empty()).call_at("open", parent)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let dir = open_at(CWD, parent, flags, Mode::empty()).call_at("open", parent)?;
     unmount_at(dir.as_fd(), name, expected, lazy).map_err(|error| error.below(parent))
 }
 

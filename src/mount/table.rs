@@ -3,12 +3,13 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::fd_path;
 use super::identity::{MountId, unique_at};
 use crate::error::{Error, Result, SysResult};
-use crate::sys::mount as sys;
+use crate::sys::{SysCall, fs, mount as sys};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +29,50 @@ pub struct Found {
 }
 
 /// Looks a mount up in the calling thread's namespace. `None` when it is not there: it has ended,
-/// is detached, or is in another namespace.
+/// is detached, or is in another namespace. (Before Linux 6.8 also when it lies outside of the
+/// caller's root.)
+///
+/// Of one that lies outside of the root of a caller without privilege, the kernel tells nothing but
+/// that it is there: all but its id is empty then.
 pub fn find(id: MountId) -> Result<Option<Found>> {
     if id.unique {
+        let mut refused = false;
         match sys::statmount(id.id) {
             Ok(told) => return Ok(Some(with_source(told)?)),
             Err(Errno::NOENT) => return Ok(None),
             // Not known or filtered.
-            Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
+            Err(Errno::NOSYS | Errno::INVAL) => {}
+            Err(Errno::PERM) => refused = true,
             Err(errno) => return Err(Error::sys(errno, "statmount")),
         }
         // Only the topmost mount at each place can still be matched.
         let line = mountinfo()?
             .into_iter()
             .find(|line| unique_at(&line.path) == Some(id.id));
+        if line.is_none() && refused && !is_filtered() {
+            return Ok(Some(out_of_reach(id)));
+        }
         return Ok(line.map(|line| Found { id, ..line }));
     }
     Ok(mountinfo()?.into_iter().find(|line| line.id == id))
+}
+
+/// Whether statmount(2) is refused whatever it is asked. The kernel looks a mount up before it asks who
+/// may know, so of one that never was it says that.
+fn is_filtered() -> bool {
+    const NEVER: u64 = u64::MAX - 1;
+    !matches!(sys::statmount(NEVER), Err(Errno::NOENT))
+}
+
+fn out_of_reach(id: MountId) -> Found {
+    Found {
+        id,
+        path: Vec::new(),
+        fs_type: Vec::new(),
+        source: Vec::new(),
+        dev: (0, 0),
+        read_only: false,
+    }
 }
 
 /// Whether another mount namespace has a mount, both by the kernel's ids: `None` when it has not,
@@ -63,12 +91,20 @@ pub fn mounts_below(dir: BorrowedFd<'_>) -> Result<Vec<Found>> {
     let path = rustix::fs::readlink(fd_path(dir), Vec::new())
         .call("readlink")?
         .into_bytes();
-    let below = |mount: &Found| at_or_below(&mount.path, &path);
+    list(|place| at_or_below(place, &path))
+}
+
+/// All mounts of the calling thread's namespace, in the order in which they were made.
+pub fn all() -> Result<Vec<Found>> {
+    list(|_| true)
+}
+
+fn list(wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Found>> {
     let ids = match sys::listmount(sys::LSMT_ROOT) {
         Ok(ids) => ids,
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
             let mut lines = mountinfo()?;
-            lines.retain(below);
+            lines.retain(|line| wanted(&line.path));
             return Ok(lines);
         }
         Err(errno) => return Err(Error::sys(errno, "listmount")),
@@ -76,9 +112,9 @@ pub fn mounts_below(dir: BorrowedFd<'_>) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for id in ids {
         match sys::statmount(id) {
-            Ok(told) if at_or_below(&told.mount_point, &path) => found.push(with_source(told)?),
-            // Ended since the list was made.
-            Ok(_) | Err(Errno::NOENT) => {}
+            Ok(told) if wanted(&told.mount_point) => found.push(with_source(told)?),
+            // Ended since the list was made, or out of a reach that is short.
+            Ok(_) | Err(Errno::NOENT | Errno::PERM) => {}
             Err(errno) => return Err(Error::sys(errno, "statmount")),
         }
     }
@@ -118,13 +154,23 @@ fn with_source(told: sys::StatMount) -> Result<Found> {
 
 fn mountinfo() -> Result<Vec<Found>> {
     let path = "/proc/thread-self/mountinfo";
-    let text = std::fs::read(path)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        .call_at("read", path)?;
+    let text = read_whole(path).call_at("read", path)?;
     Ok(text
         .split(|byte| *byte == b'\n')
         .filter_map(parse_line)
         .collect())
+}
+
+fn read_whole(path: &str) -> SysCall<Vec<u8>> {
+    let file = fs::open_at(CWD, path, OFlags::RDONLY, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut part = vec![0; 16 << 10];
+    loop {
+        match fs::read(&file, &mut part)? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(&part[..length]),
+        }
+    }
 }
 
 /// One line: `id parent major:minor root path options [tag ...] - type source options`.

@@ -4,6 +4,7 @@ use super::descriptor::Descriptor;
 use super::platform::Platform;
 use super::{malformed, name};
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 
 /// What the caller asked for.
 #[derive(Clone, Debug, Default)]
@@ -101,15 +102,9 @@ fn same_name(images: &[&Descriptor]) -> bool {
 
 /// Each once: an image of several names stands in an index several times.
 fn distinct(images: Vec<&Descriptor>) -> Vec<&Descriptor> {
-    let mut left: Vec<&Descriptor> = Vec::with_capacity(images.len());
-    for one in images {
-        if !left
-            .iter()
-            .any(|seen| seen.digest_text() == one.digest_text())
-        {
-            left.push(one);
-        }
-    }
+    let mut seen = HashSet::new();
+    let mut left = images;
+    left.retain(|one| seen.insert(one.digest_text().to_string()));
     left
 }
 

@@ -32,8 +32,8 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// Reads a descriptor. Its digest is looked at when it is asked for: one of an unknown algorithm
-    /// that nobody needs does no harm.
+    /// Reads a descriptor. Its digest is looked at when it is asked for: one of an unknown
+    /// algorithm that nobody needs does no harm.
     pub fn read(value: &Value) -> Result<Descriptor> {
         let object = json::as_object(value)?;
         let platform = match json::member(object, "platform")? {

@@ -1,7 +1,7 @@
 //! Image formats as bytes: OCI layouts, indexes, manifests and configs, and docker save's
 //! `manifest.json`; names, platforms and digests.
 //!
-//! Nothing here opens a path or knows a store. What comes in is JSON of somebody else's: it is
+//! Nothing here opens a path or knows a store; of [`archive`](crate::archive) it uses the digests. What comes in is JSON of somebody else's: it is
 //! bounded, and each member is what its specification says or an error, never a guess.
 //!
 //! # Errors

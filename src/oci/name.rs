@@ -8,8 +8,8 @@ pub const MAX: usize = 200;
 /// The longest name of a directory.
 const NAME_MAX: usize = 255;
 
-/// Checks a name: 1 to 200 of `A-Z a-z 0-9 . _ - + @ /` and at most one `:`, beginning with a letter
-/// or digit, with no empty part, `.` or `..` between slashes.
+/// Checks a name: 1 to 200 of `A-Z a-z 0-9 . _ - + @ /` and at most one `:`, beginning with a
+/// letter or digit, with no empty part, `.` or `..` between slashes.
 pub fn check(name: &[u8]) -> Result<&str> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._-+@/:".contains(b);
     let part = |part: &[u8]| !matches!(part, b"" | b"." | b"..");

@@ -17,6 +17,8 @@ use crate::layer::upper::LowerLinks;
 use crate::layer::view::Stack;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs;
+use crate::sys::ids::IdMaps;
+use crate::tree::aside::Aside;
 use crate::tree::attrs;
 use crate::watch::Watch;
 
@@ -65,12 +67,14 @@ impl Store {
             Kind::Root => None,
         };
         describe(&stage, &meta, lower)?;
-        if let Some(parent) = &place.parent {
-            self.hint_child(parent, id)?;
-        }
-        let fd = match &place.there {
-            Some(_) => stage.exchange(id, sync)?,
-            None => stage.publish(id, sync)?,
+        watch.check()?;
+        let show = || match &place.there {
+            Some(_) => stage.exchange(id, sync),
+            None => stage.publish(id, sync),
+        };
+        let fd = match &place.parent {
+            Some(parent) => self.build_on(parent, id, show)?,
+            None => show()?,
         };
         let parent = place.parent.as_ref().map(|parent| parent.id.clone());
         let layer = Layer {
@@ -182,10 +186,10 @@ impl Store {
         let mut meta = Meta::new(kind, state, now());
         // A writable root must not share inodes: it is written in place.
         let shares = kind == Kind::Root && !writable;
-        let links = if shares {
-            LowerLinks::Share
-        } else {
-            LowerLinks::CopyUp
+        let links = match kind {
+            Kind::Overlay => LowerLinks::CopyUp,
+            Kind::Root if writable => LowerLinks::Copy,
+            Kind::Root => LowerLinks::Share,
         };
         match (kind, parent) {
             (Kind::Overlay, Some(parent)) => meta.lowers = one_more(parent)?,
@@ -208,10 +212,23 @@ impl Store {
                 Ok(0) => MAX_PATH,
                 limit => limit.unwrap_or(usize::MAX),
             },
+            max_content: match options.limits.max_size {
+                0 => MAX_SIZE,
+                limit => limit,
+            },
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
-        let (mut applied, stack) = apply(&mut decoder, again()?, stack, links, &rules, watch)?;
-        let summary = decoder.finish()?;
+        let aside = Aside::new(fs::open_dir_trusted(stage.dir()?, b".").call("open")?);
+        let (mut applied, stack) = apply(
+            &mut decoder,
+            again()?,
+            stack,
+            links,
+            aside.clone(),
+            &rules,
+            watch,
+        )?;
+        let summary = drained(&mut decoder, watch)?;
         check_digest(&summary, options)?;
         describe_tar(&mut meta, &summary, &applied);
         let contents = match options.durability {
@@ -226,6 +243,7 @@ impl Store {
             };
             let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
             meta.manifest = Some(manifest);
+            meta.ids = IdMaps::read().word();
         }
         if let (Durability::Verified, Some(manifest)) = (options.durability, &meta.manifest) {
             fs::sync_fs(&content).call("syncfs")?;
@@ -238,11 +256,14 @@ impl Store {
             } else {
                 Sharing::Copies
             };
-            let filled = flatten::fill(again()?, &stack, sharing, rules.strict, modes, watch)?;
+            let aside = Some(aside.clone());
+            let filled =
+                flatten::fill(again()?, &stack, sharing, rules.strict, modes, aside, watch)?;
             applied.partial = applied.partial.plus(filled.partial);
         } else {
             attrs::shut(again()?, &modes)?;
         }
+        aside.remove()?;
         frame(stage, kind)?;
         Ok((meta, applied))
     }
@@ -263,6 +284,17 @@ fn need_committed(parent: Option<&Layer>) -> Result<()> {
         )
         .at(&parent.id)),
         _ => Ok(()),
+    }
+}
+
+/// Reads what follows the archive to the end of the blob, however long that is.
+fn drained(decoder: &mut Decoder<&mut dyn Source>, watch: &mut Watch<'_>) -> Result<Summary> {
+    let mut scratch = vec![0; 256 << 10];
+    loop {
+        match decoder.read(&mut scratch)? {
+            0 => return decoder.finish(),
+            more => watch.bytes(more as u64)?,
+        }
     }
 }
 

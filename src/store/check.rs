@@ -4,8 +4,9 @@
 //! Who only looks changes nothing: he locks, for no longer than he looks, and what others hold
 //! locked he passes by and says so. Who mends has the store for himself.
 
-use super::cleanup::{Leftover, leftover};
+use super::cleanup::{Leftover, leftover, remove_abandoned};
 use super::lock::{self, Mode};
+use super::ways::Ways;
 use super::{CheckFlags, Problem, Store, format, id};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
@@ -30,6 +31,7 @@ impl Store {
         let mut found = Found {
             repair: flags.contains(CheckFlags::REPAIR),
             problems: Vec::new(),
+            ways: Ways::default(),
         };
         let done = match found.repair {
             true => self.repair(&mut found, watch),
@@ -178,10 +180,16 @@ impl Store {
             };
             let mended = match found.repair {
                 false => false,
-                true => match crate::tree::remove_tree(dir, &name, watch) {
-                    Err(error) if error.code() == Code::Cancelled => return Err(error),
-                    done => done.is_ok(),
-                },
+                true => {
+                    let gone = match what {
+                        "stage" => remove_abandoned(dir, &name, watch),
+                        _ => crate::tree::remove_tree(dir, &name, watch),
+                    };
+                    match gone {
+                        Err(error) if error.code() == Code::Cancelled => return Err(error),
+                        done => done.is_ok(),
+                    }
+                }
             };
             found.tell(&place, "leftover", "nobody works on it".into(), mended);
         }
@@ -192,6 +200,7 @@ impl Store {
 /// What was found.
 pub(super) struct Found {
     pub repair: bool,
+    pub ways: Ways,
     problems: Vec<Problem>,
 }
 

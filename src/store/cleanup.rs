@@ -119,7 +119,11 @@ impl Store {
                 }
             };
             remaining.begun = true;
-            match remove_tree(dir, &name, watch) {
+            let gone = match what {
+                "stage" => remove_abandoned(dir, &name, watch),
+                _ => remove_tree(dir, &name, watch),
+            };
+            match gone {
                 Ok(()) => report.removed += 1,
                 // It became a layer, or another cleanup had it.
                 Err(error) if error.errno() == Errno::NOENT => {}
@@ -245,11 +249,7 @@ impl Store {
             let Ok(child) = id::check(&name) else {
                 continue;
             };
-            let gone = match self.layer(child) {
-                Ok(found) => found.parent.as_deref() != Some(&layer.id),
-                Err(error) => error.code() == Code::NoLayer,
-            };
-            if gone {
+            if self.is_stale(layer, child) {
                 stale.push(child.to_string());
             }
         }
@@ -275,8 +275,10 @@ impl Store {
         if session::of(layer)? != (Session::Current { volatile: false }) {
             return Ok(());
         }
+        // One that is removed meanwhile is not deleted while the kernel is asked about it.
+        let lock = super::again(&layer.fd)?;
         let pins = layer.open("pin")?;
-        if lock::try_lock(&pins, Mode::Exclusive)? {
+        if lock::try_lock(&lock, Mode::Shared)? && lock::try_lock(&pins, Mode::Exclusive)? {
             session::end_by_pins(&pins, self.marks);
         }
         Ok(())
@@ -290,7 +292,7 @@ impl Store {
             Err(_) => Ok(Vec::new()),
         };
         let before = count()?;
-        if before.is_empty() {
+        if before.is_empty() && mount::mounted_at(layer.fd.as_fd(), b"merged")?.is_none() {
             return Ok(());
         }
         if !lock::try_lock(layer.open("pin")?, Mode::Exclusive)? {
@@ -321,26 +323,29 @@ fn end_scratch(pins: &Pins) -> Result<()> {
         if !mount::is_scratch(&name) {
             continue;
         }
-        let mut gone = remove_tree(&pins.dir, &name, &mut Watch::default());
-        if gone.as_ref().is_err_and(|e| e.errno() == Errno::BUSY) {
-            let place = [
-                super::path_of(pins.dir.as_fd())?,
-                b"/".to_vec(),
-                name.clone(),
-            ]
-            .concat();
-            for mounted in mount::mounts_below(pins.dir.as_fd())?.iter().rev() {
-                if mounted.path == place {
-                    mount::unmount_path(&place, mounted.id, true)?;
-                }
-            }
-            gone = remove_tree(&pins.dir, &name, &mut Watch::default());
-        }
+        let gone = remove_abandoned(&pins.dir, &name, &mut Watch::default());
         if gone.as_ref().is_err_and(|e| e.errno() != Errno::NOENT) {
             failed = gone;
         }
     }
     failed
+}
+
+/// Removes a directory of the store's in which its maker may have been killed while something of
+/// his was mounted there; that ends first. Nobody else mounts anything in such a directory.
+pub(super) fn remove_abandoned(dir: &OwnedFd, name: &[u8], watch: &mut Watch<'_>) -> Result<()> {
+    match remove_tree(dir, name, watch) {
+        Err(error) if error.errno() == Errno::BUSY => {}
+        done => return done,
+    }
+    let place = [&super::path_of(dir.as_fd())?, &b"/"[..], name].concat();
+    for mounted in mount::mounts_below(dir.as_fd())?.iter().rev() {
+        let rest = mounted.path.strip_prefix(&place[..]);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
+            mount::unmount_path(&mounted.path, mounted.id, true)?;
+        }
+    }
+    remove_tree(dir, name, watch)
 }
 
 /// What an entry of `stage/` or `trash/` is.

@@ -4,10 +4,11 @@ use super::layer::Layer;
 use super::lock::{Mode, PATIENCE};
 use super::manifest::{self, Contents, Known};
 use super::session::{self, Session};
-use super::{CommitFlags, Durability, Kind, State, Store, id};
+use super::{CommitFlags, Durability, Kind, State, Store, id, verify};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::{foreign, size};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::remove_contents;
@@ -70,16 +71,39 @@ impl Store {
         self.seal(&mut layer, durability, watch)
     }
 
-    /// Counts, writes the manifest, syncs, and only then says that the layer is committed.
+    /// Makes the layer committed; after an error it is as it was.
     fn seal(&self, layer: &mut Layer, durability: Durability, watch: &mut Watch<'_>) -> Result<()> {
+        let before = layer.meta.clone();
+        let sealed = self.try_seal(layer, durability, watch);
+        if sealed.is_ok() {
+            // It is told of writable layers alone: left behind it does no harm.
+            let _ = session::clear(layer.fd.as_fd());
+            return Ok(());
+        }
+        let tried = layer.committed();
+        layer.meta = before;
+        // It may have come as far as the name, which is on no disk: the layer stays writable.
+        if !tried || layer.write_meta(false).is_ok() {
+            let _ = fs::unlink(&layer.fd, manifest::FILE.as_bytes());
+        }
+        sealed
+    }
+
+    /// Counts, writes the manifest, syncs, and only then says that the layer is committed.
+    fn try_seal(
+        &self,
+        layer: &mut Layer,
+        durability: Durability,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         let sync = durability != Durability::None;
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
-        let before = layer.meta.clone();
-        layer.meta.size = Some(match layer.meta.kind {
+        let mut meta = layer.meta.clone();
+        meta.size = Some(match meta.kind {
             // A root over a parent has more than its own.
             Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
-            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new())?,
+            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new(), watch)?,
         });
         let contents = if verified {
             Contents::Read
@@ -93,32 +117,22 @@ impl Store {
         };
         let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
             .map_err(|error| super::may_be_stuck(error, &layer.fd, b"."))?;
-        layer.meta.manifest = Some(digest);
-        layer.meta.state = State::Committed;
+        meta.manifest = Some(digest);
+        meta.ids = IdMaps::read().word();
+        meta.state = State::Committed;
         // What it was applied from, if anything, it may no longer be.
-        layer.meta.diff_id = None;
-        layer.meta.blob_digest = None;
-        layer.meta.skipped = [0; 3];
-        (
-            layer.meta.entries,
-            layer.meta.tar_size,
-            layer.meta.blob_size,
-        ) = (0, 0, 0);
+        meta.diff_id = None;
+        meta.blob_digest = None;
+        meta.skipped = [0; 3];
+        (meta.entries, meta.tar_size, meta.blob_size) = (0, 0, 0);
         if sync {
             fs::sync_fs(&layer.fd).call("syncfs")?;
             if verified {
                 self.verify(layer.fd.as_fd(), layer.meta.kind, &content, &digest, watch)?;
             }
         }
-        if let Err(error) = layer.write_meta(sync) {
-            // It may have come as far as the name, which is on no disk: the layer stays writable.
-            layer.meta = before;
-            let _ = layer.write_meta(false);
-            return Err(error);
-        }
-        // It is told of writable layers alone: left behind it does no harm.
-        let _ = session::forget(layer.fd.as_fd());
-        Ok(())
+        layer.meta = meta;
+        layer.write_meta(sync)
     }
 
     /// The marks that a layer's tree may hold.
@@ -135,14 +149,14 @@ impl Store {
         manifest: &Digest,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let compared = manifest::compare(
+        let tree = verify::Tree {
             layer,
             content,
-            self.marked(kind),
-            manifest,
-            Contents::Disk,
-            watch,
-        )?;
+            marks: self.marked(kind),
+            inherits: false,
+            ids: true,
+        };
+        let compared = verify::compare(&tree, manifest, Contents::Disk, watch)?;
         match compared.manifest.iter().chain(&compared.problems).next() {
             None => Ok(()),
             Some(problem) => Err(Error::new(

@@ -33,6 +33,7 @@ impl Store {
                     .flags
                     .contains(DiffFlags::CLAMP)
                     .then_some(options.clamp),
+                live: !pair.layer.committed(),
             };
             let done = export(&pair.old, &pair.new, sink, style, watch)?;
             let mut info = pair.layer.info(false);
@@ -46,6 +47,7 @@ impl Store {
             info.skipped_devices = done.devices;
             info.skipped_names = done.names;
             info.skipped_xattrs = done.xattrs;
+            info.skipped_owners = done.owners;
             Ok(info)
         })()
         .map_err(|e: Error| e.at(id).op("diff"))
@@ -82,7 +84,7 @@ impl Store {
                 if layer.meta.kind == Kind::Overlay {
                     let layer = self.lock_layer(&layer.id, Mode::Shared, PATIENCE, watch)?;
                     if !self.stack_told(&layer, watch)?.renamed {
-                        return size::of_tree(layer.open("upper")?, &HashSet::new());
+                        return size::of_tree(layer.open("upper")?, &HashSet::new(), watch);
                     }
                 }
             }
@@ -210,7 +212,7 @@ impl Visitor for Sum {
             let meta = new.place.meta;
             let counts = matches!(meta.kind, fs::Kind::File | fs::Kind::Symlink);
             if counts && (meta.nlink < 2 || self.seen.insert((meta.ino, meta.dev))) {
-                self.total += meta.size;
+                self.total = self.total.saturating_add(meta.size);
             }
         }
         watch.entry()

@@ -11,6 +11,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::flatten::{self, Sharing};
 use crate::layer::foreign;
 use crate::layer::view::Stack;
+use crate::sys::ids::IdMaps;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::attrs::{Attributes, Inode, Setter, Shut, disinherit};
 use crate::tree::copier::Copier;
@@ -151,8 +152,9 @@ impl Store {
         let below = self.stack(parent)?;
         like_root_of(&upper, &below)?;
         frame(&stage, Kind::Overlay)?;
-        self.hint_child(parent, id)?;
-        finish(stage, id, &meta, Some(&parent.id), sync)
+        self.build_on(parent, id, || {
+            finish(stage, id, &meta, Some(&parent.id), sync)
+        })
     }
 
     /// The seed's rule for a container over its -init layer: a copy of the parent's upper, over
@@ -203,13 +205,14 @@ impl Store {
             ));
         }
         frame(&stage, Kind::Overlay)?;
-        self.hint_child(lower, id)?;
-        describe(&stage, &meta, Some(&lower.id))?;
-        if copied.bytes > 0 && !sync {
-            // Not asked for a layer that a power cut leaves: but it may not leave half of one.
-            stage.sync()?;
-        }
-        stage.publish(id, sync).map(drop)
+        self.build_on(lower, id, || {
+            describe(&stage, &meta, Some(&lower.id))?;
+            if copied.bytes > 0 && !sync {
+                // Not asked for a layer that a power cut leaves: but it may not leave half of one.
+                stage.sync()?;
+            }
+            stage.publish(id, sync).map(drop)
+        })
     }
 
     /// The parent's merged tree as one `root`, by hard links. Its inodes are the parent's, so it
@@ -241,10 +244,10 @@ impl Store {
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);
-        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), watch)?;
+        meta.ids = IdMaps::read().word();
+        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), None, watch)?;
         frame(&stage, Kind::Root)?;
-        self.hint_child(parent, id)?;
-        finish(stage, id, &meta, None, true)
+        self.build_on(parent, id, || finish(stage, id, &meta, None, true))
     }
 }
 

@@ -4,7 +4,7 @@
 //! thing is nobody's, and goes. But a layer that lost its `meta` on a failing disk still has its
 //! content: it keeps its id and its parent until somebody removes it by name.
 
-use super::layer::{Layer, read_lower, read_meta};
+use super::layer::{Layer, is_absent, read_lower, read_meta};
 use super::lock::{self, Mode};
 use super::meta::{self, Meta};
 use super::options::{Kind, State};
@@ -66,9 +66,11 @@ pub fn kind_at(dir: &OwnedFd, name: &[u8]) -> Result<Option<fs::Kind>> {
 /// Whether nothing is lost with a layer that cannot be read: it has no manifest, no content, no
 /// child, no pin, nothing that is unknown here, and nobody uses it.
 pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
-    // One that is told what it is was made.
-    if read_meta("", layer).is_ok() {
-        return Ok(false);
+    match read_meta("", layer) {
+        // One that is told what it is was made.
+        Ok(_) => return Ok(false),
+        Err(error) if is_absent(&error) || is_disk(error.errno()) => {}
+        Err(error) => return Err(error),
     }
     let empty = |name: &[u8]| match fs::open_dir(layer, name) {
         Ok(dir) => DirBuf::default().is_empty(dir).call_at("getdents64", name),
@@ -95,19 +97,16 @@ pub fn has_nothing(store: &Store, layer: &OwnedFd) -> Result<bool> {
 /// Whether a handle, or an overlay that the kernel knows of, has a layer that cannot be read.
 fn is_held(store: &Store, layer: &OwnedFd) -> Result<bool> {
     for name in ["root", "work"] {
-        if let Ok(dir) = fs::open_dir(layer, name.as_bytes()) {
-            if !lock::try_lock(&dir, Mode::Exclusive)? {
-                return Ok(true);
-            }
+        match fs::open_dir(layer, name.as_bytes()) {
+            Ok(dir) if !lock::try_lock(&dir, Mode::Exclusive)? => return Ok(true),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(errno) => return Err(errno).call_at("open", name),
         }
     }
-    // The kernel makes this with the first overlay.
-    if kind_at(layer, b"work/work")?.is_none() {
-        return Ok(false);
-    }
     match fs::open_dir(layer, b"upper") {
-        Ok(upper) => Ok(store.upper_in_use(&upper)? == InUse::Busy),
-        Err(_) => Ok(false),
+        Ok(upper) => Ok(store.upper_in_use(&upper, None)? == InUse::Busy),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+        Err(errno) => Err(errno).call_at("open", "upper"),
     }
 }
 
@@ -115,10 +114,10 @@ impl Store {
     /// What can still be said of the layer whose directory this is: its own words where they can
     /// be read, else what the directories in it tell. Two, where they tell of both kinds.
     pub(super) fn remains(&self, id: &str, fd: &OwnedFd) -> Result<Vec<Layer>> {
-        let has = |name: &str| fs::stat_at(fd, name.as_bytes()).is_ok();
+        let has = |name: &str| kind_at(fd, name.as_bytes()).map(|kind| kind.is_some());
         let meta = read_meta(id, fd).ok();
-        let overlay = has("upper") || has("work") || has("lower-id");
-        let kinds: &[Kind] = match (&meta, overlay, has("root")) {
+        let overlay = has("upper")? || has("work")? || has("lower-id")?;
+        let kinds: &[Kind] = match (&meta, overlay, has("root")?) {
             (Some(meta), ..) if meta.kind == Kind::Root => &[Kind::Root],
             (Some(_), ..) | (None, true, false) => &[Kind::Overlay],
             (None, true, true) => &[Kind::Overlay, Kind::Root],

@@ -11,7 +11,7 @@ impl Store {
     /// What this kernel, file system and caller can do together, each found by trying it in the
     /// store.
     pub fn status(&self) -> Result<Vec<Capability>> {
-        self.try_all().map_err(|e| e.op("status"))
+        self.try_all().map_err(|e| e.at("stage").op("status"))
     }
 
     fn try_all(&self) -> Result<Vec<Capability>> {
@@ -30,8 +30,12 @@ impl Store {
     }
 
     /// Whether an overlay holds this upper, from any process or namespace. Only for who keeps
-    /// mounts of it away.
-    pub(super) fn upper_in_use(&self, upper: &OwnedFd) -> Result<InUse> {
+    /// mounts of it away; `pins` is the layer's directory of pins where he has it locked, and a
+    /// place for what the question needs.
+    pub(super) fn upper_in_use(&self, upper: &OwnedFd, pins: Option<&OwnedFd>) -> Result<InUse> {
+        if let Some(pins) = pins {
+            return oracle::upper_in_use(upper.as_fd(), pins.as_fd(), self.marks);
+        }
         // Where nothing can be made there is a way without.
         let stage = Stage::new(self).ok();
         let scratch = stage.as_ref().and_then(|stage| stage.dir().ok());

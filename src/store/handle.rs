@@ -2,12 +2,12 @@
 
 use super::UnmountFlags;
 use super::lock::{self, Mode, PATIENCE};
-use super::pin::{self, Pin};
+use super::pin::Pin;
+use super::reach;
 use super::session;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::mount;
 use crate::sys::xattr::Marks;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::{AsFd, BorrowedFd, Own, fs};
 use crate::watch::Watch;
 
 /// A handle of a mounted layer. Dropping it drops the handle alone: a held mount that nobody holds
@@ -15,11 +15,11 @@ use crate::watch::Watch;
 pub struct Mount {
     pub(super) path: Vec<u8>,
     /// The mount's root; closed while it is unmounted, since it would keep it busy.
-    pub(super) root: Option<OwnedFd>,
+    pub(super) root: Option<Own>,
     /// Where the layer's pins are, and the one of this mount; none for a detached mount.
-    pub(super) pin: Option<(OwnedFd, Pin)>,
+    pub(super) pin: Option<(Own, Pin)>,
     /// The layer's mount lock.
-    pub(super) lock: OwnedFd,
+    pub(super) lock: Own,
     /// The store's.
     pub(super) marks: Marks,
 }
@@ -33,6 +33,13 @@ impl Mount {
     /// Its root directory.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd)
+    }
+
+    /// EBADF where the host has closed one of the handle's descriptors.
+    pub(crate) fn check_descriptors(&self) -> Result<()> {
+        let pin = self.pin.iter().flat_map(|(dir, pin)| [dir, &pin.file]);
+        let all = self.root.iter().chain(pin).chain([&self.lock]);
+        all.into_iter().try_for_each(super::still_ours)
     }
 
     /// Ends this use of the mount; the last use of a held mount unmounts it, and any of a kept
@@ -68,17 +75,18 @@ impl Mount {
             }
             return Ok(());
         }
-        // Closed it could not be opened again under what covers it.
-        let there = fs::open_dir_trusted(rustix::fs::CWD, &pin.path);
-        if let Ok(Err(error)) = there.map(|there| covered(&there, pin)) {
+        // Closed it could not be opened again where no path leads to it.
+        if let Err(error) = reachable(pin) {
             lock::try_lock(&pin.file, Mode::Shared)?;
             return Err(error);
         }
         self.root = None;
-        let ended = pin::end(dir.as_fd(), pin, lazy);
+        let ended = reach::end(dir.as_fd(), pin, lazy);
         if ended.is_err() {
             lock::try_lock(&pin.file, Mode::Shared)?;
-            self.root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).ok();
+            let path = pin.whereabouts().ok().flatten();
+            let root = path.and_then(|path| pin.root_at(&path).ok());
+            self.root = root.map(Own::new);
         } else if !lazy {
             session::end(&self.lock, self.marks);
         }
@@ -96,16 +104,14 @@ impl Mount {
     }
 }
 
-/// EBUSY when what is found at a mount's path is another mount, over it.
-pub(super) fn covered(there: &OwnedFd, pin: &Pin) -> Result<()> {
-    let found = mount::identity(there.as_fd())?;
-    if found == pin.id || mount::find(pin.id)?.is_none() {
+/// EBUSY when the mount is there, and no path leads to it, or it is in another namespace.
+fn reachable(pin: &Pin) -> Result<()> {
+    // Where it was made, it most often is.
+    if pin.root_at(&pin.path).is_ok() {
         return Ok(());
     }
-    Err(Error::new(
-        Code::Mounted,
-        Errno::BUSY,
-        "the layer is mounted, and something else is mounted over it",
-    )
-    .at(&pin.path))
+    match pin.whereabouts()? {
+        Some(path) => pin.root_at(&path).map(drop),
+        None => Ok(()),
+    }
 }

@@ -3,18 +3,20 @@
 use super::check::{Found, GLANCE};
 use super::cleanup::Tidied;
 use super::damaged;
-use super::layer::{Layer, MAX_LOWERS, is_absent, read_lower, read_meta};
+use super::layer::{Layer, is_absent, read_lower, read_meta};
 use super::lock::{self, Mode};
 use super::manifest::{self, Contents};
-use super::pin::Worth;
 use super::session::{self, Session};
-use super::usage::settled;
+use super::usage::{Place, Seen, settled};
+use super::verify::{self, MOST};
+use super::worth::Worth;
 use super::{Kind, State, Store, id, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, oracle};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{self, Meta};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, OwnedFd};
 use crate::watch::Watch;
@@ -81,7 +83,8 @@ impl Store {
             meta,
         };
         if !layer.committed() && matches!(session::of(&layer)?, Session::Lost { .. }) {
-            let words = "the machine went down while it was mounted writable";
+            let words = "the machine went down, or the disk was mounted anew, while it was mounted \
+                         writable";
             found.note(id, "unclean", words.into());
         }
         let has_content = self.check_rooms(id, &dir, &[layer.meta.kind], &home, found)?;
@@ -181,7 +184,7 @@ impl Store {
     fn may_make(&self, dir: &OwnedFd, name: &str) -> bool {
         match fs::open_dir(dir, b"upper") {
             Ok(upper) if name == "work" => self
-                .upper_in_use(&upper)
+                .upper_in_use(&upper, None)
                 .is_ok_and(|answer| answer != oracle::InUse::Busy),
             _ => true,
         }
@@ -281,7 +284,7 @@ impl Store {
         let Some(below) = layer.parent.clone() else {
             return Ok(layer.meta.kind == Kind::Root);
         };
-        if let Some(ring) = self.ring(&id, &below) {
+        if let Some(ring) = found.ways.ring(self, &id, &below) {
             found.tell(
                 &id,
                 "cycle",
@@ -327,7 +330,7 @@ impl Store {
             let words = format!("its parent {below} is not committed");
             found.tell(&id, "no parent", words, false);
         }
-        if let Err(error) = self.stack(layer) {
+        if let Err(error) = found.ways.stack(self, layer) {
             found.tell(&id, "no parent", error.message().to_string(), false);
             return Ok(false);
         }
@@ -350,19 +353,6 @@ impl Store {
             below.committed() && below.meta.lowers.saturating_add(1) == layer.meta.lowers
         });
         Ok(fits.then_some(one))
-    }
-
-    /// The way from a layer down to itself, if there is one.
-    fn ring(&self, id: &str, below: &str) -> Option<String> {
-        let mut way = vec![id.to_string(), below.to_string()];
-        while way.len() <= MAX_LOWERS as usize + 1 {
-            let at = way.last()?;
-            if at == id {
-                return Some(way.join(" -> "));
-            }
-            way.push(self.layer(at).ok()?.parent?);
-        }
-        None
     }
 
     /// Pins, and mounts that nobody holds; false when they are locked for long.
@@ -436,9 +426,13 @@ impl Store {
             }
             lock::try_lock(&layer.fd, Mode::Shared)?;
         }
+        // It misleads nobody, and who removes a layer leaves it where others build on the parent.
         for child in stale {
             let words = format!("{child} is no child of it");
-            found.tell(id, "stale hint", words, mended);
+            match mended {
+                true => found.tell(id, "stale hint", words, true),
+                false => found.note(id, "stale hint", words),
+            }
         }
         for _ in unfinished {
             let words = "manifest: of a commit that never ended".to_string();
@@ -458,23 +452,32 @@ impl Store {
         // A running layer has files that are between two names.
         for _ in 0..3 {
             let content = layer.open(layer.content())?;
-            let (_, links) = settled(&content, watch, |_: &mut (), _, _| {})?;
             // Overlayfs's index has names of files that belong to the upper.
-            let index = match fs::open_dir(&layer.fd, b"work/index") {
-                Ok(index) => settled(&index, watch, |_: &mut (), _, _| {})?.1,
-                Err(_) => Default::default(),
+            let index = fs::open_dir(&layer.fd, b"work/index").ok();
+            let dirs: Vec<&OwnedFd> = std::iter::once(&content).chain(&index).collect();
+            let ((), links) = settled(&dirs, watch, |_, _| {})?;
+            // Again, for the paths: what has all its names here, as most, needs none.
+            let again = |paths: &mut Vec<Vec<u8>>, place: &Place<'_>| {
+                let first = place.seen == Seen::First && place.meta.kind == fs::Kind::File;
+                if first && links.lacks(place.meta) && paths.len() <= MOST {
+                    paths.push(place.path());
+                }
             };
-            let more = links.into_iter().filter(|(inode, link)| {
-                let indexed = index.get(inode).map_or(0, |link| link.names);
-                link.meta.kind == fs::Kind::File && link.names + indexed < link.meta.nlink
-            });
-            let mut paths: Vec<_> = more.map(|(_, link)| link.path).collect();
+            let mut paths = match links.is_whole() {
+                true => Vec::new(),
+                false => settled(&[&content], watch, again)?.0,
+            };
             paths.sort();
             let again = paths == last || paths.is_empty();
             last = paths;
             if again {
                 break;
             }
+        }
+        if last.len() > MOST {
+            last.truncate(MOST);
+            let words = "and more files".to_string();
+            found.tell(&layer.id, "shared", words, false);
         }
         for path in last {
             let words = format!(
@@ -496,7 +499,7 @@ impl Store {
         let Ok(work) = layer.open("work") else {
             return Ok(());
         };
-        let below = self.stack(layer)?.below();
+        let below = found.ways.stack(self, layer)?.below();
         let every = foreign::Files::Every;
         match foreign::refuse(layer.open("upper")?, &work, &below, every, watch) {
             Ok(()) => Ok(()),
@@ -553,30 +556,36 @@ impl Store {
         let content = layer.open(layer.content())?;
         // A root layer's tree also has what its parent had.
         let shared = layer.meta.kind == Kind::Root && layer.parent.is_some();
+        let same_ids = layer.meta.ids == IdMaps::read().word();
         let marks = self.marked(layer.meta.kind);
-        let compared = manifest::compare(
-            layer.fd.as_fd(),
-            &content,
+        let tree = verify::Tree {
+            layer: layer.fd.as_fd(),
+            content: &content,
             marks,
-            expected,
-            Contents::Read,
-            watch,
-        )?;
+            inherits: shared,
+            ids: same_ids,
+        };
+        let compared = verify::compare(&tree, expected, Contents::Read, watch)?;
+        if !same_ids {
+            let words = "owners and attributes: the layer was committed in another user namespace, \
+                         whose ids are other ones";
+            found.note(id, "not recorded", words.into());
+        }
         if let Some(words) = compared.manifest {
             found.tell(id, "manifest", words, false);
         }
-        let mut inherited = 0u64;
         for problem in compared.problems {
-            if shared && problem.ends_with(manifest::STRANGER) {
-                inherited += 1;
-            } else {
-                found.tell(id, "differs", problem, false);
-            }
+            found.tell(id, "differs", problem, false);
+        }
+        if compared.more > 0 {
+            let words = format!("and {} more entries", compared.more);
+            found.tell(id, "differs", words, false);
         }
         if shared {
             let words = format!(
-                "{inherited} entries that are its parent's by right are held against nothing, \
-                 nor is what the layer took away"
+                "{} entries that are its parent's by right are held against nothing, nor is what \
+                 the layer took away",
+                compared.inherited
             );
             found.note(id, "not recorded", words);
         }

@@ -61,7 +61,6 @@ impl Layer {
             self.meta.write().as_bytes(),
             sync,
         )
-        .map_err(|error| super::may_be_stuck(error, &self.fd, b"."))
     }
 
     /// What is told of it.
@@ -90,6 +89,9 @@ impl Layer {
         }
     }
 }
+
+/// The kind of a layer, and the one below it where that is part of the chain.
+pub type Edge = (Kind, Option<String>);
 
 /// ENOENT for a layer.
 pub fn no_layer(id: &str) -> Error {
@@ -259,6 +261,15 @@ impl Store {
 
     /// The trees of a layer, its own first.
     pub(super) fn stack(&self, layer: &Layer) -> Result<Stack> {
+        self.stack_by(layer, |id, above| self.edge(id, above))
+    }
+
+    /// The same, where the caller may know already what [`Store::edge`] says.
+    pub(super) fn stack_by(
+        &self,
+        layer: &Layer,
+        mut edge: impl FnMut(&str, &str) -> Result<Edge>,
+    ) -> Result<Stack> {
         let mut trees = Vec::with_capacity(layer.meta.lowers.min(MAX_LOWERS) as usize + 1);
         trees.push(self.tree(&layer.id, layer.meta.kind));
         let mut below = match layer.meta.kind {
@@ -270,7 +281,7 @@ impl Store {
             if trees.len() > MAX_LOWERS as usize {
                 return Err(damaged_edge("its chain of layers does not end"));
             }
-            let (kind, parent) = self.edge(&id, &above)?;
+            let (kind, parent) = edge(&id, &above)?;
             trees.push(self.tree(&id, kind));
             (above, below) = (id, parent);
         }
@@ -291,7 +302,7 @@ impl Store {
 
     /// The kind of a layer in a chain, and the layer below it where that is part of the chain. One
     /// small read each: `lower-id` is there or not. The layer that is damaged is the one told of.
-    fn edge(&self, id: &str, above: &str) -> Result<(Kind, Option<String>)> {
+    pub(super) fn edge(&self, id: &str, above: &str) -> Result<Edge> {
         let below =
             |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
         let there = |name: &str| {
@@ -354,8 +365,11 @@ impl Store {
         if error.code() == Code::NoLayer {
             return Ok(false);
         }
-        let Ok(fd) = fs::open_dir(&self.layers, child.as_bytes()) else {
-            return Ok(false);
+        let fd = match fs::open_dir(&self.layers, child.as_bytes()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            // What cannot be looked at may be a child.
+            Err(errno) => return Err(errno).call_at("open", child),
         };
         // What a damaged one holds is read over its parent.
         if is_absent(&error) && damaged::has_nothing(self, &fd)? {
@@ -371,30 +385,57 @@ impl Store {
 
     /// Leaves the hint in `parent` that `child` is to be built on it.
     pub(super) fn hint_child(&self, parent: &Layer, child: &str) -> Result<()> {
-        match text::create(parent.open("child")?, child, b"") {
+        let dir = parent.open("child")?;
+        match text::create(&dir, child, b"") {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => {
-                Err(errno).call_at("create", format!("layer/{}/child/{child}", parent.id))
+            Err(errno) => Err(errno)
+                .call_at("create", format!("layer/{}/child/{child}", parent.id))
+                .map_err(|error| super::may_be_stuck(error, &dir, child.as_bytes())),
+        }
+    }
+
+    /// Leaves the hint, and then makes the layer, `child`, over the locked `parent`. Where that
+    /// fails the hint goes again.
+    pub(super) fn build_on<T>(
+        &self,
+        parent: &Layer,
+        child: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let made = self.hint_child(parent, child).and_then(|()| make());
+        if made.is_err() {
+            self.drop_hint_in(parent, child);
+            // The lock may have gone with the attempt to have it alone. The caller fails, too.
+            let _ = lock::try_lock(&parent.fd, Mode::Shared);
+        }
+        made
+    }
+
+    /// Takes the hint of a removed child away, if nobody builds on the parent now.
+    pub(super) fn drop_hint(&self, parent: &str, child: &str) {
+        if let Ok(parent) = self.layer(parent) {
+            self.drop_hint_in(&parent, child);
+        }
+    }
+
+    /// Takes the hint of a layer away that is not built on `parent`, if nobody else builds on that
+    /// now: whoever does may be making a layer of that name, and relies on the hint. A stale one
+    /// does no harm.
+    fn drop_hint_in(&self, parent: &Layer, child: &str) {
+        let alone = lock::try_lock(&parent.fd, Mode::Exclusive);
+        if matches!(alone, Ok(true)) && self.is_stale(parent, child) {
+            if let Ok(dir) = parent.open("child") {
+                let _ = fs::unlink(&dir, child.as_bytes());
             }
         }
     }
 
-    /// Takes the hint of a removed child away, if nobody builds on the parent now: whoever does
-    /// may be making a layer of that name, and relies on the hint. A stale one does no harm.
-    pub(super) fn drop_hint(&self, parent: &str, child: &str) {
-        let Ok(parent) = self.layer(parent) else {
-            return;
-        };
-        if !matches!(lock::try_lock(&parent.fd, Mode::Exclusive), Ok(true)) {
-            return;
-        }
-        if matches!(
-            fs::stat_at(&self.layers, child.as_bytes()),
-            Err(Errno::NOENT)
-        ) {
-            if let Ok(dir) = parent.open("child") {
-                let _ = fs::unlink(&dir, child.as_bytes());
-            }
+    /// Whether `child` is not there, or is built on another layer. Only who holds `parent` alone may
+    /// believe it.
+    pub(super) fn is_stale(&self, parent: &Layer, child: &str) -> bool {
+        match self.layer(child) {
+            Ok(found) => found.parent.as_deref() != Some(&parent.id),
+            Err(error) => error.code() == Code::NoLayer,
         }
     }
 }

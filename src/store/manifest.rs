@@ -11,15 +11,16 @@
 //!
 //! A layer of kind `root` has no marks, and its tree has more than its own entries: what it shares
 //! with its parent is held against the parent's manifest alone.
+//!
+//! The lines come as a walk meets them: parents first, names in the order of their bytes. `verify`
+//! holds a tree against them.
 
-use super::damaged::is_wrong_inode;
-use super::text::damaged;
 use crate::archive::{Digest, Sha256};
-use crate::error::{Errno, Result, SysResult};
+use crate::error::{Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{Marks, Pairs};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::attrs::{Inode, Shut};
 use crate::tree::chain::Chain;
 use crate::tree::compare::own;
@@ -30,9 +31,6 @@ use std::fmt::Write as _;
 
 /// The name of the file.
 pub const FILE: &str = "manifest";
-
-/// How a problem ends that is an entry too many.
-pub const STRANGER: &str = ": not in the manifest";
 
 /// Whether files are read for their digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,37 +65,96 @@ pub fn write(
 ) -> Result<Digest> {
     let _ = fs::unlink(layer, FILE.as_bytes());
     let file = super::text::private_file(layer, FILE).call_at("create", FILE)?;
-    let mut hash = Sha256::new();
-    let mut buf = Vec::with_capacity(BUF);
-    let mut put = |buf: &mut Vec<u8>| {
-        hash.update(buf);
-        let done = fs::write_all(&file, buf).call_at("write", FILE);
-        buf.clear();
-        done
+    let mut writer = Writer {
+        layer,
+        file,
+        read: None,
+        hash: Sha256::new(),
+        buf: Vec::with_capacity(BUF),
+        at: 0,
     };
-    lines(content, known, contents, watch, &mut |line| {
-        buf.extend_from_slice(line.as_bytes());
-        buf.push(b'\n');
-        if buf.len() >= BUF {
-            put(&mut buf)
-        } else {
-            Ok(())
-        }
-    })?;
-    put(&mut buf)?;
-    Ok(hash.digest())
+    lines(content, known, contents, watch, &mut writer)?;
+    writer.put()?;
+    Ok(writer.hash.digest())
 }
 
-const BUF: usize = 64 << 10;
+pub(super) const BUF: usize = 64 << 10;
 
-/// Calls `each` with a line for every entry of the tree, the root too; parents first, names in
-/// the order of their bytes.
+/// Takes the lines of a tree.
+pub trait Lines {
+    /// A number for the path that the next line is about, which is the first of its inode's.
+    fn mark(&mut self, path: &str) -> u64;
+    /// The GROUP of another name of the inode whose first was marked so.
+    fn group(&mut self, mark: u64) -> Result<String>;
+    /// The next line.
+    fn line(&mut self, line: &str) -> Result<()>;
+}
+
+/// Writes lines. What it remembers of a linked inode is where the line of its first name is.
+struct Writer<'a> {
+    layer: BorrowedFd<'a>,
+    file: OwnedFd,
+    read: Option<OwnedFd>,
+    hash: Sha256,
+    buf: Vec<u8>,
+    /// How much is in the file.
+    at: u64,
+}
+
+impl Writer<'_> {
+    fn put(&mut self) -> Result<()> {
+        self.hash.update(&self.buf);
+        fs::write_all(&self.file, &self.buf).call_at("write", FILE)?;
+        self.at += self.buf.len() as u64;
+        self.buf.clear();
+        Ok(())
+    }
+}
+
+impl Lines for Writer<'_> {
+    fn mark(&mut self, _: &str) -> u64 {
+        self.at + self.buf.len() as u64
+    }
+
+    fn group(&mut self, mark: u64) -> Result<String> {
+        if mark >= self.at {
+            self.put()?;
+        }
+        let file = match &mut self.read {
+            Some(file) => file,
+            none => none.insert(fs::open_file(self.layer, FILE.as_bytes()).call_at("open", FILE)?),
+        };
+        let mut line = Vec::new();
+        let mut piece = [0; 512];
+        loop {
+            let at = mark + line.len() as u64;
+            let len = fs::read_at(&*file, &mut piece, at).call_at("read", FILE)?;
+            let end = piece[..len].iter().position(|&byte| byte == b'\n');
+            line.extend_from_slice(&piece[..end.unwrap_or(len)]);
+            if end.is_some() || len == 0 {
+                return Ok(path_of(&String::from_utf8_lossy(&line)).to_string());
+            }
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        self.buf.extend_from_slice(line.as_bytes());
+        self.buf.push(b'\n');
+        match self.buf.len() >= BUF {
+            true => self.put(),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Tells a line for every entry of the tree, the root too; parents first, names in the order of
+/// their bytes.
 pub fn lines(
     content: &OwnedFd,
     known: Known<'_>,
     contents: Contents,
     watch: &mut Watch<'_>,
-    each: &mut dyn FnMut(&str) -> Result<()>,
+    out: &mut dyn Lines,
 ) -> Result<()> {
     let root = fs::open_dir_trusted(content, b".").call("open")?;
     let top = fs::stat(&root).call("statx")?;
@@ -106,10 +163,10 @@ pub fn lines(
         contents,
         groups: HashMap::new(),
         buf: DirBuf::default(),
+        out,
     };
     let mut chain = Chain::new(root);
-    let line = job.line(chain.fd()?, b".", b"", &top, watch)?;
-    each(&line)?;
+    job.line(chain.fd()?, b".", b"", &top, watch)?;
     let mut pending = vec![job.names(&chain)?];
     while let Some(names) = pending.last_mut() {
         let Some(name) = names.pop() else {
@@ -122,12 +179,10 @@ pub fn lines(
         if meta.kind == Kind::Directory {
             let fd = fs::open_dir(chain.fd()?, &name).call_at("open", &path)?;
             chain.push(name, fd)?;
-            let line = job.line(chain.fd()?, b".", &path, &meta, watch)?;
-            each(&line)?;
+            job.line(chain.fd()?, b".", &path, &meta, watch)?;
             pending.push(job.names(&chain)?);
         } else if known.marks.is_some() || !meta.is_whiteout() {
-            let line = job.line(chain.fd()?, &name, &path, &meta, watch)?;
-            each(&line)?;
+            job.line(chain.fd()?, &name, &path, &meta, watch)?;
         }
         watch.entry()?;
     }
@@ -137,8 +192,10 @@ pub fn lines(
 struct Job<'a> {
     known: Known<'a>,
     contents: Contents,
-    groups: HashMap<u64, String>,
+    /// What stands for the first name of each linked inode: 16 bytes, however long the path.
+    groups: HashMap<u64, u64>,
     buf: DirBuf,
+    out: &'a mut dyn Lines,
 }
 
 impl Job<'_> {
@@ -166,9 +223,10 @@ impl Job<'_> {
         path: &[u8],
         meta: &Meta,
         watch: &mut Watch<'_>,
-    ) -> Result<String> {
+    ) -> Result<()> {
+        let shown = escape(path);
         if meta.is_whiteout() {
-            return Ok(whiteout(path));
+            return self.out.line(&whiteout(&shown));
         }
         let directory = meta.kind == Kind::Directory;
         let inode = if directory {
@@ -205,9 +263,9 @@ impl Job<'_> {
         let mut group = "-".to_string();
         if !directory && meta.nlink > 1 {
             match self.groups.entry(meta.ino) {
-                Entry::Occupied(first) => group.clone_from(first.get()),
+                Entry::Occupied(first) => group = self.out.group(*first.get())?,
                 Entry::Vacant(first) => {
-                    first.insert(escape(path));
+                    first.insert(self.out.mark(&shown));
                 }
             }
         }
@@ -227,19 +285,15 @@ impl Job<'_> {
         let mode = *kept_back
             .and_then(|modes| modes.get(&meta.ino))
             .unwrap_or(&meta.mode);
-        Ok(format!(
-            "{kind} {mode:04o} {} {} {size} {}.{:09} {group} {xattrs} {content} {}",
-            meta.uid,
-            meta.gid,
-            meta.mtime.sec,
-            meta.mtime.nsec,
-            escape(path)
+        self.out.line(&format!(
+            "{kind} {mode:04o} {} {} {size} {}.{:09} {group} {xattrs} {content} {shown}",
+            meta.uid, meta.gid, meta.mtime.sec, meta.mtime.nsec,
         ))
     }
 }
 
-fn whiteout(path: &[u8]) -> String {
-    format!("w - - - - - - - - {}", escape(path))
+fn whiteout(shown: &str) -> String {
+    format!("w - - - - - - - - {shown}")
 }
 
 fn digest_xattrs(pairs: &Pairs) -> String {
@@ -279,7 +333,7 @@ fn digest_file(
     }
 }
 
-fn escape(path: &[u8]) -> String {
+pub(super) fn escape(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len() + 1);
     text.push('/');
     for &byte in path {
@@ -292,146 +346,20 @@ fn escape(path: &[u8]) -> String {
     text
 }
 
-/// What a comparison found.
-#[derive(Debug, Default)]
-pub struct Compared {
-    /// What is wrong with the manifest itself; nothing is compared then.
-    pub manifest: Option<String>,
-    /// What of the tree differs.
-    pub problems: Vec<String>,
-    /// Files with content of which the manifest has no digest.
-    pub unrecorded: u64,
-}
-
-/// What of a layer's tree differs from its manifest. Content is compared where its digest is recorded
-/// and `contents` asks for it.
-pub fn compare(
-    layer: BorrowedFd<'_>,
-    content: &OwnedFd,
-    marks: Option<Marks>,
-    expected: &Digest,
-    contents: Contents,
-    watch: &mut Watch<'_>,
-) -> Result<Compared> {
-    let mut found = Compared::default();
-    let wrong = |what: &str| {
-        Ok(Compared {
-            manifest: Some(what.into()),
-            ..Compared::default()
-        })
-    };
-    let text = match read_whole(layer)? {
-        Some(text) => text,
-        None => return wrong("the manifest is missing"),
-    };
-    if Digest::of(&text) != *expected {
-        return wrong("the manifest is not the one that meta names");
-    }
-    let text = String::from_utf8(text).map_err(|_| damaged("the manifest is not text"))?;
-    let mut wanted: HashMap<String, &str> =
-        text.lines().map(|line| (path_of(line), line)).collect();
-    let known = Known {
-        marks,
-        tagged: None,
-        modes: None,
-    };
-    found.unrecorded = text.lines().filter(|line| is_unrecorded(line)).count() as u64;
-    let problems = &mut found.problems;
-    lines(content, known, contents, watch, &mut |line| {
-        let path = path_of(line);
-        match wanted.remove(&path) {
-            None => problems.push(format!("{path}{STRANGER}")),
-            Some(want) if !agree(want, line, marks.is_none()) => {
-                problems.push(format!("{path}: is {line}, was {want}"))
-            }
-            Some(_) => {}
-        }
-        Ok(())
-    })?;
-    let mut missing: Vec<_> = wanted.into_keys().collect();
-    missing.sort();
-    problems.extend(missing.into_iter().map(|path| format!("{path}: missing")));
-    Ok(found)
-}
-
-/// Whether a line is of a file with content, and has no digest of it.
-fn is_unrecorded(line: &str) -> bool {
-    let mut fields = line.split(' ');
-    fields.next() == Some("-") && fields.nth(3) != Some("0") && fields.nth(3) == Some("?")
-}
-
 /// The path that a line is about.
-fn path_of(line: &str) -> String {
-    line.rsplit(' ').next().unwrap_or_default().to_string()
+pub(super) fn path_of(line: &str) -> &str {
+    line.rsplit(' ').next().unwrap_or_default()
 }
 
-/// Whether two lines say the same, but for digests that one of them has not. In a `shared` tree an
-/// inode may have a name that came from the parent before all that the manifest knows.
-fn agree(want: &str, is: &str, shared: bool) -> bool {
-    const GROUP: usize = 6;
-    const CONTENT: usize = 8;
-    want.split(' ')
-        .zip(is.split(' '))
-        .enumerate()
-        .all(|(at, (x, y))| {
-            x == y
-                || (at == CONTENT && (x == "?" || y == "?"))
-                || (at == GROUP && shared && (x == "-" || y != "-"))
-        })
-}
-
-fn read_whole(layer: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
-    let file = match fs::open_file(layer, FILE.as_bytes()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        // Another kind of inode stands in its place.
-        Err(errno) if is_wrong_inode(errno) => return Ok(Some(Vec::new())),
-        Err(errno) => return Err(errno).call_at("open", FILE),
-    };
-    if fs::stat(&file).call_at("statx", FILE)?.kind != Kind::File {
-        return Ok(Some(Vec::new()));
-    }
-    let mut text = Vec::new();
-    let mut buf = vec![0; BUF];
-    loop {
-        match fs::read(file.as_fd(), &mut buf).call_at("read", FILE)? {
-            0 => return Ok(Some(text)),
-            n => text.extend_from_slice(&buf[..n]),
-        }
-    }
-}
-
-/// Any bytes as a path, and as lines.
+/// Any bytes as a path.
 #[cfg(any(test, fuzzing))]
 pub fn fuzzing(data: &[u8]) {
     let escaped = escape(data);
     assert!(escaped.bytes().all(|byte| (33..127).contains(&byte)));
-    assert_eq!(path_of(&whiteout(data)), escaped);
-    let mut plain = Vec::new();
-    let mut rest = &escaped.as_bytes()[1..];
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (*first, tail) {
-            (b'\\', [a, b, c, tail @ ..]) => {
-                let octal = [*a, *b, *c].map(|digit| u32::from(digit - b'0'));
-                plain.push((octal[0] << 6 | octal[1] << 3 | octal[2]) as u8);
-                rest = tail;
-            }
-            (byte, _) => plain.push(byte),
-        }
-    }
-    assert_eq!(plain, data, "no two paths have one line");
-    if let Ok(text) = std::str::from_utf8(data) {
-        let whole = |line: &&str| line.split(' ').count() == 10;
-        for line in text.lines().filter(whole) {
-            assert!(agree(line, line, false) && agree(line, line, true));
-            for other in text
-                .lines()
-                .filter(whole)
-                .filter(|other| agree(line, other, false))
-            {
-                assert_eq!(path_of(line), path_of(other), "lines of two paths agree");
-            }
-        }
-    }
+    assert_eq!(path_of(&whiteout(&escaped)), escaped);
+    let plain: Vec<u8> = super::verify::bytes_of(&escaped).skip(1).collect();
+    let slash = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    let wanted: Vec<u8> = data.iter().map(slash).collect();
+    assert_eq!(plain, wanted, "no two paths have one line");
+    super::verify::fuzzing(data);
 }

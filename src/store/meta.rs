@@ -9,6 +9,8 @@ use super::text::{self, damaged};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result};
 use crate::sys::fs::Time;
+#[cfg(doc)]
+use crate::sys::ids::IdMaps;
 
 /// The name of the file.
 pub const FILE: &str = "meta";
@@ -44,6 +46,8 @@ pub struct Meta {
     pub manifest: Option<Digest>,
     /// What was left out of the tar when it was applied: devices, owners, extended attributes.
     pub skipped: [u64; 3],
+    /// The user namespace whose ids the manifest has, see [`IdMaps::word`]; none is the first.
+    pub ids: Option<String>,
     /// Keys of a later version.
     pub unknown: Vec<(String, String)>,
 }
@@ -66,6 +70,7 @@ impl Meta {
             blob_size: 0,
             manifest: None,
             skipped: [0; 3],
+            ids: None,
             unknown: Vec::new(),
         }
     }
@@ -87,7 +92,11 @@ impl Meta {
         line("state", if committed { "committed" } else { "writable" });
         line("created", &text::write_time(self.created));
         line("lowers", &self.lowers.to_string());
-        let words = [("parent", &self.parent), ("copied_from", &self.copied_from)];
+        let words = [
+            ("parent", &self.parent),
+            ("copied_from", &self.copied_from),
+            ("ids", &self.ids),
+        ];
         for (key, value) in words {
             if let Some(value) = value {
                 line(key, value);
@@ -145,6 +154,7 @@ impl Meta {
                 "diff_id" => meta.diff_id = Some(text::digest(&value)?),
                 "blob_digest" => meta.blob_digest = Some(text::digest(&value)?),
                 "manifest" => meta.manifest = Some(text::digest(&value)?),
+                "ids" => meta.ids = Some(value),
                 "size" => meta.size = Some(text::number(&value)?),
                 "entries" => meta.entries = text::number(&value)?,
                 "tar_size" => meta.tar_size = text::number(&value)?,
@@ -192,6 +202,7 @@ mod tests {
             diff_id: Some(Digest::of(b"x")),
             blob_digest: Some(Digest::of(b"y")),
             manifest: Some(Digest::of(b"z")),
+            ids: Some("0:1000:1/0:1000:1".into()),
             size: Some(0),
             entries: 5,
             tar_size: 10240,

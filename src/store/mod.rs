@@ -40,13 +40,18 @@ mod mounts;
 mod options;
 mod pin;
 mod query;
+mod reach;
 mod remove;
 mod session;
 mod stage;
+mod stray;
 mod sync;
 mod text;
 mod unmount;
 mod usage;
+mod verify;
+mod ways;
+mod worth;
 
 pub use handle::Mount;
 pub use image::{
@@ -57,19 +62,20 @@ pub use options::*;
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::{self, RenameFlags, Time};
+pub use crate::sys::fs::Time;
+use crate::sys::fs::{self, RenameFlags};
 use crate::sys::xattr::{self, Marks};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd};
 use crate::watch::Watch;
 use once_cell::sync::OnceCell;
 use std::sync::Arc;
 
 /// An open store. It may be shared between threads; each call locks what it needs.
 pub struct Store {
-    home: OwnedFd,
-    layers: Arc<OwnedFd>,
-    stage: OwnedFd,
-    trash: OwnedFd,
+    home: Own,
+    layers: Arc<Own>,
+    stage: Own,
+    trash: Own,
     marks: Marks,
     read_only: bool,
     log: Option<Box<LogFn>>,
@@ -95,6 +101,7 @@ impl Store {
         let dir = match fs::open_dir_trusted(rustix::fs::CWD, home) {
             Ok(dir) => dir,
             Err(Errno::NOENT) if make => make_home(home)?,
+            Err(Errno::ACCESS) => return Err(not_ones_own(home)),
             Err(errno) => return Err(errno).call_at("open", home),
         };
         let format = match text::read(&dir, format::FILE) {
@@ -123,13 +130,20 @@ impl Store {
             lock::PATIENCE,
             &mut Watch::default(),
         )
-        .map_err(|e| e.context("the store is being repaired"))?;
-        let open = |name: &str| fs::open_dir(&dir, name.as_bytes()).call_at("open", name);
+        .map_err(|e| match e.code() {
+            Code::Locked => e.context("the store is being repaired"),
+            _ => e,
+        })?;
+        let open = |name: &str| {
+            fs::open_dir(&dir, name.as_bytes())
+                .map(Own::new)
+                .call_at("open", name)
+        };
         Ok(Store {
             layers: Arc::new(open("layer")?),
             stage: open("stage")?,
             trash: open("trash")?,
-            home: dir,
+            home: Own::new(dir),
             marks: format.marks,
             read_only: format.read_only || options.flags.contains(OpenFlags::READ_ONLY),
             log: options.log,
@@ -146,6 +160,12 @@ impl Store {
     /// The absolute path of the store, as it is now.
     pub fn path(&self) -> Result<Vec<u8>> {
         path_of(self.home.as_fd())
+    }
+
+    /// EBADF where the host has closed one of the store's descriptors.
+    pub(crate) fn check_descriptors(&self) -> Result<()> {
+        let all = [&self.home, &*self.layers, &self.stage, &self.trash];
+        all.into_iter().try_for_each(still_ours)
     }
 
     fn warn(&self, message: &str) {
@@ -188,6 +208,11 @@ impl Store {
         // who may not is refused; nothing is written.
         match xattr::replace(&self.stage, TRY, b"y") {
             Ok(()) | Err(Errno::NODATA) => Ok(()),
+            // So it says of a directory that nobody may change, too.
+            Err(Errno::PERM) if fs::is_stuck(&self.stage) => {
+                let error = Error::sys(Errno::PERM, "fsetxattr").at("stage");
+                Err(may_be_stuck(error, &self.stage, b"."))
+            }
             Err(Errno::PERM) => Err(Error::new(
                 Code::Marks,
                 Errno::PERM,
@@ -200,11 +225,19 @@ impl Store {
     }
 }
 
+/// EBADF, with the reason, where a handle's descriptor is not the handle's any more.
+fn still_ours(own: &Own) -> Result<()> {
+    own.check().map_err(|errno| {
+        let words = "a descriptor of the handle was closed by someone else";
+        Error::new(Code::System, errno, words)
+    })
+}
+
 const TRY: &[u8] = b"trusted.overlay.ovl-try";
 
 /// Where an open directory is.
 fn path_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    let link = crate::sys::fd::path(fd);
     fs::read_link(rustix::fs::CWD, link.as_bytes()).call_at("readlink", link)
 }
 
@@ -215,6 +248,19 @@ fn now() -> Time {
         sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
         nsec: t.subsec_nanos(),
     })
+}
+
+/// EACCES, and whose the store is, where that can be seen.
+fn not_ones_own(home: &[u8]) -> Error {
+    let error = Error::sys(Errno::ACCESS, "open").at(home);
+    let caller = rustix::process::geteuid().as_raw();
+    match fs::stat_at(rustix::fs::CWD, home) {
+        Ok(there) if there.uid != caller => error.context(format!(
+            "a store is its owner's alone, who is user {}; this is user {caller}",
+            there.uid
+        )),
+        _ => error,
+    }
 }
 
 /// Makes the directory `home`, and those that lead to it.
@@ -313,7 +359,11 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
 /// A new directory of the owner's alone, whatever the umask and the place say.
 fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
     fs::mkdir(&dir, name, 0o700)?;
-    let done = fs::chmod_at(&dir, name, 0o700);
+    let owner = text::owner_to_be(&dir);
+    let done = fs::chmod_at(&dir, name, 0o700).and_then(|()| match owner {
+        Some((uid, gid)) => fs::chown_at(&dir, name, uid, gid),
+        None => Ok(()),
+    });
     if done.is_err() {
         let _ = fs::rmdir(&dir, name);
     }
@@ -324,17 +374,24 @@ fn again(dir: &OwnedFd) -> Result<OwnedFd> {
     fs::open_dir_trusted(dir, b".").call("open")
 }
 
-/// Says what forbids a change of a directory, or of a directory in it, where the kernel says EPERM.
+const STUCK: &str = "it is immutable or append-only (see lsattr; chattr -i -a)";
+
+/// Says what forbids a change of a directory, or of what is in it, where the kernel says EPERM.
 fn may_be_stuck(error: Error, dir: impl AsFd, name: &[u8]) -> Error {
     if error.errno() != Errno::PERM {
         return error;
     }
-    let words = "it is immutable or append-only (see lsattr; chattr -i -a)";
-    if fs::open_dir(&dir, name).is_ok_and(fs::is_stuck) {
-        return error.context(words);
+    let there = fs::open_dir(&dir, name).or_else(|_| fs::open_file(&dir, name));
+    if there.is_ok_and(fs::is_stuck) {
+        return error.context(STUCK);
     }
-    match fs::is_stuck(&dir) {
-        true => error.context(format!("its directory: {words}")),
+    may_be_stuck_in(error, "its directory", dir)
+}
+
+/// The same of a directory that is called so.
+fn may_be_stuck_in(error: Error, called: &str, dir: impl AsFd) -> Error {
+    match error.errno() == Errno::PERM && fs::is_stuck(dir) {
+        true => error.context(format!("{called}: {STUCK}")),
         false => error,
     }
 }
@@ -350,6 +407,7 @@ fn to_trash(store: &Store, from: &OwnedFd, name: &[u8]) -> Result<String> {
         RenameFlags::NOREPLACE,
     )
     .call_at("rename", name)
-    .map_err(|error| may_be_stuck(error, from, name))?;
+    .map_err(|error| may_be_stuck(error, from, name))
+    .map_err(|error| may_be_stuck_in(error, "trash", &store.trash))?;
     Ok(nonce)
 }

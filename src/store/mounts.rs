@@ -5,16 +5,16 @@
 //! that is the count, and it ends with the process. A layer has one writable overlay at most; who
 //! mounts it again gets the one there is.
 
-use super::handle::{Mount, covered};
+use super::handle::Mount;
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
-use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
+use super::{Kind, MountFlags, MountOptions, Store, id, path_of, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{AsFd, Own, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -54,7 +54,7 @@ impl Store {
         }
         let mut pins = self.pins(&layer)?;
         // One descriptor for both locks: a fork in between shares them, and does not keep one.
-        let handle = layer.open(layer.mount_lock())?;
+        let handle = Own::new(layer.open(layer.mount_lock())?);
         let used = !lock::try_lock(&handle, Mode::Exclusive)?;
         pins.end_leftovers()?;
         let watch = &mut Watch::default();
@@ -94,7 +94,7 @@ impl Store {
     fn mount_itself(
         &self,
         layer: &Layer,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
@@ -109,7 +109,7 @@ impl Store {
     fn bind_itself(
         &self,
         layer: &Layer,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
@@ -118,7 +118,7 @@ impl Store {
             let path = path_of(root.as_fd())?;
             return Ok(Mount {
                 path,
-                root: Some(root),
+                root: Some(Own::new(root)),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -130,13 +130,7 @@ impl Store {
     }
 
     /// The layer is mounted here already: that mount, or a bind of it at another path.
-    fn mount_again(
-        &self,
-        pins: Pins,
-        mut pin: Pin,
-        handle: OwnedFd,
-        wish: &Wish<'_>,
-    ) -> Result<Mount> {
+    fn mount_again(&self, pins: Pins, mut pin: Pin, handle: Own, wish: &Wish<'_>) -> Result<Mount> {
         let agrees = pin.terms.label == wish.terms.label
             && (pin.terms.volatile == wish.terms.volatile || !wish.terms.writable);
         if !agrees {
@@ -147,8 +141,7 @@ impl Store {
             )
             .at(&pin.path));
         }
-        let root = fs::open_dir_trusted(rustix::fs::CWD, &pin.path).call_at("open", &pin.path)?;
-        covered(&root, &pin)?;
+        let root = pin.root_at(&pin.path)?;
         let read_only = !wish.terms.writable && pin.terms.writable;
         let here = wish.target.is_none() || wish.target.is_some_and(|t| same_place(t, &root));
         if here && !wish.detached && !read_only {
@@ -157,11 +150,11 @@ impl Store {
                 pins.keep(&pin)?;
                 pin.terms.kept = true;
             }
-            let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
+            let dir = Own::new(fs::open_dir_trusted(&pins.dir, b".").call("open")?);
             let path = pin.path.clone();
             return Ok(Mount {
                 path,
-                root: Some(root),
+                root: Some(Own::new(root)),
                 pin: Some((dir, pin)),
                 lock: handle,
                 marks: self.marks,
@@ -171,7 +164,7 @@ impl Store {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(bind),
+                root: Some(Own::new(bind)),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -200,18 +193,23 @@ impl Store {
         if layer.meta.kind != Kind::Overlay {
             return Ok(());
         }
+        // Here, but not writable.
+        if let Some(view) = pins.here.first() {
+            return Err(Error::new(
+                Code::Mounted,
+                Errno::BUSY,
+                "the layer is mounted read-only: end that mount first",
+            )
+            .at(&view.path));
+        }
         // Asked of an upper that is held, the kernel says so in its log, too.
         if used || pins.elsewhere.iter().any(|pin| pin.certain) {
             return elsewhere();
         }
-        // The kernel makes this with the first overlay: without it there was none, whoever asks.
-        let work = layer.open("work")?;
-        if matches!(fs::stat_at(&work, b"work"), Err(Errno::NOENT)) {
-            return Ok(());
-        }
-        // A descriptor that was passed on is no handle, other programs know no locks, and other
-        // namespaces keep copies of mounts: only the kernel can say, in about a millisecond.
-        match self.upper_in_use(&layer.open("upper")?)? {
+        // A descriptor that was passed on is no handle, other programs know no locks, and have work
+        // directories of their own, and other namespaces keep copies of mounts: only the kernel can
+        // say, in about a millisecond.
+        match self.upper_in_use(&layer.open("upper")?, Some(&pins.dir))? {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {
@@ -268,7 +266,10 @@ impl Store {
             });
         }
         match mount::overlay(&plan) {
-            Ok(mount) => Ok(mount.fd),
+            Ok(mount) => {
+                hand_over(&work).call_at("chown", "work")?;
+                Ok(mount.fd)
+            }
             Err(error) if !layer.committed() && matches!(self.holds_upper(), Ok(false)) => {
                 Err(Error::new(
                     Code::Unsupported,
@@ -309,14 +310,14 @@ impl Store {
         &self,
         layer: &Layer,
         mount: OwnedFd,
-        handle: OwnedFd,
+        handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         if wish.detached {
             return Ok(Mount {
                 path: Vec::new(),
-                root: Some(mount),
+                root: Some(Own::new(mount)),
                 pin: None,
                 lock: handle,
                 marks: self.marks,
@@ -325,7 +326,7 @@ impl Store {
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
         }
-        match fs::mkdir(&layer.fd, b"merged", 0o700) {
+        match super::make_dir(&layer.fd, b"merged") {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::ROFS) => {
                 return Err(Error::new(
@@ -335,11 +336,31 @@ impl Store {
                      system is read-only: name a path, or take the mount detached",
                 ));
             }
-            Err(errno) => return Err(errno).call_at("mkdir", "merged"),
+            Err(errno) => {
+                let error = Err(errno).call_at("mkdir", "merged");
+                return error.map_err(|e| super::may_be_stuck(e, &layer.fd, b"merged"));
+            }
         }
         let path = [path_of(layer.fd.as_fd())?, b"/merged".to_vec()].concat();
         attach(mount, &path, handle, pins, wish)
     }
+}
+
+/// What overlayfs has made in its work directory is the owner's of the store, who could neither look
+/// at it nor mount the layer otherwise, when root has mounted it.
+fn hand_over(work: &OwnedFd) -> SysCall<()> {
+    let Some((uid, gid)) = text::owner_to_be(work) else {
+        return Ok(());
+    };
+    for name in [&b"work"[..], b"work/incompat", b"work/incompat/volatile"] {
+        match fs::chown_at(work, name, uid, gid) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // A mount of a disk that is read-only has made nothing.
+            Err(Errno::ROFS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// How long a mount waits, with the pins locked, for one who keeps mounts away.
@@ -372,19 +393,19 @@ fn wish<'a>(options: &MountOptions<'a>) -> Result<Wish<'a>> {
 fn attach(
     mount: OwnedFd,
     target: &[u8],
-    handle: OwnedFd,
+    handle: Own,
     pins: &Pins,
     wish: &Wish<'_>,
 ) -> Result<Mount> {
     let place = fs::open_dir_trusted(rustix::fs::CWD, target).call_at("open", target)?;
     let path = path_of(place.as_fd())?;
     // All that can fail comes before it is attached: afterwards nobody would hold it.
-    let root = fs::open_dir_trusted(&mount, b".").call_at("open", &path)?;
-    let dir = fs::open_dir_trusted(&pins.dir, b".").call("open")?;
+    let root = Own::new(fs::open_dir_trusted(&mount, b".").call_at("open", &path)?);
+    let dir = Own::new(fs::open_dir_trusted(&pins.dir, b".").call("open")?);
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
     if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
-        let _ = fs::unlink(&pins.dir, pin.name.as_bytes());
+        pins.forget(&pin.name);
         return Err(error.at(target));
     }
     Ok(Mount {

@@ -173,7 +173,7 @@ pub struct OpenOptions {
 /// What a tar may ask for; 0 is the default of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Uncompressed bytes.
+    /// Uncompressed bytes, and as many of files and link targets, holes included.
     pub max_size: u64,
     /// Entries. Directories that no entry names may be as many, but not more than 65,536 and 64
     /// for each entry.
@@ -267,11 +267,12 @@ pub struct LayerInfo {
     pub copied_from: Option<String>,
     /// A handle holds it, or it is mounted where the caller can see it.
     pub mounted: bool,
-    /// The machine went down while it was mounted writable: what was not synced may be lost.
+    /// The machine went down, or the disk was mounted anew, while it was mounted writable: what was
+    /// not synced may be lost.
     pub unclean: bool,
     /// Devices left out.
     pub skipped_devices: u64,
-    /// Owners that could not be set.
+    /// Owners that could not be set, or told.
     pub skipped_owners: u64,
     /// Extended attributes left out.
     pub skipped_xattrs: u64,

@@ -6,6 +6,7 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
+use super::reach;
 use super::session;
 use super::text;
 use super::{Kind, Store};
@@ -13,7 +14,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, MountId};
 use crate::sys::dir::DirBuf;
 use crate::sys::xattr::Marks;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
+use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd, SysCall, fs};
 use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 
@@ -53,7 +54,7 @@ pub struct Pin {
     /// The pin's name.
     pub name: String,
     /// Its file; a lock on it is a use of the mount.
-    pub file: OwnedFd,
+    pub file: Own,
     /// What was agreed.
     pub terms: Terms,
     /// The mount.
@@ -101,9 +102,12 @@ impl Store {
             .sorted_names(&pins.dir)
             .call_at("getdents64", "pin")?;
         if names.is_empty() {
+            self.adopt_strays(layer, &mut pins, &[])?;
             return Ok(pins);
         }
         let here = mount::namespace_id()?;
+        // Pins whose mounts went with their namespaces.
+        let mut orphans = Vec::new();
         for name in names {
             let Ok(name) = String::from_utf8(name) else {
                 continue;
@@ -111,12 +115,13 @@ impl Store {
             let Some((id, namespace)) = parse(&name) else {
                 continue;
             };
-            let said = said(&pins.dir, &name)?.filter(|said| said.boot == pins.boot);
-            if let (Some(_), true) = (&said, namespace != here) {
-                if let Some(certain) = mount::exists_in(id, namespace) {
-                    pins.elsewhere.push(Elsewhere { name, certain });
-                    continue;
+            let said = said(&pins.dir, &name)?.filter(|said| said.is_of(pins.boot));
+            if let (Some(said), true) = (&said, namespace != here) {
+                match mount::exists_in(id, namespace) {
+                    Some(certain) => pins.elsewhere.push(Elsewhere { name, certain }),
+                    None => orphans.push((name, said.terms.clone())),
                 }
+                continue;
             }
             let pin = match said {
                 Some(said) if namespace == here => {
@@ -131,6 +136,12 @@ impl Store {
                 }
             }
         }
+        // What is still here of their mounts has a pin of its own before they go.
+        let terms: Vec<Terms> = orphans.iter().map(|(_, terms)| terms.clone()).collect();
+        self.adopt_strays(layer, &mut pins, &terms)?;
+        for (name, _) in orphans {
+            let _ = fs::unlink(&pins.dir, name.as_bytes());
+        }
         // The newest first: it may cover others at the same path, and only what is on top can end.
         pins.here.sort_by_key(|pin| std::cmp::Reverse(pin.id.id));
         Ok(pins)
@@ -138,7 +149,7 @@ impl Store {
 
     /// The mount of a pin, if it is there and can be the layer's: ids begin anew with every boot,
     /// and before Linux 6.8 within one.
-    fn read_pin(
+    pub(super) fn read_pin(
         &self,
         layer: &Layer,
         dir: &OwnedFd,
@@ -153,17 +164,20 @@ impl Store {
         let Some(found) = mount::find(id)? else {
             return Ok(None);
         };
-        let ours = if found.fs_type == b"overlay" {
-            found.source == format!("ovl:{}", layer.id).as_bytes()
-        } else {
-            let home = mount::find(mount::identity(dir.as_fd())?)?;
-            layer.meta.kind == Kind::Root && home.is_some_and(|home| home.dev == found.dev)
+        let ours = match &found.fs_type[..] {
+            // Told nothing but that it is there. Only a number that never comes back says so.
+            b"" => true,
+            b"overlay" => found.source == format!("ovl:{}", layer.id).as_bytes(),
+            _ => {
+                let home = mount::find(mount::identity(dir.as_fd())?)?;
+                layer.meta.kind == Kind::Root && home.is_some_and(|home| home.dev == found.dev)
+            }
         };
         if !ours {
             return Ok(None);
         }
         let file = fs::open_below(dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never);
-        let file = file.call_at("open", name)?;
+        let file = file.map(Own::new).call_at("open", name)?;
         Ok(Some(Pin {
             name: name.to_string(),
             file,
@@ -174,69 +188,26 @@ impl Store {
     }
 }
 
-/// What a name in `pin/` is worth, for who only looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Worth {
-    /// The mount is there, and somebody holds it or asked for it to stay; or nobody can tell.
-    Live,
-    /// The mount is there, and whoever held it is not.
-    Left,
-    /// There is no such mount.
-    Dead,
-    /// It is no pin's name.
-    Unknown,
-}
-
-impl Store {
-    /// What the pins of a layer are worth. The caller has `dir`, which is `pin/`, locked; nothing
-    /// is changed.
-    pub(super) fn weigh_pins(&self, layer: &Layer, dir: &OwnedFd) -> Result<Vec<(Vec<u8>, Worth)>> {
-        let names = DirBuf::default().sorted_names(super::again(dir)?);
-        let mut weighed = Vec::new();
-        for name in names.call_at("getdents64", "pin")? {
-            let worth = self.weigh(layer, dir, &name)?;
-            weighed.push((name, worth));
-        }
-        Ok(weighed)
-    }
-
-    fn weigh(&self, layer: &Layer, dir: &OwnedFd, name: &[u8]) -> Result<Worth> {
-        let Some((name, (id, namespace))) = std::str::from_utf8(name)
-            .ok()
-            .and_then(|name| Some((name, parse(name)?)))
-        else {
-            return Ok(Worth::Unknown);
-        };
-        let now = boot_id()?;
-        let Some(said) = said(dir, name)?.filter(|said| said.boot == now) else {
-            return Ok(Worth::Dead);
-        };
-        if namespace != mount::namespace_id()? {
-            return Ok(match mount::exists_in(id, namespace) {
-                Some(_) => Worth::Live,
-                None => Worth::Dead,
-            });
-        }
-        match self.read_pin(layer, dir, name, id, said)? {
-            None => Ok(Worth::Dead),
-            Some(pin) if pin.terms.kept || !lock::try_lock(&pin.file, Mode::Exclusive)? => {
-                Ok(Worth::Live)
-            }
-            Some(_) => Ok(Worth::Left),
-        }
-    }
-}
-
 /// What a pin's file says.
-struct Said {
-    terms: Terms,
+pub(super) struct Said {
+    pub terms: Terms,
     unique: bool,
-    boot: String,
+    /// Empty where its maker could not see it; none where the file is not whole.
+    boot: Option<String>,
+}
+
+impl Said {
+    /// Whether it can be of the boot `now`. Where one of the two cannot be told, the kernel's word on
+    /// the mount is all there is.
+    pub fn is_of(&self, now: &str) -> bool {
+        let is = |boot: &String| boot == now || boot.is_empty() || now.is_empty();
+        self.boot.as_ref().is_some_and(is)
+    }
 }
 
 /// Reads a pin's file; one that is not whole says nothing. One that cannot be read now may be that
 /// of a mount.
-fn said(dir: &OwnedFd, name: &str) -> Result<Option<Said>> {
+pub(super) fn said(dir: &OwnedFd, name: &str) -> Result<Option<Said>> {
     match text::read(dir, name) {
         Ok(data) => Ok(read_said(&data)),
         Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::FBIG) => Ok(None),
@@ -254,7 +225,7 @@ fn read_said(data: &[u8]) -> Option<Said> {
             label: String::new(),
         },
         unique: false,
-        boot: String::new(),
+        boot: None,
     };
     for (key, value) in pairs {
         match (key.as_str(), value.as_str()) {
@@ -263,14 +234,29 @@ fn read_said(data: &[u8]) -> Option<Said> {
             ("volatile", flag) => said.terms.volatile = flag == "1",
             ("unique", flag) => said.unique = flag == "1",
             ("label", label) => said.terms.label = label.to_string(),
-            ("boot", boot) => said.boot = boot.to_string(),
+            ("boot", boot) => said.boot = Some(boot.to_string()),
             _ => {}
         }
     }
     Some(said)
 }
 
-/// The kernel's name for the time since it started; empty where procfs is missing.
+/// The kernel's name for the time since it started, which must be known.
+pub(super) fn known_boot() -> Result<&'static str> {
+    match boot_id()? {
+        "" => Err(Error::new(
+            Code::Unsupported,
+            Errno::OPNOTSUPP,
+            "whether the machine went down while a layer was mounted writable is told by the \
+             kernel's boot id, which cannot be read here: procfs is needed whole (no subset=pid)",
+        )
+        .at(BOOT_ID)),
+        boot => Ok(boot),
+    }
+}
+
+/// The kernel's name for the time since it started; empty where procfs is missing, or shows
+/// processes alone.
 pub(super) fn boot_id() -> Result<&'static str> {
     static BOOT: OnceCell<String> = OnceCell::new();
     match BOOT.get_or_try_init(read_boot_id) {
@@ -300,7 +286,8 @@ impl Pins {
         let _ = fs::unlink(&self.dir, name.as_bytes());
         let file = match text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes()) {
             Ok(()) => fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
-                .call_at("open", &name)?,
+                .call_at("open", &name)
+                .inspect_err(|_| self.forget(&name))?,
             Err(Errno::ROFS) if terms.kept => {
                 return Err(Error::new(
                     Code::System,
@@ -311,17 +298,53 @@ impl Pins {
             }
             // A mount that can be noted nowhere is its handle's alone.
             Err(Errno::ROFS) => fs::nameless().call("memfd_create")?,
-            Err(errno) => return Err(errno).call_at("create", &name),
+            Err(errno) => {
+                let error = Err(errno).call_at("create", &name);
+                return error.map_err(|e| super::may_be_stuck(e, &self.dir, name.as_bytes()));
+            }
         };
         let pin = Pin {
+            file: Own::new(file),
             name,
-            file,
             terms,
             id,
             path: path.to_vec(),
         };
-        self.share(&pin)?;
-        Ok(pin)
+        match self.share(&pin) {
+            Ok(()) => Ok(pin),
+            Err(error) => {
+                self.forget(&pin.name);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the pin of a mount away that came to nothing.
+    pub fn forget(&self, name: &str) {
+        let _ = fs::unlink(&self.dir, name.as_bytes());
+    }
+
+    /// Gives a mount that has none a pin, which nobody holds.
+    pub fn adopt(&mut self, found: mount::Found, terms: Terms) -> Result<()> {
+        let name = format!("{}.{}", found.id, mount::namespace_id()?);
+        let _ = fs::unlink(&self.dir, name.as_bytes());
+        let text = terms.write(found.id, self.boot);
+        let file = match text::create(&self.dir, &name, text.as_bytes()) {
+            Ok(()) => fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never),
+            Err(Errno::ROFS) => fs::nameless(),
+            Err(errno) => {
+                let _ = fs::unlink(&self.dir, name.as_bytes());
+                Err(errno)
+            }
+        };
+        self.here.push(Pin {
+            file: file.map(Own::new).call_at("create", &name)?,
+            name,
+            terms,
+            id: found.id,
+            path: found.path,
+        });
+        Ok(())
     }
 
     /// Locks a pin for one more handle. Whoever would lock it alone has the directory's lock.
@@ -361,7 +384,7 @@ impl Pins {
                 kept.push(pin);
                 continue;
             }
-            match end(self.dir.as_fd(), &pin, false) {
+            match reach::end(self.dir.as_fd(), &pin, false) {
                 Ok(()) => ended += 1,
                 // The others are no worse for it.
                 Err(error) if error.errno() == Errno::BUSY => {
@@ -379,31 +402,8 @@ impl Pins {
     }
 }
 
-/// Unmounts what a pin stands for, and takes the pin away.
-pub fn end(pins: BorrowedFd<'_>, pin: &Pin, lazy: bool) -> Result<()> {
-    // Where it is now: a directory above it may have been renamed.
-    let path = mount::find(pin.id)?.map(|found| found.path);
-    match path.map_or(Ok(()), |path| mount::unmount_path(&path, pin.id, lazy)) {
-        Ok(()) => {}
-        Err(error) if error.errno() == Errno::BUSY => {
-            return Err(Error::new(
-                Code::Mounted,
-                Errno::BUSY,
-                "the mount is busy: a process has a file, a directory or a mount in it, or \
-                 something is mounted over it",
-            )
-            .at(&pin.path));
-        }
-        // It ended since it was looked at.
-        Err(error) if error.errno() == Errno::INVAL => {}
-        Err(error) => return Err(error),
-    }
-    let _ = fs::unlink(pins, pin.name.as_bytes());
-    Ok(())
-}
-
 /// Mount id and namespace id of a pin's name.
-fn parse(name: &str) -> Option<(u64, u64)> {
+pub(super) fn parse(name: &str) -> Option<(u64, u64)> {
     let (id, namespace) = name.split_once('.')?;
     Some((id.parse().ok()?, namespace.parse().ok()?))
 }
@@ -416,9 +416,10 @@ pub fn fuzzing(data: &[u8]) {
             id: 7,
             unique: said.unique,
         };
-        let again = read_said(said.terms.write(id, &said.boot).as_bytes());
+        let boot = said.boot.clone().unwrap_or_default();
+        let again = read_said(said.terms.write(id, &boot).as_bytes());
         assert!(again.is_some_and(|again| {
-            again.terms == said.terms && again.unique == said.unique && again.boot == said.boot
+            again.terms == said.terms && again.unique == said.unique && again.boot == Some(boot)
         }));
     }
     if let Some((id, namespace)) = std::str::from_utf8(data).ok().and_then(parse) {

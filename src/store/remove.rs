@@ -9,7 +9,7 @@ use crate::mount;
 use crate::mount::oracle::InUse;
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::RenameFlags;
-use crate::sys::{AsFd, OwnedFd, fs};
+use crate::sys::{OwnedFd, fs};
 use crate::tree::remove_tree;
 use crate::watch::Watch;
 use std::time::Duration;
@@ -109,9 +109,13 @@ impl Store {
     /// that one may: a pin from another namespace that nobody can confirm, or, where the pins are
     /// lost, an overlay of this name in the caller's own.
     fn need_no_sign(&self, layer: &Layer) -> Result<()> {
+        if layer.meta.kind != Kind::Overlay {
+            return Ok(());
+        }
         let upper = match fs::open_dir(&layer.fd, b"upper") {
-            Ok(upper) if layer.meta.kind == Kind::Overlay => upper,
-            _ => return Ok(()),
+            Ok(upper) => upper,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(errno) => return Err(errno).call_at("open", "upper"),
         };
         let sign = match fs::open_dir(&layer.fd, b"pin") {
             // What is dead has gone from there, and what is here was found.
@@ -120,17 +124,16 @@ impl Store {
                 .call("getdents64")?
                 .iter()
                 .any(|name| !mount::is_scratch(name)),
-            Err(_) => {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 let source = format!("ovl:{}", layer.id).into_bytes();
-                let root = fs::open_dir_trusted(rustix::fs::CWD, b"/").call("open")?;
-                let mounts = mount::mounts_below(root.as_fd())?;
-                mounts.iter().any(|mount| mount.source == source)
+                mount::all()?.iter().any(|mount| mount.source == source)
             }
+            Err(errno) => return Err(errno).call_at("open", "pin"),
         };
         if !sign {
             return Ok(());
         }
-        match self.upper_in_use(&upper)? {
+        match self.upper_in_use(&upper, None)? {
             InUse::Free => Ok(()),
             InUse::Busy | InUse::Unknown(_) => Err(Error::new(
                 Code::Mounted,

@@ -1,13 +1,17 @@
 //! Whether a writable layer was shut down in order: `layer/<id>/running`.
 //!
-//! Whoever mounts a layer writable leaves the file, which names the kernel's boot. It goes when the
-//! last user unmounts the layer: overlayfs syncs an upper then. Found in a later boot it says that
-//! the machine went down meanwhile, and what was not synced may be lost. A mount that never syncs
-//! leaves the file until the layer is committed or mounted otherwise, which syncs.
+//! Whoever mounts a layer writable leaves the file, which names the kernel's boot and the mounting of
+//! the disk. It goes when the last user unmounts the layer: overlayfs syncs an upper then. Found in
+//! another boot, or after the disk was mounted anew, it says that what the kernel had in memory may
+//! be lost. A mount that never syncs leaves the file until the layer is committed or mounted
+//! otherwise, which syncs.
 //!
-//! A file that is not whole says the same as one of another boot. So it needs no sync where a file
-//! system keeps the order in which names were made; others (btrfs) can have a file of the upper that
-//! was synced on the disk before it.
+//! The file's name has to be on the disk before anything of what is written under it; what is in the
+//! file has not, unless the mount never syncs: one that is not whole says that the layer was lost. A journal (ext4, xfs) keeps
+//! names in order, so nothing is waited for while the upper is empty: what is written then has a name
+//! that comes after this one. A file that is there already is written in place, which makes no name
+//! and waits for no journal (fdatasync(2), writeback). Other file systems (btrfs) can bring a new
+//! file to the disk alone. There the directory is synced first.
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
@@ -30,12 +34,12 @@ pub const FILE: &str = "running";
 pub enum Session {
     /// There was none, or it ended in order.
     Ended,
-    /// It is of this boot: the kernel has all that was written.
+    /// It is of this boot and this mounting of the disk: the kernel has all that was written.
     Current {
         /// It never syncs.
         volatile: bool,
     },
-    /// The machine went down meanwhile.
+    /// The machine went down meanwhile, or the disk was mounted anew.
     Lost {
         /// It never synced.
         volatile: bool,
@@ -49,7 +53,7 @@ pub fn of(layer: &Layer) -> Result<Session> {
 
 fn read(layer: crate::sys::BorrowedFd<'_>) -> Result<Session> {
     let told = match text::read(layer, FILE) {
-        Ok(data) => parse(&data, pin::boot_id()?),
+        Ok(data) => parse(&data, pin::known_boot()?, fs::instance(layer).as_deref()),
         Err(Errno::NOENT) => Session::Ended,
         // No file: nothing of ours says anything.
         Err(Errno::ISDIR | Errno::LOOP | Errno::NXIO) => Session::Lost { volatile: false },
@@ -64,13 +68,19 @@ fn read(layer: crate::sys::BorrowedFd<'_>) -> Result<Session> {
     }
 }
 
-fn parse(data: &[u8], now: &str) -> Session {
+/// `disk` is the mounting of the disk now, where that can be told.
+fn parse(data: &[u8], now: &str, disk: Option<&str>) -> Session {
     let Ok(pairs) = text::pairs(data) else {
         return Session::Lost { volatile: false };
     };
     let is = |key: &str, value: &str| pairs.iter().any(|(k, v)| k == key && v == value);
     let volatile = is("volatile", "1");
-    match !now.is_empty() && is("boot", now) {
+    // Where it could not be told then, or cannot now, the boot is all there is.
+    let same_disk = |disk: &str| {
+        let told = pairs.iter().find(|(key, _)| key == "disk");
+        told.is_none_or(|(_, told)| told.is_empty() || told == disk)
+    };
+    match !now.is_empty() && is("boot", now) && disk.is_none_or(same_disk) {
         true => Session::Current { volatile },
         false => Session::Lost { volatile },
     }
@@ -91,53 +101,78 @@ pub fn unclean(layer: &Layer, remedy: &str) -> Error {
         Code::Unclean,
         Errno::from_raw_os_error(libc::EUCLEAN),
         format!(
-            "the machine went down while the layer was mounted writable, and what was not synced \
-             may be lost: {remedy}"
+            "the machine went down, or the disk was mounted anew, while the layer was mounted \
+             writable, and what was not synced may be lost: {remedy}"
         ),
     )
     .at(&layer.id)
 }
 
 /// What was there before [`begin`].
-pub struct Before(Option<Vec<u8>>);
+pub struct Before {
+    text: Option<Vec<u8>>,
+    synced: bool,
+}
 
 /// Notes that the layer is about to be written, with its pins locked. It comes before the mount, which
 /// leaves marks of its own.
 pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
     let text = format!(
-        "boot={}\nvolatile={}\n",
-        pin::boot_id()?,
-        u8::from(volatile)
+        "boot={}\nvolatile={}\ndisk={}\n",
+        pin::known_boot()?,
+        u8::from(volatile),
+        fs::instance(&layer.fd).unwrap_or_default()
     );
-    let before = match text::read(&layer.fd, FILE) {
-        Ok(before) if before == text.as_bytes() => return Ok(Before(Some(before))),
+    let (fd, text) = (layer.fd.as_fd(), text.as_bytes());
+    let before = match text::read(fd, FILE) {
+        Ok(before) if before == text => {
+            return Ok(Before {
+                text: Some(before),
+                synced: false,
+            });
+        }
         Ok(before) => Some(before),
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
-    match (&before, keeps_order(layer)?) {
-        // Not whole after a power cut it says the same, so nothing is waited for.
-        (None, true) => text::replace_soon(layer.fd.as_fd(), FILE, text.as_bytes())?,
-        (_, ordered) => text::replace(layer.fd.as_fd(), FILE, text.as_bytes(), !ordered)?,
+    // An older text says after a power cut what the new one would.
+    let synced =
+        before.is_none() && (!text::keeps_order(fd).call("fstatfs")? || has_content(layer)?);
+    let written = match (&before, synced) {
+        (Some(_), _) => text::replace(fd, FILE, text, false),
+        // Only a whole one says that what was written was never to be synced.
+        (None, true) if volatile => text::replace(fd, FILE, text, true),
+        (None, true) => text::replace_named(fd, FILE, text),
+        (None, false) => text::replace_soon(fd, FILE, text),
+    };
+    let before = Before {
+        text: before,
+        synced,
+    };
+    if let Err(error) = written {
+        // It may have come as far as the name.
+        undo(layer, before);
+        return Err(error);
     }
-    Ok(Before(before))
+    Ok(before)
 }
 
-/// Whether no name reaches the disk before those that were made earlier.
-fn keeps_order(layer: &Layer) -> Result<bool> {
-    // ext4, xfs: one journal (ext2 and an ext4 without one cannot be told from ext4, and keep no
-    // order of anything). tmpfs: no disk.
-    const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
-    let kind = rustix::fs::fstatfs(&layer.fd).call("fstatfs")?.f_type as i64;
-    Ok(ORDERED.contains(&kind))
+/// Whether there is anything in the layer's tree that could be written in place.
+fn has_content(layer: &Layer) -> Result<bool> {
+    let content = layer.open(layer.content())?;
+    let empty = DirBuf::default().is_empty(&content);
+    empty
+        .call_at("getdents64", layer.content())
+        .map(|empty| !empty)
 }
 
 /// The mount came to nothing: what was told before is told again, as far as that can be.
 pub fn undo(layer: &Layer, before: Before) {
-    let _ = match before.0 {
+    let _ = match before.text {
         // Without ours, the kernel's mark would say that it is lost.
         None if !matches!(marked_volatile(&layer.fd), Ok(false)) => Ok(()),
-        None => forget(layer.fd.as_fd()),
+        None if before.synced => forget(layer.fd.as_fd()),
+        None => clear(layer.fd.as_fd()).map(drop),
         Some(text) => text::replace(layer.fd.as_fd(), FILE, &text, false),
     };
 }
@@ -167,10 +202,19 @@ pub fn drop_mark(layer: &Layer) -> Result<()> {
     remove_tree(&work, b"incompat", &mut Watch::default())
 }
 
-/// Nothing is left to be told.
+/// Nothing is left to be told, on the disk either: a power cut does not bring the file back.
 pub fn forget(layer: crate::sys::BorrowedFd<'_>) -> Result<()> {
+    match clear(layer)? {
+        true => fs::sync(layer).call("fsync"),
+        false => Ok(()),
+    }
+}
+
+/// Takes the file away; says whether it was there.
+pub fn clear(layer: crate::sys::BorrowedFd<'_>) -> Result<bool> {
     match fs::unlink(layer, FILE.as_bytes()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno).call_at("unlink", FILE),
     }
 }
@@ -224,5 +268,5 @@ fn try_end(handle: &OwnedFd, marks: Marks) -> Result<()> {
 /// Any bytes as the text of the file.
 #[cfg(any(test, fuzzing))]
 pub fn fuzzing(data: &[u8]) {
-    parse(data, "boot");
+    parse(data, "boot", Some("ext4/vda:1"));
 }

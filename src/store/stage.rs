@@ -33,7 +33,10 @@ impl<'s> Stage<'s> {
             match super::make_dir(&store.stage, name.as_bytes()) {
                 Ok(()) => {}
                 Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno).call_at("mkdir", "stage"),
+                Err(errno) => {
+                    let error = Err(errno).call_at("mkdir", "stage");
+                    return error.map_err(|e| super::may_be_stuck(e, &store.stage, b"."));
+                }
             }
             match take(store, &name) {
                 Ok(None) => {}
@@ -102,22 +105,26 @@ impl<'s> Stage<'s> {
         if sync {
             self.sync()?;
         }
+        let from = &self.store.stage;
         fs::rename(
-            &self.store.stage,
+            from,
             self.name.as_bytes(),
             to,
             name.as_bytes(),
             RenameFlags::NOREPLACE,
         )
         .call_at("rename", name)
-        .map_err(|error| super::may_be_stuck(error, to, b"."))?;
+        .map_err(|error| super::may_be_stuck(error, to, b"."))
+        .map_err(|error| super::may_be_stuck_in(error, "stage", from))?;
         let dir = self.dir.take();
         let store = self.store;
         drop(self);
         if sync {
             if let Err(errno) = fs::sync(to) {
-                // Nobody may rely on a name that is not on the disk.
-                let _ = super::to_trash(store, to, name.as_bytes());
+                // Nobody may rely on a name that is not on the disk. The lock is ours still.
+                if let Ok(nonce) = super::to_trash(store, to, name.as_bytes()) {
+                    let _ = remove_tree(&store.trash, nonce.as_bytes(), &mut Watch::default());
+                }
                 return Err(errno).call_at("fsync", place);
             }
         }
@@ -146,6 +153,8 @@ impl<'s> Stage<'s> {
                 RenameFlags::EXCHANGE,
             )
             .call_at("rename", name)
+            .map_err(|error| super::may_be_stuck(error, to, name.as_bytes()))
+            .map_err(|error| super::may_be_stuck_in(error, "stage", from))
         };
         exchange(&self.name)?;
         let dir = self.dir.take();

@@ -52,7 +52,7 @@ impl GroupSync {
         sync: impl Fn(&OwnedFd) -> SysCall<()>,
     ) -> SysCall<()> {
         // The same open file: what failed before is told to it too.
-        let own = rustix::io::fcntl_dupfd_cloexec(&fd, 0)?;
+        let own = crate::sys::fd::duplicate(&fd)?;
         let mut state = self.lock();
         let group = state.group;
         state.waiting.push((age, own));

@@ -3,6 +3,7 @@
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags, Time};
+use crate::sys::ids::IdMaps;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall};
 
 /// No file of the store's is larger.
@@ -39,15 +40,39 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
 
 /// A new file of the owner's alone, whatever the umask says.
 pub fn private_file(dir: impl AsFd, name: &str) -> SysCall<OwnedFd> {
-    let file = fs::create_file(dir, name.as_bytes(), 0o600)?;
-    fs::chmod(&file, 0o600)?;
+    let file = fs::create_file(&dir, name.as_bytes(), 0o600)?;
+    let done = fs::chmod(&file, 0o600).and_then(|()| match owner_to_be(&dir) {
+        Some((uid, gid)) => fs::chown(&file, uid, gid),
+        None => Ok(()),
+    });
+    if let Err(errno) = done {
+        let _ = fs::unlink(&dir, name.as_bytes());
+        return Err(errno);
+    }
     Ok(file)
 }
 
-/// Writes the new small file `name`.
+/// Whom the store's own files and directories in `dir` belong to, where that is not the caller: root
+/// may use a store of somebody else, who must be able to go on with it.
+pub fn owner_to_be(dir: impl AsFd) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    // Nor one that the caller's user namespace has not, which is nobody to give anything to.
+    let above = fs::stat(dir).ok().filter(|above| above.uid != 0)?;
+    let ids = IdMaps::read();
+    let known = ids.has_user(above.uid) && ids.has_group(above.gid);
+    known.then_some((above.uid, above.gid))
+}
+
+/// Writes the new small file `name`; what cannot be written whole goes again.
 pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = private_file(dir, name)?;
-    fs::write_all(&file, data)
+    let file = private_file(&dir, name)?;
+    let done = fs::write_all(&file, data);
+    if done.is_err() {
+        let _ = fs::unlink(&dir, name.as_bytes());
+    }
+    done
 }
 
 /// Writes the new small file `name` so that a power cut does not leave it empty under a name that its
@@ -69,6 +94,11 @@ pub fn replace_soon(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> 
     replace_by(dir, name, data, Way::Soon)
 }
 
+/// The same, only that its name is on the disk when this returns.
+pub fn replace_named(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> {
+    replace_by(dir, name, data, Way::Named)
+}
+
 /// What is on the disk when.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -76,7 +106,9 @@ enum Way {
     Synced,
     /// The text before its name.
     Whole,
-    /// In the kernel's own time.
+    /// The name when the call returns, the text in the kernel's own time.
+    Named,
+    /// Both in the kernel's own time.
     Soon,
 }
 
@@ -88,8 +120,11 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
         match way {
             Way::Synced => fs::sync(&file)?,
             // Not even then may a power cut leave an empty file where a whole one was.
-            Way::Whole => fs::write_through(&file)?,
-            Way::Soon => {}
+            Way::Whole if keeps_order(dir)? => fs::write_through(&file)?,
+            // A directory that was synced brings its later names to the disk by itself, with the next
+            // sync of anything: btrfs has them in its log, and nothing of what they name.
+            Way::Whole => fs::sync(&file)?,
+            Way::Named | Way::Soon => {}
         }
         fs::rename(
             dir,
@@ -99,14 +134,24 @@ fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<
             RenameFlags::empty(),
         )?;
         match way {
-            Way::Synced => fs::sync(dir),
-            _ => Ok(()),
+            Way::Synced | Way::Named => fs::sync(dir),
+            Way::Whole | Way::Soon => Ok(()),
         }
     })();
     if result.is_err() {
         let _ = fs::unlink(dir, temp.as_bytes());
     }
-    result.call_at("replace", name)
+    let result = result.call_at("replace", name);
+    result.map_err(|error| super::may_be_stuck(error, dir, name.as_bytes()))
+}
+
+/// Whether no name reaches the disk before those that were made earlier.
+pub fn keeps_order(dir: impl AsFd) -> SysCall<bool> {
+    // ext4, xfs: one journal (ext2 and an ext4 without one cannot be told from ext4, and keep no
+    // order of anything). tmpfs: no disk.
+    const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
+    let kind = rustix::fs::fstatfs(dir)?.f_type as i64;
+    Ok(ORDERED.contains(&kind))
 }
 
 /// Whether `name` is one under which a text is written that is to become `file`.

@@ -2,9 +2,9 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode, PATIENCE};
-use super::{Kind, Store, UnmountFlags, id, pin, session};
+use super::{Kind, Store, UnmountFlags, id, pin, reach, session};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::mount::{self, oracle};
+use crate::mount::{self, MountId, oracle};
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::watch::Watch;
 
@@ -21,13 +21,21 @@ impl Store {
         result.map_err(|e| e.at(id_or_path).op("unmount"))
     }
 
-    fn unmount_layer(&self, id: &str, only: Option<&str>, lazy: bool) -> Result<()> {
+    /// `only`: this mount of it, and no other.
+    fn unmount_layer(&self, id: &str, only: Option<MountId>, lazy: bool) -> Result<()> {
         let layer = self.lock_layer(id, Mode::Shared, PATIENCE, &mut Watch::default())?;
         let mut pins = self.pins(&layer)?;
         let (mut ended, _) = pins.end_what_can()?;
         let mut busy = None;
+        let known = match only {
+            Some(only) => pins.here.iter().any(|pin| pin.id == only),
+            None => ended > 0 || !pins.here.is_empty(),
+        };
+        if !known {
+            self.adopt_asked(&layer, &mut pins, only)?;
+        }
         for pin in &pins.here {
-            if only.is_some_and(|name| name != pin.name) {
+            if only.is_some_and(|only| only != pin.id) {
                 continue;
             }
             if !lock::try_lock(&pin.file, Mode::Exclusive)? {
@@ -35,7 +43,7 @@ impl Store {
                 busy = Some(Error::new(Code::Mounted, Errno::BUSY, used).at(&pin.path));
                 continue;
             }
-            match pin::end(pins.dir.as_fd(), pin, lazy) {
+            match reach::end(pins.dir.as_fd(), pin, lazy) {
                 Ok(()) => ended += 1,
                 Err(error) if error.errno() == Errno::BUSY => busy = Some(error),
                 Err(error) => return Err(error),
@@ -49,41 +57,66 @@ impl Store {
             None if ended > 0 => return Ok(()),
             None => {}
         }
+        let busy = |why: &str| Err(Error::new(Code::Mounted, Errno::BUSY, why));
+        if pins.elsewhere.iter().any(|pin| pin.certain) {
+            return busy("it is mounted in another mount namespace, and can be ended only there");
+        }
+        let free = lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)?;
         // A writable `root` is mounted as itself, and there is nothing to end.
         let itself = layer.meta.kind == Kind::Root && !layer.committed();
-        if !itself {
-            return Err(not_mounted());
+        match (free, itself) {
+            (true, true) => Ok(()),
+            (true, false) => Err(not_mounted()),
+            (false, _) => busy("a handle of it is open, and its mount is not here to be ended"),
         }
-        if lock::try_lock(layer.open(layer.mount_lock())?, Mode::Exclusive)? {
-            return Ok(());
+    }
+
+    /// Before it is said that nothing of the layer is mounted: whether a mount of it has no pin.
+    fn adopt_asked(
+        &self,
+        layer: &Layer,
+        pins: &mut pin::Pins,
+        only: Option<MountId>,
+    ) -> Result<()> {
+        let Some(only) = only else {
+            return self.adopt_all(layer, pins);
+        };
+        match mount::find(only)? {
+            Some(found) if pins.elsewhere.is_empty() => self.adopt_one(layer, pins, found),
+            _ => Ok(()),
         }
-        Err(Error::new(
-            Code::Mounted,
-            Errno::BUSY,
-            "handles use the layer",
-        ))
     }
 
     fn unmount_path(&self, path: &[u8], lazy: bool) -> Result<()> {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let mode = rustix::fs::Mode::empty();
-        let root = rustix::fs::open(path, flags, mode).call_at("open", path)?;
+        let (flags, mode) = (rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
+        let root = fs::open_at(rustix::fs::CWD, path, flags, mode).call_at("open", path)?;
         if !mount::is_mount_root(root.as_fd())? {
             return Err(not_mounted());
         }
-        let name = format!(
-            "{}.{}",
-            mount::identity(root.as_fd())?.id,
-            mount::namespace_id()?
+        let (mounted, inode) = (
+            mount::identity(root.as_fd())?,
+            fs::stat(&root).call_at("statx", path)?,
         );
         drop(root);
-        for id in self.ids()? {
+        let name = format!("{mounted}.{}", mount::namespace_id()?);
+        let ids = self.ids()?;
+        for id in &ids {
             let pin = format!("{id}/pin/{name}");
             match fs::stat_at(&self.layers, pin.as_bytes()) {
-                Ok(_) => return self.unmount_layer(&id, Some(&name), lazy),
+                Ok(_) => return self.unmount_layer(id, Some(mounted), lazy),
                 // The layer is damaged, or goes.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(errno) => return Err(errno).call_at("statx", pin),
+            }
+        }
+        // It has no pin: its name says whose it is, or, of a `root`, its inode.
+        let source = mount::find(mounted)?.map(|found| found.source);
+        for id in &ids {
+            let root = format!("{id}/root");
+            let named = source.as_deref() == Some(format!("ovl:{id}").as_bytes());
+            let same = |there: fs::Meta| there.same_inode(&inode);
+            if named || fs::stat_at(&self.layers, root.as_bytes()).is_ok_and(same) {
+                return self.unmount_layer(id, Some(mounted), lazy);
             }
         }
         Err(Error::new(
@@ -100,7 +133,7 @@ impl Store {
         let alone = layer.open(layer.mount_lock())?;
         alone_with(&alone)?;
         end_pins(&mut pins)?;
-        self.need_upper_unheld(layer)?;
+        self.need_upper_unheld(layer, Some(&pins))?;
         Ok(alone)
     }
 
@@ -122,27 +155,28 @@ impl Store {
         }
         match lacks(layer, layer.content()) {
             true => Ok(()),
-            false => self.need_upper_unheld(layer),
+            false => self.need_upper_unheld(layer, pins.as_ref()),
         }
     }
 
     /// No overlay that nobody told of has the layer's upper.
-    fn need_upper_unheld(&self, layer: &Layer) -> Result<()> {
-        if layer.meta.kind == Kind::Overlay {
-            let upper = layer.open("upper")?;
-            let answer = self.upper_in_use(&upper)?;
-            if answer == oracle::InUse::Busy {
-                return Err(Error::new(
-                    Code::Mounted,
-                    Errno::BUSY,
-                    "an overlay in another namespace, or a detached one, holds it",
-                ));
-            }
+    fn need_upper_unheld(&self, layer: &Layer, pins: Option<&pin::Pins>) -> Result<()> {
+        if layer.meta.kind != Kind::Overlay {
+            return Ok(());
         }
-        Ok(())
+        let upper = layer.open("upper")?;
+        if self.upper_in_use(&upper, pins.map(|pins| &pins.dir))? != oracle::InUse::Busy {
+            return Ok(());
+        }
+        let busy = |why: &str| Error::new(Code::Mounted, Errno::BUSY, why);
+        let strays = pins.map(|pins| self.strays(layer, pins)).transpose()?;
+        Err(match strays.and_then(|strays| strays.into_iter().next()) {
+            Some(found) => busy("a copy of a mount of it is here: end it").at(found.path),
+            None => busy("an overlay in another namespace, or a detached one, holds it"),
+        })
     }
 
-    /// Whether a handle holds the layer, or it is mounted where the caller can see it.
+    /// Whether a handle holds the layer, or the kernel has a mount of it, here or elsewhere.
     pub(super) fn is_mounted(&self, layer: &Layer) -> Result<bool> {
         // With the pins locked: nobody else tries the handles' lock now.
         let pins = self.pins(layer)?;
@@ -151,7 +185,7 @@ impl Store {
         if lock::try_lock(&handles, Mode::Shared)? && !lock::try_lock(&handles, Mode::Exclusive)? {
             return Ok(true);
         }
-        Ok(!pins.here.is_empty())
+        Ok(!pins.here.is_empty() || pins.elsewhere.iter().any(|pin| pin.certain))
     }
 }
 

@@ -49,20 +49,26 @@ impl Store {
 }
 
 fn usage_of(dir: &OwnedFd, watch: &mut Watch<'_>) -> Result<Usage> {
-    let (mut usage, linked) = settled(dir, watch, |usage: &mut Usage, _, meta| {
-        if meta.kind == Kind::Directory || meta.nlink < 2 {
-            add_own(usage, meta);
+    let (usage, _) = settled(&[dir], watch, |usage: &mut Usage, place| {
+        let meta = place.meta;
+        match place.seen {
+            Seen::Whole => add_own(usage, meta),
+            Seen::First => {
+                usage.shared_inodes += 1;
+                usage.shared_bytes += meta.blocks * 512;
+                usage.shared_size += size(meta);
+            }
+            Seen::Again => {}
+            Seen::Last => {
+                // A file that is written to meanwhile was smaller when it was first met.
+                let less = |from: &mut u64, by: u64| *from = from.saturating_sub(by);
+                less(&mut usage.shared_inodes, 1);
+                less(&mut usage.shared_bytes, meta.blocks * 512);
+                less(&mut usage.shared_size, size(meta));
+                add_own(usage, meta);
+            }
         }
     })?;
-    for link in linked.into_values() {
-        if link.names >= link.meta.nlink {
-            add_own(&mut usage, &link.meta);
-        } else {
-            usage.shared_inodes += 1;
-            usage.shared_bytes += link.meta.blocks * 512;
-            usage.shared_size += size(&link.meta);
-        }
-    }
     Ok(usage)
 }
 
@@ -80,64 +86,100 @@ fn size(meta: &Meta) -> u64 {
     }
 }
 
-/// An inode of several names.
-pub(super) struct Link {
-    pub meta: Meta,
-    /// How many were found.
-    pub names: u32,
-    /// The first.
-    pub path: Vec<u8>,
+/// What a walk has met of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It has no other name.
+    Whole,
+    /// One of several names, the first.
+    First,
+    /// Another.
+    Again,
+    /// The last: all are in the tree.
+    Last,
 }
 
-/// The inodes of several names in a tree.
-pub(super) type Links = HashMap<(u64, (u32, u32)), Link>;
+/// A name that a walk meets.
+pub(super) struct Place<'a> {
+    chain: &'a Chain,
+    name: &'a [u8],
+    pub meta: &'a Meta,
+    pub seen: Seen,
+}
 
-/// Walks the tree at `dir`, as often as it takes to see it at rest enough to find the way. Calls
-/// `each` for every name, the root too; gives what it made, and the inodes of several names.
+impl Place<'_> {
+    /// Its path from the root of the walk.
+    pub fn path(&self) -> Vec<u8> {
+        self.chain.path_of(self.name)
+    }
+}
+
+/// How many names of each inode of several were not met: 16 bytes for one, whatever its names.
+#[derive(Default)]
+pub(super) struct Links(HashMap<[u32; 3], u32>);
+
+impl Links {
+    /// The number of an inode, and the device's as the kernel packs it.
+    fn key(meta: &Meta) -> [u32; 3] {
+        let (major, minor) = meta.dev;
+        let (high, low) = ((meta.ino >> 32) as u32, meta.ino as u32);
+        [high, low, major << 20 | (minor & 0xf_ffff)]
+    }
+
+    fn meet(&mut self, meta: &Meta) -> Seen {
+        let mut seen = Seen::Again;
+        let left = self.0.entry(Self::key(meta)).or_insert_with(|| {
+            seen = Seen::First;
+            meta.nlink
+        });
+        if *left == 1 {
+            seen = Seen::Last;
+        }
+        // A name that is moved while the walk goes on may be met twice.
+        *left = left.saturating_sub(1);
+        seen
+    }
+
+    /// Whether all names of all inodes were met.
+    pub fn is_whole(&self) -> bool {
+        self.0.values().all(|left| *left == 0)
+    }
+
+    /// Whether an inode has names that were not met.
+    pub fn lacks(&self, meta: &Meta) -> bool {
+        self.0.get(&Self::key(meta)).is_some_and(|left| *left > 0)
+    }
+}
+
+/// Walks the trees at `dirs`, as often as it takes to see them at rest enough to find the way. Calls
+/// `each` for every name, the roots too; gives what it made, and the inodes of several names.
 pub(super) fn settled<T: Default>(
-    dir: &OwnedFd,
+    dirs: &[&OwnedFd],
     watch: &mut Watch<'_>,
-    each: impl Fn(&mut T, &[u8], &Meta),
+    each: impl Fn(&mut T, &Place<'_>),
 ) -> Result<(T, Links)> {
     for _ in 1..TRIES {
-        match once(dir, watch, &each) {
+        match once(dirs, watch, &each) {
             Err(error) if error.errno() == Errno::STALE => {}
             done => return done,
         }
     }
-    once(dir, watch, &each)
+    once(dirs, watch, &each)
 }
 
 fn once<T: Default>(
-    dir: &OwnedFd,
+    dirs: &[&OwnedFd],
     watch: &mut Watch<'_>,
-    each: &impl Fn(&mut T, &[u8], &Meta),
+    each: &impl Fn(&mut T, &Place<'_>),
 ) -> Result<(T, Links)> {
     let mut walk = Walk {
         made: T::default(),
-        links: Links::new(),
+        links: Links::default(),
         buf: DirBuf::default(),
         each,
     };
-    let root = super::again(dir)?;
-    let meta = fs::stat(&root).call("statx")?;
-    each(&mut walk.made, b"", &meta);
-    let mut chain = Chain::new(root);
-    let mut pending = vec![walk.directory(&chain, watch)?];
-    while let Some(below) = pending.last_mut() {
-        let Some(name) = below.pop() else {
-            pending.pop();
-            chain.pop()?;
-            continue;
-        };
-        let fd = match fs::open_dir(chain.fd()?, &name) {
-            Ok(fd) => fd,
-            // It went, or became something else, or something was mounted there.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => continue,
-            Err(errno) => return Err(Error::sys(errno, "open").at(chain.path_of(&name))),
-        };
-        chain.push(name, fd)?;
-        pending.push(walk.directory(&chain, watch)?);
+    for dir in dirs {
+        walk.tree(super::again(dir)?, watch)?;
     }
     Ok((walk.made, walk.links))
 }
@@ -149,7 +191,44 @@ struct Walk<'a, T, F> {
     each: &'a F,
 }
 
-impl<T, F: Fn(&mut T, &[u8], &Meta)> Walk<'_, T, F> {
+impl<T, F: Fn(&mut T, &Place<'_>)> Walk<'_, T, F> {
+    fn tree(&mut self, root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
+        let meta = fs::stat(&root).call("statx")?;
+        let mut chain = Chain::new(root);
+        self.meet(&chain, b"", &meta);
+        let mut pending = vec![self.directory(&chain, watch)?];
+        while let Some(below) = pending.last_mut() {
+            let Some(name) = below.pop() else {
+                pending.pop();
+                chain.pop()?;
+                continue;
+            };
+            let fd = match fs::open_dir(chain.fd()?, &name) {
+                Ok(fd) => fd,
+                // It went, or became something else, or something was mounted there.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => continue,
+                Err(errno) => return Err(Error::sys(errno, "open").at(chain.path_of(&name))),
+            };
+            chain.push(name, fd)?;
+            pending.push(self.directory(&chain, watch)?);
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, chain: &Chain, name: &[u8], meta: &Meta) {
+        let seen = match meta.kind == Kind::Directory || meta.nlink < 2 {
+            true => Seen::Whole,
+            false => self.links.meet(meta),
+        };
+        let place = Place {
+            chain,
+            name,
+            meta,
+            seen,
+        };
+        (self.each)(&mut self.made, &place);
+    }
+
     /// All names where the chain stands; gives those of the directories.
     fn directory(&mut self, chain: &Chain, watch: &mut Watch<'_>) -> Result<Vec<Vec<u8>>> {
         let fd = chain.fd()?;
@@ -172,20 +251,9 @@ impl<T, F: Fn(&mut T, &[u8], &Meta)> Walk<'_, T, F> {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(Error::sys(errno, "statx").at(chain.path_of(&name))),
             };
-            (self.each)(&mut self.made, &name, &meta);
+            self.meet(chain, &name, &meta);
             if meta.kind == Kind::Directory {
                 below.push(name);
-            } else if meta.nlink > 1 {
-                let link = self
-                    .links
-                    .entry((meta.ino, meta.dev))
-                    .or_insert_with(|| Link {
-                        meta,
-                        names: 0,
-                        path: chain.path_of(&name),
-                    });
-                link.names += 1;
-                link.meta = meta;
             }
         }
         Ok(below)

@@ -1,5 +1,7 @@
 //! Files by descriptor: opening below a directory, attributes, data.
 
+use super::fd::{self, above_standard};
+pub use super::instance::instance;
 pub use super::sync::{sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;
@@ -145,7 +147,7 @@ pub fn is_read_only(fd: impl AsFd) -> bool {
 
 /// A file of this process alone, in memory.
 pub fn nameless() -> SysCall<OwnedFd> {
-    rustix::fs::memfd_create("ovl", rustix::fs::MemfdFlags::CLOEXEC)
+    above_standard(|| rustix::fs::memfd_create("ovl", rustix::fs::MemfdFlags::CLOEXEC))
 }
 
 /// Whether an inode has one of the flags immutable and append-only.
@@ -180,7 +182,7 @@ pub fn open_below(dir: impl AsFd, name: &[u8], flags: OFlags, cross: Cross) -> S
     let flags = flags | OFlags::CLOEXEC;
     let mut renamed = 0;
     loop {
-        match rustix::fs::openat2(&dir, name, flags, Mode::empty(), resolve) {
+        match above_standard(|| rustix::fs::openat2(&dir, name, flags, Mode::empty(), resolve)) {
             // EAGAIN: something was renamed while the kernel looked.
             Err(Errno::INTR | Errno::AGAIN) => {}
             // So it says of what was renamed away from below `dir`, too: worth another look.
@@ -244,10 +246,20 @@ pub fn open_dir_deep(dir: impl AsFd, path: &[u8]) -> SysCall<OwnedFd> {
     at.ok_or(Errno::NOENT)
 }
 
+/// openat(2), close-on-exec.
+pub fn open_at(
+    dir: impl AsFd,
+    path: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+) -> SysCall<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    above_standard(|| retry(|| rustix::fs::openat(&dir, path, flags, mode)))
+}
+
 /// Opens a directory that the caller named: symbolic links and mounts are followed.
 pub fn open_dir_trusted(dir: impl AsFd, path: &[u8]) -> SysCall<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    retry(|| rustix::fs::openat(&dir, path, flags, Mode::empty()))
+    open_at(dir, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
 }
 
 /// Opens an inode for nothing but its descriptor.
@@ -294,8 +306,8 @@ pub fn position(fd: impl AsFd) -> SysCall<u64> {
 
 /// Makes a new regular file for writing; EEXIST when the name is taken.
 pub fn create_file(dir: impl AsFd, name: &[u8], mode: u32) -> SysCall<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry(|| rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(mode)))
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    open_at(dir, name, flags, Mode::from_raw_mode(mode))
 }
 
 /// Makes a directory.
@@ -385,7 +397,7 @@ pub fn chmod_at(dir: impl AsFd, name: &[u8], mode: u32) -> SysCall<()> {
     if stat(&fd)?.kind == Kind::Symlink {
         return Err(Errno::OPNOTSUPP);
     }
-    let path = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
+    let path = fd::path(&fd);
     let mode = Mode::from_raw_mode(mode);
     retry(|| rustix::fs::chmodat(rustix::fs::CWD, path.as_str(), mode, AtFlags::empty()))
 }

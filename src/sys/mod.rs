@@ -5,7 +5,10 @@
 #![allow(unsafe_code)]
 
 pub mod dir;
+pub mod fd;
 pub mod fs;
+pub mod ids;
+mod instance;
 pub mod mount;
 #[cfg(test)]
 pub mod mount_testing;
@@ -13,6 +16,7 @@ pub mod signal;
 mod sync;
 pub mod xattr;
 
+pub use fd::Own;
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The result of a bare system call.

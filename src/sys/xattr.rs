@@ -1,11 +1,10 @@
 //! Extended attributes by descriptor, also of what cannot be opened (links, FIFOs, devices).
 //!
 //! Open files and directories use the `f*xattr` calls. A name in a directory is reached through
-//! `/proc/self/fd/N/name` with the `l*xattr` calls, which never follow the last component.
+//! `/proc/thread-self/fd/N/name` with the `l*xattr` calls, which never follow the last component.
 
-use super::{AsFd, SysCall, retry};
+use super::{AsFd, SysCall, fd, retry};
 use crate::error::Errno;
-use rustix::fd::AsRawFd;
 use rustix::fs::XattrFlags;
 
 /// Extended attributes as names and values.
@@ -19,6 +18,16 @@ pub fn is_overlay(name: &[u8]) -> bool {
     OVERLAY_PREFIXES
         .iter()
         .any(|prefix| name.starts_with(prefix))
+}
+
+/// The attribute that holds a file's capabilities.
+pub const CAPABILITY: &[u8] = b"security.capability";
+
+/// Whether an attribute is there, and the caller cannot be told its value: a capability that counts
+/// in a user namespace whose root user his own has not. It is read as one without a value, which no
+/// file has.
+pub fn is_hidden(name: &[u8], value: &[u8]) -> bool {
+    name == CAPABILITY && value.is_empty()
 }
 
 /// XFS shows the ACLs to root a second time, in a spelling of its own, which on another file system
@@ -83,6 +92,8 @@ pub fn get(fd: impl AsFd, name: &[u8]) -> SysCall<Option<Vec<u8>>> {
 
 fn absent(value: SysCall<Vec<u8>>) -> SysCall<Option<Vec<u8>>> {
     match value {
+        // A capability: see `is_hidden`.
+        Err(Errno::OVERFLOW) => Ok(Some(Vec::new())),
         Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(errno),
@@ -121,7 +132,8 @@ pub fn remove(fd: impl AsFd, name: &[u8]) -> SysCall<()> {
 /// The path of `name` in `dir` through procfs; the last component is never followed by the
 /// `l*xattr` calls.
 fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
-    let mut path = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).into_bytes();
+    let mut path = fd::path(dir).into_bytes();
+    path.push(b'/');
     path.extend_from_slice(name);
     path
 }
@@ -158,7 +170,7 @@ pub fn get_all_at(dir: impl AsFd, name: &[u8]) -> SysCall<Pairs> {
 /// All attributes of the inode that an `O_PATH` descriptor holds, a symbolic link's own included.
 pub fn get_all_held(fd: impl AsFd) -> SysCall<Pairs> {
     // The jump through procfs ends at the inode itself.
-    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let path = fd::path(fd);
     let names = none_if_unsupported(grow(|buf| rustix::fs::listxattr(path.as_str(), buf)))?;
     let mut pairs = Vec::with_capacity(names.len());
     for attr in names {

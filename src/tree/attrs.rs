@@ -7,6 +7,7 @@
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
+use crate::sys::ids::IdMaps;
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
 use std::collections::{HashMap, HashSet};
@@ -208,6 +209,7 @@ impl Setter {
                 Err(errno @ (Errno::PERM | Errno::INVAL)) => {
                     if self.strict {
                         return Err(Error::sys(errno, "chown")
+                            .code_is(Code::Strict)
                             .context(format!("owner {}:{} cannot be set", attrs.uid, attrs.gid)));
                     }
                     self.partial.owners += 1;
@@ -240,15 +242,28 @@ impl Setter {
 
     /// Puts one extended attribute on `inode`.
     pub fn put_xattr(&mut self, inode: Inode<'_>, name: &[u8], value: &[u8]) -> Result<()> {
-        match inode.set_xattr(name, value) {
-            Ok(()) => Ok(()),
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) if !self.strict => {
-                self.partial.xattrs += 1;
-                Ok(())
-            }
-            Err(errno) => Err(Error::sys(errno, "setxattr")
-                .context(format!("extended attribute {}", name.escape_ascii()))),
+        let set = match xattr::is_hidden(name, value) {
+            true => Err(Errno::PERM),
+            false => inode.set_xattr(name, value),
+        };
+        let Err(errno) = set else {
+            return Ok(());
+        };
+        let beyond_caller = match errno {
+            Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS => true,
+            Errno::INVAL => names_unmapped(name, value),
+            _ => false,
+        };
+        if beyond_caller && !self.strict {
+            self.partial.xattrs += 1;
+            return Ok(());
         }
+        let error = Error::sys(errno, "setxattr")
+            .context(format!("extended attribute {}", name.escape_ascii()));
+        Err(match beyond_caller {
+            true => error.code_is(Code::Strict),
+            false => error,
+        })
     }
 
     /// Makes a device, FIFO or socket; false when the caller may not, which is counted.
@@ -278,6 +293,32 @@ impl Setter {
             Err(errno) => Err(Error::sys(errno, "mknod")),
         }
     }
+}
+
+/// Whether an attribute holds a user or group that the caller's user namespace has not, for which the
+/// kernel has the same errno as for one that is malformed: an entry of an ACL, or the root user of
+/// the namespace in which a capability counts.
+fn names_unmapped(name: &[u8], value: &[u8]) -> bool {
+    const CAPABILITY_3: usize = 24;
+    const USER: u16 = 2;
+    const GROUP: u16 = 8;
+    let word = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).ok();
+    let maps = IdMaps::read();
+    if name == xattr::CAPABILITY && value.len() == CAPABILITY_3 {
+        return word(&value[20..]).is_some_and(|root| !maps.has_user(root));
+    }
+    if name != ACCESS_ACL && name != DEFAULT_ACL {
+        return false;
+    }
+    let entries = value.get(4..).unwrap_or_default().chunks_exact(8);
+    entries.into_iter().any(|entry| {
+        let id = word(&entry[4..]).unwrap_or_default();
+        match u16::from_le_bytes([entry[0], entry[1]]) {
+            USER => !maps.has_user(id),
+            GROUP => !maps.has_group(id),
+            _ => false,
+        }
+    })
 }
 
 /// The names of the two ACLs that a directory hands to what is made in it.

@@ -5,6 +5,7 @@ use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::watch::Watch;
 use std::os::fd::AsFd;
 
 /// Where an inode is: a name in a directory, and its attributes.
@@ -25,10 +26,7 @@ impl Place<'_> {
     pub fn open(&self) -> Result<OwnedFd> {
         match self.content {
             // A descriptor of its own, whose owner need not live on.
-            Some(fd) => fd.try_clone_to_owned().map_err(|error| {
-                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-                Error::sys(errno, "fcntl")
-            }),
+            Some(fd) => crate::sys::fd::duplicate(fd).call("fcntl"),
             None => fs::open_file(self.dir, self.name).call("open"),
         }
     }
@@ -64,7 +62,7 @@ pub fn same_attributes(a: &Meta, b: &Meta, directory_times: bool) -> bool {
 
 /// Whether two inodes that are no directories are equal. Content is read only when all else
 /// agrees; one inode under two names is equal without a look.
-pub fn same_entry(a: Place<'_>, b: Place<'_>) -> Result<bool> {
+pub fn same_entry(a: Place<'_>, b: Place<'_>, watch: &mut Watch<'_>) -> Result<bool> {
     if a.meta.same_inode(b.meta) {
         return Ok(true);
     }
@@ -82,7 +80,7 @@ pub fn same_entry(a: Place<'_>, b: Place<'_>) -> Result<bool> {
         return Ok(false);
     }
     if a.meta.kind == Kind::File {
-        same_content(a, b)
+        same_content(a, b, watch)
     } else {
         Ok(true)
     }
@@ -90,7 +88,7 @@ pub fn same_entry(a: Place<'_>, b: Place<'_>) -> Result<bool> {
 
 const BUF: usize = 128 << 10;
 
-fn same_content(a: Place<'_>, b: Place<'_>) -> Result<bool> {
+fn same_content(a: Place<'_>, b: Place<'_>, watch: &mut Watch<'_>) -> Result<bool> {
     if a.meta.size == 0 {
         return Ok(true);
     }
@@ -115,6 +113,7 @@ fn same_content(a: Place<'_>, b: Place<'_>) -> Result<bool> {
             };
         }
         at += n as u64;
+        watch.bytes(n as u64)?;
     }
 }
 

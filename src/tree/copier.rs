@@ -63,6 +63,7 @@ impl Copier {
                 no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
                 hostile_umask: false,
                 changed: (!strict).then_some(0),
+                ctimes: !options.flags.contains(CopyFlags::HARD_LINK),
             },
             buf: DirBuf::default(),
             stats: CopyStats::default(),
@@ -97,7 +98,7 @@ impl Copier {
 
     /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
     pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
-        let mut groups = Groups::new(dst.as_fd())?;
+        let mut groups = Groups::new(dst.as_fd(), None)?;
         self.run_below(source, dst, b"", &mut groups, watch)
     }
 

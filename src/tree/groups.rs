@@ -1,6 +1,7 @@
 //! Link groups of a tree that is being made: names that are one inode in the source become one
 //! inode in the copy.
 
+use super::aside::Aside;
 use crate::error::{Errno, Result, SysResult};
 use crate::sys::fs::Meta;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
@@ -10,6 +11,8 @@ use std::collections::HashMap;
 pub struct Groups {
     /// What the names' paths are below.
     root: OwnedFd,
+    /// Copies that were made before.
+    aside: Option<Aside>,
     first: HashMap<(u64, (u32, u32)), Group>,
 }
 
@@ -31,9 +34,10 @@ pub enum Joined {
 }
 
 impl Groups {
-    /// None yet; paths are below `root`.
-    pub fn new(root: BorrowedFd<'_>) -> Result<Self> {
+    /// None but those that were kept aside; paths are below `root`.
+    pub fn new(root: BorrowedFd<'_>, aside: Option<Aside>) -> Result<Self> {
         Ok(Groups {
+            aside,
             root: fs::open_dir_trusted(root, b".").call("open")?,
             first: HashMap::new(),
         })
@@ -46,7 +50,10 @@ impl Groups {
         }
         let key = (meta.ino, meta.dev);
         let Some(group) = self.first.get_mut(&key) else {
-            return Ok(Joined::First);
+            return Ok(match &self.aside {
+                Some(aside) if aside.join(meta, dir, name)? => Joined::Linked,
+                _ => Joined::First,
+            });
         };
         let (parent, base) = match group.path.iter().rposition(|&b| b == b'/') {
             Some(at) => (&group.path[..at], &group.path[at + 1..]),

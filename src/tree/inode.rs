@@ -21,6 +21,8 @@ pub struct InodeCopier {
     pub hostile_umask: bool,
     /// Files that changed while they were copied; `None` makes that an error.
     pub changed: Option<u64>,
+    /// A file whose inode changed counts as changed too: not where others may link to it.
+    pub ctimes: bool,
 }
 
 impl InodeCopier {
@@ -51,7 +53,8 @@ impl InodeCopier {
         };
         if method == Method::Copied {
             let after = fs::stat(from).call("statx")?;
-            if (after.size, after.mtime) != (meta.size, meta.mtime) {
+            let quiet = !self.ctimes || after.ctime == meta.ctime;
+            if !quiet || (after.size, after.mtime) != (meta.size, meta.mtime) {
                 match &mut self.changed {
                     Some(count) => *count += 1,
                     None => return Err(changed()),

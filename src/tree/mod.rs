@@ -4,6 +4,7 @@
 //! directory, so a tree may be deeper than `PATH_MAX` and may change underneath without leading
 //! anybody outside. Paths exist for messages only.
 
+pub mod aside;
 pub mod attrs;
 pub mod chain;
 pub mod compare;

@@ -9,6 +9,8 @@ mod support;
 #[path = "../surface/mod.rs"]
 mod surface;
 
+mod traced;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -50,6 +52,8 @@ fn build(name: &str, flags: &[&str]) -> PathBuf {
             .arg("-L")
             .arg(dir)
             .arg(format!("-Wl,-rpath,{}", dir.display()))
+            // Not where a program asks the loader by itself.
+            .args(["-Wl,--as-needed", "-Wl,--disable-new-dtags"])
             .args(["-lovl", "-lpthread"]),
     );
     program
@@ -210,5 +214,6 @@ macro_rules! programs {
 }
 
 programs!(
-    nulls, options, results, forks, children, streams, watching, guest, mounts
+    nulls, options, results, forks, children, streams, watching, guest, mounts, hammer, signals,
+    closing, loading, stacks, places,
 );

@@ -35,6 +35,12 @@ int main(int argc, char **argv)
     IS(-EINVAL, ovl_cleanup(NULL, NULL, 0, NULL, 0, &err));
     IS(-EINVAL, ovl_check(NULL, NULL, 0, &iter, &err));
     IS(-EINVAL, ovl_mount_spec(NULL, "a", NULL, 0, &iter, &err));
+    IS(-EINVAL, ovl_image_import(NULL, "a", 0, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_export(NULL, "a", 1, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_remove(NULL, "a", NULL, 0, &err));
+    IS(-EINVAL, ovl_image_stat(NULL, "a", NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_list(NULL, NULL, 0, &iter, &err));
+    IS(-EINVAL, ovl_image_config(NULL, "a", NULL, 0, &iter, &err));
     IS(-EINVAL, ovl_iter_next(NULL, NULL, 0, &err));
     IS(-EINVAL, ovl_copy_dir(AT_FDCWD, NULL, AT_FDCWD, "x", NULL, 0, NULL, 0, &err));
     IS(-EINVAL, ovl_copy_dir(AT_FDCWD, "x", AT_FDCWD, NULL, NULL, 0, NULL, 0, &err));
@@ -63,6 +69,17 @@ int main(int argc, char **argv)
     IS(-EINVAL, ovl_check(store, NULL, 0, NULL, &err));
     IS(-EINVAL, ovl_mount_spec(store, NULL, NULL, 0, &iter, &err));
     IS(-EINVAL, ovl_mount_spec(store, "a", NULL, 0, NULL, &err));
+    IS(-EINVAL, ovl_image_import(store, NULL, 0, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_import(store, "a", -1, NULL, 0, NULL, 0, &err));
+    FAILS(EBADF, OVL_E_SYSTEM, ovl_image_import(store, "a", 9999, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_export(store, NULL, 1, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_export(store, "a", -1, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_remove(store, NULL, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_stat(store, NULL, NULL, 0, NULL, 0, &err));
+    IS(-EINVAL, ovl_image_list(store, NULL, 0, NULL, &err));
+    IS(-EINVAL, ovl_image_config(store, NULL, NULL, 0, &iter, &err));
+    IS(-EINVAL, ovl_image_config(store, "a", NULL, 0, NULL, &err));
+    FAILS(ENOENT, OVL_E_NO_IMAGE, ovl_image_stat(store, "a", NULL, 0, NULL, 0, &err));
 
     /* Ids are checked, and are bytes. */
     IS(-EINVAL, ovl_create(store, "", NULL, NULL, 0, &err));

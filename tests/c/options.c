@@ -161,6 +161,65 @@ static int c_usage(struct ovl_store *s, const void *o, size_t n, struct ovl_erro
     return ovl_usage(s, "base", o, n, &usage, sizeof usage, e);
 }
 
+/* An image of no layers, unpacked. */
+static char image[5000];
+
+static void make_image(void)
+{
+    snprintf(image, sizeof image, "%s/image", dir);
+    CHECK(mkdir(image, 0755) == 0);
+    int at = open(image, O_PATH | O_DIRECTORY);
+    const char *const files[][2] = {
+        {"manifest.json", "[{\"Config\":\"c\",\"Layers\":[]}]"},
+        {"c", "{\"rootfs\":{\"type\":\"layers\"}}"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        int fd = openat(at, files[i][0], O_WRONLY | O_CREAT, 0644);
+        CHECK(write(fd, files[i][1], strlen(files[i][1])) > 0);
+        CHECK(close(fd) == 0);
+    }
+    CHECK(close(at) == 0);
+}
+static int c_import(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    int fd = open(image, O_RDONLY | O_DIRECTORY);
+    int rc = ovl_image_import(s, "im/age:1", fd, o, n, NULL, 0, e);
+    CHECK(close(fd) == 0);
+    return rc;
+}
+static int c_export(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    int fd = file_of(dir, "", 0);
+    int rc = ovl_image_export(s, "im/age:1", fd, o, n, NULL, 0, e);
+    CHECK((lseek(fd, 0, SEEK_END) > 0) == (rc == 0));
+    CHECK(close(fd) == 0);
+    return rc;
+}
+static int c_image_remove(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    int rc = ovl_image_remove(s, "im/age:1", o, n, e);
+    CHECK((ovl_image_stat(s, "im/age:1", NULL, 0, NULL, 0, NULL) == -ENOENT) == (rc == 0));
+    if (rc == 0)
+        CHECK(c_import(s, NULL, 0, NULL) == 0);
+    return rc;
+}
+static int c_image_stat(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    return ovl_image_stat(s, "im/age:1", o, n, NULL, 0, e);
+}
+static int c_image_list(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    int rc = ovl_image_list(s, o, n, &iter, e);
+    drop_iter();
+    return rc;
+}
+static int c_image_config(struct ovl_store *s, const void *o, size_t n, struct ovl_error **e)
+{
+    int rc = ovl_image_config(s, "im/age:1", o, n, &iter, e);
+    drop_iter();
+    return rc;
+}
+
 #define BITS(known) (~(uint64_t)(known))
 static const struct {
     const char *name;
@@ -201,6 +260,17 @@ static const struct {
     {"unmount_at", c_unmount_at, sizeof(struct ovl_unmount_opts), BITS(OVL_UNMOUNT_LAZY), 0, 0},
     {"status", c_status, sizeof(struct ovl_status_opts), BITS(0), 0, 0},
     {"usage", c_usage, sizeof(struct ovl_usage_opts), BITS(0), 0, 0},
+    {"image_import", c_import, sizeof(struct ovl_image_import_opts),
+     BITS(OVL_IMPORT_KEEP_BLOBS | OVL_IMPORT_STRICT | OVL_IMPORT_NO_DEVICES),
+     offsetof(struct ovl_image_import_opts, reserved),
+     offsetof(struct ovl_image_import_opts, kind)},
+    {"image_import", c_import, sizeof(struct ovl_image_import_opts), BITS(7), 0,
+     offsetof(struct ovl_image_import_opts, durability)},
+    {"image_export", c_export, sizeof(struct ovl_image_export_opts), BITS(0), 0, 0},
+    {"image_remove", c_image_remove, sizeof(struct ovl_image_remove_opts), BITS(0), 0, 0},
+    {"image_stat", c_image_stat, sizeof(struct ovl_image_stat_opts), BITS(0), 0, 0},
+    {"image_list", c_image_list, sizeof(struct ovl_image_list_opts), BITS(0), 0, 0},
+    {"image_config", c_image_config, sizeof(struct ovl_image_config_opts), BITS(0), 0, 0},
 };
 
 int main(int argc, char **argv)
@@ -213,6 +283,7 @@ int main(int argc, char **argv)
     struct ovl_store *store = open_store(dir);
     snprintf(home, sizeof home, "%s/store", dir);
     apply(store, dir, "base", 1);
+    make_image();
 
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         call_fn call = calls[i].call;

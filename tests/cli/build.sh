@@ -75,7 +75,7 @@ test_demo_with_an_image() {
 }
 
 test_demo_without_root() {
-	[ "$(id -u)" = 0 ] && command -v setpriv >/dev/null || skip root
+	is_root && command -v setpriv >/dev/null || skip root
 	chmod 777 .
 	setpriv --reuid=65534 --regid=65534 --clear-groups unshare --user true 2>/dev/null || skip userns
 	setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$OVL" || skip "a tree that nobody may read"

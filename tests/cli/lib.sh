@@ -14,6 +14,11 @@ need() {
 	done
 }
 
+# The machine's root, and not that of a user namespace alone.
+is_root() {
+	[ "$(id -u)" = 0 ] && [ "$(tr -s ' ' </proc/self/uid_map)" = ' 0 0 4294967295' ]
+}
+
 wrong() {
 	echo "wrong: $*"
 	exit 1

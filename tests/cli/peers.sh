@@ -121,6 +121,8 @@ test_owners_that_a_namespace_has_not() {
 # set: an error, and nothing is left.
 test_apply_without_proc() {
 	need setfattr
+	# What a user namespace was given at its beginning cannot be taken off again.
+	unshare --mount --propagation private umount -l /proc 2>/dev/null || skip root
 	[ -z "${SANITIZE:-}" ] || OVL=$TOP/build/ovl # A leak check needs /proc.
 	base
 	mkdir -p top/etc

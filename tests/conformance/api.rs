@@ -243,7 +243,7 @@ pub struct Names {
 }
 
 /// One of the two surfaces.
-pub trait Api: Sized + 'static {
+pub trait Api: Sized + 'static + crate::images::Images {
     type Store: Send + Sync;
     /// Dropping it drops the handle alone.
     type Mount: Send;

@@ -49,7 +49,7 @@ macro_rules! structs {
                 );)+
                 text += &format!(" sizeof={}\n", size_of::<$name>());
             )+
-            text
+            text.replace("r#", "")
         }
     };
 }
@@ -127,6 +127,27 @@ structs! {
         own_bytes: u64, shared_bytes: u64, own_inodes: u64, shared_inodes: u64, own_size: u64,
         shared_size: u64,
     }
+    ovl_image_import_opts {
+        flags: u64, r#ref: *const c_char, platform: *const c_char, kind: u32, durability: u32,
+        max_size: u64, max_entries: u64, max_meta: u64, max_xattrs: u64, max_path: u64,
+        zstd_window_log: u32, reserved: u32, read: ovl_read_fn, read_user: *mut c_void,
+        cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
+    }
+    ovl_image_export_opts {
+        flags: u64, r#ref: *const c_char, write: ovl_write_fn, write_user: *mut c_void,
+        cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
+    }
+    ovl_image_info {
+        layer: [c_char; 136], manifest: [c_char; 136], config: [c_char; 136], size: u64,
+        layers: u64, created_sec: i64, created_nsec: u32, blobs: u32, skipped_devices: u64,
+        skipped_owners: u64, skipped_xattrs: u64, made: u64,
+    }
+    ovl_image_remove_opts {
+        flags: u64, cancel: *mut ovl_cancel, progress: ovl_progress_fn, progress_user: *mut c_void,
+    }
+    ovl_image_stat_opts { flags: u64 }
+    ovl_image_list_opts { flags: u64 }
+    ovl_image_config_opts { flags: u64 }
 }
 
 /// Numbers, and the lines that define them in the header.
@@ -189,6 +210,17 @@ constants! {
     OVL_REFLINK_AUTO: u32 = 0;
     OVL_REFLINK_ALWAYS: u32 = 1;
     OVL_REFLINK_NEVER: u32 = 2;
+    OVL_IMPORT_KEEP_BLOBS: u64 = 1;
+    OVL_IMPORT_STRICT: u64 = 2;
+    OVL_IMPORT_NO_DEVICES: u64 = 4;
+    OVL_CONFIG_JSON: u32 = 1;
+    OVL_CONFIG_ENV: u32 = 2;
+    OVL_CONFIG_ENTRYPOINT: u32 = 3;
+    OVL_CONFIG_CMD: u32 = 4;
+    OVL_CONFIG_WORKING_DIR: u32 = 5;
+    OVL_CONFIG_USER: u32 = 6;
+    OVL_CONFIG_LABEL: u32 = 7;
+    OVL_CONFIG_LAYER: u32 = 8;
 }
 
 /// The functions, found in the library when first asked for.
@@ -294,6 +326,28 @@ functions! {
     ) -> c_int;
     ovl_usage(
         *mut ovl_store, *const c_char, *const ovl_usage_opts, usize, *mut ovl_usage_info, usize,
+        *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_image_import(
+        *mut ovl_store, *const c_char, c_int, *const ovl_image_import_opts, usize,
+        *mut ovl_image_info, usize, *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_image_export(
+        *mut ovl_store, *const c_char, c_int, *const ovl_image_export_opts, usize,
+        *mut ovl_image_info, usize, *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_image_remove(
+        *mut ovl_store, *const c_char, *const ovl_image_remove_opts, usize, *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_image_stat(
+        *mut ovl_store, *const c_char, *const ovl_image_stat_opts, usize, *mut ovl_image_info,
+        usize, *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_image_list(
+        *mut ovl_store, *const ovl_image_list_opts, usize, *mut *mut ovl_iter, *mut *mut ovl_error,
+    ) -> c_int;
+    ovl_image_config(
+        *mut ovl_store, *const c_char, *const ovl_image_config_opts, usize, *mut *mut ovl_iter,
         *mut *mut ovl_error,
     ) -> c_int;
 }

@@ -28,12 +28,13 @@ macro_rules! watched {
         }
     };
 }
+pub(crate) use watched;
 
-fn bits<const N: usize>(all: [(bool, u64); N]) -> u64 {
+pub fn bits<const N: usize>(all: [(bool, u64); N]) -> u64 {
     all.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum()
 }
 
-fn durability(durability: Durability) -> u32 {
+pub fn durability(durability: Durability) -> u32 {
     match durability {
         Durability::Default => OVL_DURABILITY_DEFAULT,
         Durability::None => OVL_DURABILITY_NONE,
@@ -90,7 +91,7 @@ fn info(info: &ovl_layer_info) -> Info {
 }
 
 /// The size that goes with a struct.
-fn size<T>(_: &T) -> usize {
+pub fn size<T>(_: &T) -> usize {
     size_of::<T>()
 }
 

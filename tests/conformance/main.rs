@@ -9,6 +9,7 @@
 //! | `c_abi` | the header's declarations by hand |
 //! | `c_call`, `c_handle` | one call and its error; handles |
 //! | `c_api` | the C side |
+//! | `images` | images, on both sides |
 //! | `world`, `tar` | what the cases share |
 //! | `cases/*` | the cases: the peers' (with their rows in `row N`), and the contract's own |
 //! | `page` | the page that names the cases, `docs/conformance.md` |
@@ -26,6 +27,7 @@ mod c_api;
 mod c_call;
 mod c_handle;
 mod cases;
+mod images;
 mod page;
 mod rust_api;
 mod tar;
@@ -88,6 +90,7 @@ suite! {
         without_marks beyond wrong_descriptors;
     store: opening user_marks held_mounts kept_mounts detached_mounts volatile_mounts specs
         damage_is_found leftovers_go the_log_tells status_has_reasons copies info_stays;
+    image: every_way_in what_it_says every_way_out refusals;
     watch: streams_are_alike callbacks_may_fail cancelled cancelled_before_it_began
         progress_may_stop cancelled_from_elsewhere;
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub struct Rust;
 
-fn failure(error: Error) -> Failure {
+pub fn failure(error: Error) -> Failure {
     Failure {
         errno: error.errno().raw_os_error(),
         code: error.code() as u32,
@@ -26,7 +26,7 @@ fn failure(error: Error) -> Failure {
 }
 
 /// Works under the caller's eyes.
-fn watched<T>(
+pub fn watched<T>(
     control: api::Control<'_, Rust>,
     work: impl FnOnce(&mut Watch<'_>) -> Result<T>,
 ) -> Done<T> {
@@ -99,7 +99,7 @@ fn info(info: LayerInfo) -> api::Info {
     }
 }
 
-fn durability(durability: api::Durability) -> Durability {
+pub fn durability(durability: api::Durability) -> Durability {
     match durability {
         api::Durability::Default => Durability::Default,
         api::Durability::None => Durability::None,
@@ -124,6 +124,7 @@ macro_rules! flags {
         flags
     }};
 }
+pub(crate) use flags;
 
 impl Api for Rust {
     type Store = Store;

@@ -417,13 +417,12 @@ fn cut_anywhere() {
             let whole = archive.len() - 1024;
             for cut in (0..whole).step_by(512).chain([whole - 1, 700, 2000]) {
                 let (errno, _, said) = refused_bytes(store, &archive[..cut]);
-                assert_eq!(errno, Errno::BADMSG, "{cut}: {said}");
+                // docker save without its manifest.json is what docker wrote before there was one.
+                let old = errno == Errno::OPNOTSUPP && said.contains("before docker 1.10");
+                assert!(errno == Errno::BADMSG || old, "{cut}: {said}");
                 std::fs::write(base.join("cut"), &archive[..cut]).unwrap();
                 let file = std::fs::File::open(base.join("cut")).unwrap();
-                assert_eq!(
-                    fails(import_file(store, "app", &file)).errno(),
-                    Errno::BADMSG
-                );
+                assert_eq!(fails(import_file(store, "app", &file)).errno(), errno);
             }
             let packed = gzip(&archive);
             for cut in (0..packed.len()).step_by(97) {

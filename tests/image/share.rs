@@ -131,7 +131,7 @@ fn another_layer_has_the_id() {
             (Errno::EXIST, Code::LayerExists)
         );
         assert!(error.to_string().contains(&id), "{error}");
-        assert_eq!(layers(store), [id.clone()]);
+        assert_eq!(layers(store), std::slice::from_ref(&id));
         store
             .remove(id.as_bytes(), RemoveFlags::empty(), watch)
             .unwrap();
@@ -148,7 +148,7 @@ fn another_layer_has_the_id() {
             fails(import(store, "app", &image.archive())).errno(),
             Errno::EXIST
         );
-        assert_eq!(layers(store), [id.clone()]);
+        assert_eq!(layers(store), std::slice::from_ref(&id));
         store
             .remove(id.as_bytes(), RemoveFlags::empty(), watch)
             .unwrap();

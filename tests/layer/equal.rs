@@ -4,7 +4,7 @@ use crate::lab::{Lab, assert_same_but_splits, assert_tree};
 use crate::reference::{Links, Model};
 use crate::support::fsys;
 use crate::tar::{self, *};
-use ovl::store::{Against, Kind};
+use ovl::store::{Against, ApplyFlags, ApplyOptions, Kind};
 use std::path::Path;
 
 /// The layer that most cases lie on.
@@ -125,6 +125,35 @@ fn cases() -> Vec<Case> {
             vec![file("hop/n", ""), gone("lib"), file("hop/m", "")],
         ),
         case(
+            "e: through a directory and out again",
+            vec![symlink("s", "new/../d"), file("s/n", "n"), gone("new")],
+        ),
+        case(
+            "e: through a directory and out again, marks first",
+            vec![opaque(""), symlink("s", "d/new/../../t"), file("s/n", "n")],
+        ),
+        case(
+            "e: through a directory and out again, marks last",
+            vec![symlink("s", "d/new/../../t"), file("s/n", "n"), opaque("")],
+        ),
+        case(
+            "e: through a lower directory and out again, its whiteout first",
+            vec![gone("d/e"), symlink("s", "d/e/../../t"), file("s/n", "n")],
+        ),
+        case(
+            "e: through a lower directory and out again, its whiteout last",
+            vec![symlink("s", "d/e/../../t"), file("s/n", "n"), gone("d/e")],
+        ),
+        case(
+            "e: what it led through is replaced",
+            vec![
+                symlink("s", "new/../d"),
+                file("s/n", "n"),
+                symlink("new", "usr/lib"),
+                file("s/m", "m"),
+            ],
+        ),
+        case(
             "e: opaque through a link",
             vec![file("lib/n", "n"), opaque("lib")],
         ),
@@ -157,6 +186,15 @@ fn cases() -> Vec<Case> {
         case(
             "f: link back, then whiteout",
             vec![hard("z", "x"), hard("x", "z"), gone("x")],
+        ),
+        case("f: one of two names", vec![hard("z", "x"), gone("y")]),
+        case(
+            "f: both names, and the whiteout of the first",
+            vec![hard("z", "x"), hard("w", "y"), gone("x")],
+        ),
+        case(
+            "f: all names of it go",
+            vec![hard("z", "x"), hard("w", "y"), gone("x"), gone("y")],
         ),
         case("g: opaque in a directory not listed", vec![opaque("d")]),
         case(
@@ -312,7 +350,11 @@ fn run(dir: &Path, cases: &[Case]) {
     lab.apply("base", "", Kind::Root, &tar::bytes(&base))
         .unwrap();
     for (name, layers) in cases {
-        for kind in [Kind::Overlay, Kind::Root] {
+        for (kind, flags) in [
+            (Kind::Overlay, ApplyFlags::empty()),
+            (Kind::Root, ApplyFlags::empty()),
+            (Kind::Root, ApplyFlags::WRITABLE),
+        ] {
             let links = if kind == Kind::Root {
                 Links::Share
             } else {
@@ -326,11 +368,18 @@ fn run(dir: &Path, cases: &[Case]) {
                     .apply(layer, links)
                     .unwrap_or_else(|bad| panic!("{name}: {bad}"));
                 let id = format!("l{at}");
-                let what = format!("{name} [{at}] {kind:?}");
+                let what = format!("{name} [{at}] {kind:?} {flags:?}");
+                let options = ApplyOptions {
+                    flags,
+                    ..ApplyOptions::default()
+                };
                 let parent = made.last().unwrap();
-                lab.apply(&id, parent, kind, &tar::bytes(layer))
+                lab.apply_with(&id, parent, kind, &tar::bytes(layer), options)
                     .unwrap_or_else(|e| panic!("{what}: {e}"));
                 assert_tree(&what, &lab.look(&id), &model.tree());
+                if flags.contains(ApplyFlags::WRITABLE) {
+                    lab.commit(&id);
+                }
                 let diff = lab.diff(&id, Against::Parent);
                 lab.apply("again", parent, kind, &diff).unwrap();
                 let again = lab.look("again");

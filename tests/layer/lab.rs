@@ -240,6 +240,19 @@ impl Lab {
             .apply(id.as_bytes(), &mut tar, &options, &mut Watch::default())
     }
 
+    /// Commits without syncing.
+    pub fn commit(&self, id: &str) {
+        let flags = CommitFlags::empty();
+        self.store
+            .commit(
+                id.as_bytes(),
+                Durability::None,
+                flags,
+                &mut Watch::default(),
+            )
+            .unwrap();
+    }
+
     pub fn create(&self, id: &str, parent: &str) {
         let parent = (!parent.is_empty()).then_some(parent.as_bytes());
         self.store

@@ -26,6 +26,7 @@ mod race;
 mod random;
 mod reference;
 mod refuse;
+mod stop;
 mod stream;
 mod tar;
 mod truth;

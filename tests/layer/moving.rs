@@ -33,7 +33,27 @@ impl<F: FnMut()> Sink for Meddler<F> {
 fn a_diff_of_what_changes_meanwhile_is_an_error() {
     require!("root", "overlay", "tmpfs", "ext4");
     type Meddle = fn(&Path);
-    let cases: [(&str, Meddle, &str); 8] = [
+    let cases: [(&str, Meddle, &str); 10] = [
+        (
+            "written in place, its time put back",
+            |at| {
+                let file = open(at, "d/big");
+                let old = file.metadata().unwrap().modified().unwrap();
+                file.write_all_at(b"other", 5).unwrap();
+                file.set_modified(old).unwrap();
+            },
+            "d/big",
+        ),
+        (
+            "a new name, its directory's time put back",
+            |at| {
+                let dir = fs::File::open(at.join("d")).unwrap();
+                let old = dir.metadata().unwrap().modified().unwrap();
+                fs::write(at.join("d/new"), "").unwrap();
+                dir.set_modified(old).unwrap();
+            },
+            "d",
+        ),
         (
             "shorter",
             |at| open(at, "d/big").set_len(1000).unwrap(),
@@ -57,7 +77,7 @@ fn a_diff_of_what_changes_meanwhile_is_an_error() {
         (
             "gone while read",
             |at| fs::remove_file(at.join("d/big")).unwrap(),
-            "d",
+            "d/big",
         ),
         (
             "gone before it is read",
@@ -124,6 +144,33 @@ fn open(at: &Path, name: &str) -> fs::File {
         .unwrap()
 }
 
+/// Files of a committed layer are linked by whoever builds on it: that changes nothing of them.
+#[test]
+fn a_diff_of_a_layer_that_others_link_to_is_whole() {
+    require!("root", "overlay", "ext4");
+    fsys::on("ext4", |dir| {
+        let lab = lab(dir);
+        let files = [crate::tar::file("big", &"x".repeat(1 << 20))];
+        lab.apply("x", "base", Kind::Root, &crate::tar::bytes(&files))
+            .unwrap();
+        let mut links = 0;
+        let mut sink = Meddler(
+            Some(|| {
+                lab.apply("y", "x", Kind::Root, &crate::tar::bytes(&[]))
+                    .unwrap();
+                links += 1;
+            }),
+            0,
+        );
+        let (against, options) = (Against::Nothing, DiffOptions::default());
+        lab.store
+            .diff(b"x", against, &mut sink, &options, &mut Watch::default())
+            .unwrap();
+        drop(sink);
+        assert_eq!(links, 1);
+    });
+}
+
 /// Changes and sizes are asked of containers that run: what goes meanwhile is gone.
 #[test]
 fn changes_and_sizes_of_what_goes_meanwhile_are_told() {
@@ -184,7 +231,16 @@ fn a_copy_of_what_changes_meanwhile_is_counted_or_refused() {
     const SIZE: usize = 9 << 20;
     type Meddle = fn(&fs::File);
     type Fits = fn(u64) -> bool;
-    let cases: [(&str, Meddle, Fits); 3] = [
+    let cases: [(&str, Meddle, Fits); 4] = [
+        (
+            "written in place, its time put back",
+            |file| {
+                let old = file.metadata().unwrap().modified().unwrap();
+                file.write_all_at(b"other", 1).unwrap();
+                file.set_modified(old).unwrap();
+            },
+            |len| len == SIZE as u64,
+        ),
         (
             "shorter",
             |file| file.set_len(5 << 20).unwrap(),

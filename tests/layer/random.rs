@@ -8,7 +8,7 @@ use crate::reference::{Links, Model};
 use crate::support::fsys;
 pub use crate::support::rng::Rng;
 use crate::tar::{self, Entry, What};
-use ovl::store::{Against, Kind};
+use ovl::store::{Against, ApplyFlags, ApplyOptions, Kind, LayerInfo};
 use std::path::Path;
 
 /// Few, so that they meet.
@@ -30,7 +30,11 @@ fn entry(rng: &mut Rng) -> Entry {
         5..9 => tar::file(&at, ["", "one", "longer content"][rng.below(3)]),
         9..12 => {
             let up = ["", "/", "../", "./"][rng.below(4)];
-            tar::symlink(&at, &format!("{up}{}", path(rng)))
+            let target = match rng.below(4) {
+                0 => format!("{}/../{}", path(rng), path(rng)),
+                _ => path(rng),
+            };
+            tar::symlink(&at, &format!("{up}{target}"))
         }
         12..14 => tar::hard(&at, &path(rng)),
         14 => tar::fifo(&at),
@@ -82,8 +86,9 @@ pub fn chain(seed: u64) -> Chain {
 
 type Way = (&'static str, fn(usize) -> Kind);
 
-/// The ways a chain is kept: for each layer above the first whether it is a complete tree.
-const WAYS: [Way; 3] = [
+/// The ways a chain is kept: for each layer above the first whether it is a complete tree. In the
+/// last all are left writable, and committed when they have been looked at.
+const WAYS: [Way; 4] = [
     ("overlay", |_| Kind::Overlay),
     ("root", |_| Kind::Root),
     ("mixed", |at| {
@@ -93,7 +98,10 @@ const WAYS: [Way; 3] = [
             Kind::Overlay
         }
     }),
+    (WRITTEN, |_| Kind::Root),
 ];
+
+const WRITTEN: &str = "written";
 
 /// Calls `work` with a store below `dir`, which it clears after; a panic is an error too.
 pub fn caught<T>(dir: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
@@ -189,10 +197,8 @@ fn check(lab: &Lab, chain: &Chain, seed: u64) -> Result<(), String> {
                 match model.apply(&entries, links) {
                     Ok(next) => break next,
                     Err(bad) => {
-                        if lab
-                            .apply(&id, &parent, kind, &tar::bytes(&entries[..=bad]))
-                            .is_ok()
-                        {
+                        let tar = tar::bytes(&entries[..=bad]);
+                        if apply(lab, way, &id, &parent, kind, &tar).is_ok() {
                             return Err(format!("{id}: {:?} was taken", entries[bad]));
                         }
                         entries.remove(bad);
@@ -204,12 +210,14 @@ fn check(lab: &Lab, chain: &Chain, seed: u64) -> Result<(), String> {
                 "root" => tar::bytes(&entries),
                 _ => dialect::bytes(&entries, seed + way.len() as u64),
             };
-            lab.apply(&id, &parent, kind, &tar)
-                .map_err(|e| format!("{id}: {e}"))?;
+            apply(lab, way, &id, &parent, kind, &tar).map_err(|e| format!("{id}: {e}"))?;
             let (before, after) = (model.tree(), next.tree());
             let lines = differences(&lab.look(&id), &after);
             if !lines.is_empty() {
                 return Err(format!("{id}:\n{}", lines.join("\n")));
+            }
+            if way == WRITTEN {
+                lab.commit(&id);
             }
             let diff = lab.diff(&id, Against::Parent);
             for other in ["again", "again-root"] {
@@ -246,6 +254,19 @@ fn check(lab: &Lab, chain: &Chain, seed: u64) -> Result<(), String> {
         lab.remove("whole");
     }
     Ok(())
+}
+
+fn apply(
+    lab: &Lab,
+    way: &str,
+    id: &str,
+    parent: &str,
+    kind: Kind,
+    tar: &[u8],
+) -> ovl::error::Result<LayerInfo> {
+    let mut options = ApplyOptions::default();
+    options.flags.set(ApplyFlags::WRITABLE, way == WRITTEN);
+    lab.apply_with(id, parent, kind, tar, options)
 }
 
 /// Drops entries and layers while it still fails.

@@ -12,12 +12,23 @@ pub enum Links {
     CopyUp,
 }
 
+/// Whose a name is in the layer that is being applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The layers' below.
+    Below,
+    /// A directory that the way of an entry leads through.
+    Way,
+    /// The layer has an entry for it.
+    Entry,
+}
+
 #[derive(Clone)]
 struct Inode {
     /// As in [`Seen`]; the leader is found in the end.
     seen: Seen,
-    /// Names in a directory: the inode, and whether this layer has an entry for it.
-    names: BTreeMap<Vec<u8>, (usize, bool)>,
+    /// Names in a directory: the inode, and whose it is.
+    names: BTreeMap<Vec<u8>, (usize, Whose)>,
     /// The layer that made it.
     born: usize,
 }
@@ -57,7 +68,10 @@ impl Model {
         let mut next = self.clone();
         next.layers += 1;
         for inode in &mut next.inodes {
-            inode.names.values_mut().for_each(|name| name.1 = false);
+            inode
+                .names
+                .values_mut()
+                .for_each(|name| name.1 = Whose::Below);
         }
         for (at, entry) in entries.iter().enumerate() {
             next.entry(entry, links).ok_or(at)?;
@@ -104,13 +118,20 @@ impl Model {
                 None if !make => return Some(None),
                 None => {
                     let new = self.new_inode(implied());
-                    self.inodes[dir].names.insert(name, (new, false));
+                    let whose = Whose::Way;
+                    self.inodes[dir].names.insert(name.clone(), (new, whose));
                     new
                 }
             };
             let seen = &self.inodes[next].seen;
             match seen.kind {
-                'd' => here.push(next),
+                'd' => {
+                    here.push(next);
+                    let whose = &mut self.inodes[dir].names.get_mut(&name).unwrap().1;
+                    if make && *whose == Whose::Below {
+                        *whose = Whose::Way;
+                    }
+                }
                 'l' => {
                     followed += 1;
                     if followed > 40 {
@@ -176,7 +197,9 @@ impl Model {
             (None, Some((inode, _))) if entry.what == What::Dir && self.is_dir(inode) => inode,
             _ => self.new_inode(Seen::default()),
         };
-        self.inodes[dir].names.insert(name.to_vec(), (inode, true));
+        self.inodes[dir]
+            .names
+            .insert(name.to_vec(), (inode, Whose::Entry));
         if linked.is_none() {
             self.dress(inode, entry);
         }
@@ -196,7 +219,8 @@ impl Model {
             return Some((inode, dir));
         }
         let copy = self.new_inode(self.inodes[inode].seen.clone());
-        self.inodes[dir].names.insert(name.to_vec(), (copy, false));
+        let whose = Whose::Below;
+        self.inodes[dir].names.insert(name.to_vec(), (copy, whose));
         Some((copy, dir))
     }
 
@@ -229,20 +253,19 @@ impl Model {
         };
     }
 
-    /// Takes away what came from below at a name.
+    /// Takes away what came from below at a name: all of it, or what a directory has of it that the
+    /// way of an entry leads through.
     fn hide(&mut self, dir: usize, name: &[u8]) {
-        let Some(&(inode, named)) = self.inodes[dir].names.get(name) else {
+        let Some(&(inode, whose)) = self.inodes[dir].names.get(name) else {
             return;
         };
         if self.is_dir(inode) {
             self.strip(inode);
-            if !named && !self.inodes[inode].names.is_empty() {
-                self.inodes[inode].seen = implied();
-                return;
-            }
         }
-        if !named {
-            self.inodes[dir].names.remove(name);
+        match whose {
+            Whose::Below => drop(self.inodes[dir].names.remove(name)),
+            Whose::Way => self.inodes[inode].seen = implied(),
+            Whose::Entry => {}
         }
     }
 

@@ -5,6 +5,7 @@ use crate::random::{self, Rng};
 use crate::support::{fsys, have};
 use crate::work;
 use ovl::layer::view::{self, Stack};
+use ovl::sys::Own;
 use ovl::sys::dir::DirBuf;
 use ovl::sys::fs::{self, Kind};
 use ovl::sys::xattr::{self, Marks};
@@ -138,9 +139,8 @@ fn chain(dir: &Path, seed: u64) -> Result<(), String> {
         mount(&trees, None);
         let kernel = look(&merged);
         unmount();
-        let below = Arc::new(
-            fs::open_dir_trusted(rustix::fs::CWD, base.as_os_str().as_encoded_bytes()).unwrap(),
-        );
+        let below = fs::open_dir_trusted(rustix::fs::CWD, base.as_os_str().as_encoded_bytes());
+        let below = Arc::new(Own::new(below.unwrap()));
         let tree =
             |name: &String| view::Tree::new(below.clone(), name.clone().into_bytes(), name != "0");
         let stack = Stack::new(trees.iter().rev().map(tree).collect(), Marks::Trusted);

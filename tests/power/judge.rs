@@ -6,7 +6,7 @@ use super::fuse::Server;
 use super::machine::Mounted;
 use super::record::Record;
 use super::scripts::Script;
-use super::story::{self, Call, Promise, Shown, Version};
+use super::story::{self, Call, Promise, Shown, Synced, Version};
 use super::trees;
 use ovl::store::*;
 use ovl::watch::Watch;
@@ -204,8 +204,14 @@ impl Look<'_> {
         }
         self.edge(store, id, visible);
         let running = may.iter().any(|version| version.shown == Shown::Anything);
-        if running && store.stat(id.as_bytes()).is_ok_and(|info| info.unclean) {
+        let unclean = store.stat(id.as_bytes()).is_ok_and(|info| info.unclean);
+        if running && unclean {
             return;
+        }
+        if unclean {
+            return self.wrong(format!(
+                "layer {id}: its unmount had returned; it is unclean"
+            ));
         }
         let found = catch_unwind(AssertUnwindSafe(|| story::look(store, self.home, id)));
         let Ok(found) = found else {
@@ -284,6 +290,19 @@ impl Look<'_> {
         let (record, at) = (self.record, self.at);
         for one in record.notes.synced.iter().filter(|one| one.at <= at) {
             if !visible.contains(&one.id) {
+                let may = self.versions(&one.id);
+                let removed =
+                    |version: &Version| version.shown == Shown::Absent && version.begin >= one.at;
+                if !may.iter().any(removed) && !self.is_loose(&one.id) {
+                    self.wrong(format!(
+                        "layer {} is gone, and with it {}, which was synced",
+                        one.id, one.path
+                    ));
+                }
+                continue;
+            }
+            // Written again since, in part, perhaps.
+            if self.written_later(one) {
                 continue;
             }
             let info = store.stat(one.id.as_bytes()).unwrap();
@@ -300,6 +319,22 @@ impl Look<'_> {
                 ));
             }
         }
+    }
+
+    /// Whether a later container of the layer, which had begun, writes the file too.
+    fn written_later(&self, one: &Synced) -> bool {
+        let calls = self.script.calls();
+        let writes = |(number, call): (usize, &&Call)| match call {
+            Call::Container { id, steps, .. } if *id == one.id => {
+                let begun = self.record.notes.began(number);
+                begun.is_some_and(|begin| one.at < begin && begin <= self.at)
+                    && steps
+                        .iter()
+                        .any(|step| step.writes() == Some(&one.path[..]))
+            }
+            _ => false,
+        };
+        calls.iter().enumerate().any(writes)
     }
 
     /// What `check` says, but for what may be.

@@ -62,11 +62,14 @@ impl<'r> Run<'r> {
 
     /// The moments at which a container had synced a file.
     pub fn synced(&self) {
+        for (name, count) in [("container", 2), ("again", 5)] {
+            self.synced_in(name, count);
+        }
+    }
+
+    fn synced_in(&self, name: &str, count: usize) {
         let all = scripts::all();
-        let script = all
-            .iter()
-            .find(|script| script.name == "container")
-            .unwrap();
+        let script = all.iter().find(|script| script.name == name).unwrap();
         fsys::with_mounts(|base| {
             let server = serve(&base.join("disks"));
             let fresh = machine::make(self.kind, base).unwrap();
@@ -78,7 +81,7 @@ impl<'r> Run<'r> {
             };
             let record = record::record(&server, &dir, disk, script, how);
             let synced = &record.notes.synced;
-            assert_eq!(synced.len(), 2);
+            assert_eq!(synced.len(), count);
             for one in synced {
                 let (number, mode) = (0, cut::Mode::All);
                 let cut = cut::Cut {

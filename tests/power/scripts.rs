@@ -84,6 +84,42 @@ const FILL: &[Step] = &[
     Step::Link("init/c", "init/d"),
 ];
 
+/// What fills a layer without a parent.
+const PLAIN: &[Step] = &[
+    Step::Dir("init"),
+    Step::File("init/a", 120_000),
+    Step::File("init/b", 10),
+    Step::File("init/c", 40_000),
+];
+
+/// What is synced in a layer whose name was not.
+const WORK_LOOSE: &[Step] = &[
+    Step::Dir("data"),
+    Step::Synced("data/synced", 30_000),
+    Step::Append("init/b", 100),
+];
+
+/// The same in place. Of a file that is copied up fdatasync(2) syncs no name: these were.
+const LOOSE_MORE: &[Step] = &[
+    Step::Data("data/synced", 20_000),
+    Step::Over("init/b", 11),
+    Step::File("data/more", 5000),
+];
+
+/// What is done in place, in a layer that was mounted before.
+const IN_PLACE: &[Step] = &[
+    Step::Over("init/a", 100_000),
+    Step::Data("init/c", 40_000),
+    Step::Over("init/b", 9),
+];
+
+/// The same after that.
+const MORE: &[Step] = &[
+    Step::Data("init/a", 60_000),
+    Step::Over("init/c", 20_000),
+    Step::File("init/more", 7000),
+];
+
 /// All stories.
 pub fn all() -> Vec<Script> {
     let base = || vec![Call::Open, apply("base", None, Which::Base(1))];
@@ -162,6 +198,27 @@ pub fn all() -> Vec<Script> {
                 container("again", MountFlags::empty(), FILL),
                 Call::Wait(20),
                 commit("again", FULL),
+            ]],
+        },
+        Script {
+            name: "again",
+            before: with(vec![
+                create("run", Some("base"), CreateFlags::SYNC),
+                container("run", MountFlags::empty(), FILL),
+                create("plain", None, CreateFlags::SYNC),
+                container("plain", MountFlags::empty(), PLAIN),
+            ]),
+            threads: vec![vec![
+                container("run", MountFlags::empty(), IN_PLACE),
+                Call::Wait(10),
+                container("plain", MountFlags::empty(), IN_PLACE),
+                container("run", MountFlags::empty(), MORE),
+                Call::Wait(10),
+                commit("run", FULL),
+                create("loose", Some("run"), EMPTY),
+                container("loose", MountFlags::empty(), WORK_LOOSE),
+                Call::Wait(10),
+                container("loose", MountFlags::empty(), LOOSE_MORE),
             ]],
         },
         Script {

@@ -153,6 +153,12 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// When a call of the window began.
+    pub fn began(&self, call: usize) -> Option<usize> {
+        let done = self.done.iter().find(|done| done.call == call);
+        done.map(|done| done.begin)
+    }
+
     /// Where calls began and returned.
     pub fn marks(&self) -> Vec<usize> {
         let calls = self.done.iter().flat_map(|done| [done.begin, done.end]);

@@ -21,6 +21,11 @@ const JOBS: &[(&str, Job)] = &[
     ("userns", crate::marks::child_in_userns),
     ("make", crate::durability::make),
     ("use", crate::session::child_uses),
+    ("view", crate::reach::child_views),
+    ("chrooted", crate::reach::child_chroots),
+    ("blind", crate::reach::child_is_blind),
+    ("blind-keeps", crate::reach::child_keeps_blindly),
+    ("remember", crate::memory::child_remembers),
 ];
 
 /// The child's side; in the parent's run it is no test.
@@ -70,6 +75,9 @@ pub fn ready(mut command: Command) -> Child {
 
 /// Says so, and waits to be killed.
 pub fn wait_for_the_end() -> ! {
+    // A test that fails kills nobody.
+    let kill = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(kill).unwrap();
     println!("READY");
     loop {
         std::thread::park();

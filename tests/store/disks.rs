@@ -278,7 +278,7 @@ fn flags_on_the_stores_directories() {
             stick(&own, IFlags::empty());
             // An append-only directory keeps what the commit began.
             cleanup(&store);
-            assert_eq!(check(&store).iter().filter(|p| !p.note).count(), 0);
+            assert_eq!(check(&store), [], "{kind}");
             // The upper's flags go with it.
             stick(&layer(dir, "box/upper"), flag);
             remove(&store, "box").unwrap();
@@ -290,6 +290,68 @@ fn flags_on_the_stores_directories() {
             stick(&dir.join("home/layer"), IFlags::empty());
             remove(&store, "box").unwrap();
         }
+        assert_clean(&store, dir);
+    });
+}
+
+/// A flag or a mount in the way is told by name, wherever it is met.
+#[test]
+fn what_is_in_the_way_is_told() {
+    require!("root", "overlay");
+    on_each(&["ext4"], |_, _, dir| {
+        let store = store(dir);
+        base(&store);
+        create(&store, "box", Some("base")).unwrap();
+        let home = |rest: &str| dir.join("home").join(rest);
+        let into = |id: &str| apply(&store, id, None, &tar_of("x", b"x")).map(drop);
+        type Call<'a> = Box<dyn Fn() -> Result<()> + 'a>;
+        let over = || -> Call<'_> { Box::new(|| create(&store, "new", Some("base"))) };
+        let run = || -> Call<'_> { Box::new(|| mount(&store, "box", RW).map(drop)) };
+        let (new, plain): (Call<'_>, Call<'_>) = (
+            Box::new(|| into("new")),
+            Box::new(|| create(&store, "new", None)),
+        );
+        let cases: Vec<(&str, Vec<Call<'_>>)> = vec![
+            ("stage", vec![over(), new, plain]),
+            ("trash", vec![Box::new(|| remove(&store, "box"))]),
+            ("layer/base/child", vec![over()]),
+            ("layer/box", vec![run(), Box::new(|| commit(&store, "box"))]),
+            ("layer/box/pin", vec![run()]),
+        ];
+        for (place, calls) in &cases {
+            for call in calls {
+                stick(&home(place), IFlags::IMMUTABLE);
+                let done = call();
+                stick(&home(place), IFlags::empty());
+                let error = fails(done, Errno::PERM);
+                assert!(error.message().contains("chattr"), "{place}: {error}");
+                assert_eq!(check(&store), [], "{place}");
+            }
+        }
+        fs::create_dir(home("over")).unwrap();
+        for place in ["layer/box", "layer/box/upper"] {
+            let mut bind = Command::new("mount");
+            have::run(bind.arg("--bind").arg(home("over")).arg(home(place))).unwrap();
+            let stat = |_: &mut Watch<'_>| store.stat(b"box").map(drop);
+            let told = |result: Result<()>| {
+                let error = fails(result, Errno::XDEV);
+                let words = "something is mounted on it";
+                assert!(error.message().contains(words), "{place}: {error}");
+            };
+            if place == "layer/box" {
+                told(stat(&mut Watch::default()));
+            }
+            told(mount(&store, "box", RW).map(drop));
+            told(commit(&store, "box"));
+            told(remove(&store, "box"));
+            let found = check(&store);
+            let named = |one: &Problem| one.detail.contains("something is mounted");
+            assert!(found.iter().any(named), "{place}: {found:?}");
+            let flags = rustix::mount::UnmountFlags::empty();
+            rustix::mount::unmount(home(place), flags).unwrap();
+        }
+        fs::remove_dir(home("over")).unwrap();
+        remove(&store, "box").unwrap();
         assert_clean(&store, dir);
     });
 }

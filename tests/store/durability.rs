@@ -43,11 +43,30 @@ pub fn make(dir: &Path, words: &[&str]) {
         "copy" => create(&store, "new", Some("box")),
         "copy-empty" => create(&store, "new", Some("over")),
         "remove" => remove(&store, "empty"),
+        // Left to the caller to unmount.
+        "mount-new" => {
+            create(&store, "new", Some("base")).unwrap();
+            mount(&store, "new", MountFlags::KEEP).map(drop)
+        }
+        "mount-box" => mount(&store, "box", MountFlags::KEEP).map(drop),
+        "run-new" => {
+            create(&store, "new", Some("base")).unwrap();
+            run(&store, "new", RW)
+        }
+        "run-box" => run(&store, "box", RW),
+        "run-empty" => run(&store, "empty", RW),
+        "view-box" => run(&store, "box", RO),
         other => panic!("{other}"),
     };
     if let Err(error) = done {
         println!("FAILED {error}");
     }
+}
+
+/// Mounts the layer and unmounts it.
+fn run(store: &Store, id: &str, flags: MountFlags) -> ovl::error::Result<()> {
+    let held = mount(store, id, flags)?;
+    held.unmount(UnmountFlags::empty()).map_err(|(_, e)| e)
 }
 
 /// `base`, committed; `empty`, writable; `over`, an upper without a file; `box`, one with.
@@ -111,11 +130,23 @@ fn one_sync_for_a_layer_and_one_for_its_name() {
             ("copy", 1, 0),
             ("copy-empty", 0, 0),
             ("remove", 0, 1),
+            // There is nothing that could be written in place.
+            ("mount-new", 0, 0),
+            // That it runs is on the disk before it does.
+            ("mount-box", 0, 1),
+            // And that it does no more.
+            ("run-new", 0, 1),
+            ("run-box", 0, 2),
+            ("run-empty", 1, 1),
+            ("view-box", 0, 0),
         ] {
             let place = dir.join(what);
             std::fs::create_dir(&place).unwrap();
             let store = prepare(&place);
             assert_eq!(syncs(&place, what), (syncfs, fsync), "{what}");
+            for id in ["new", "box"] {
+                let _ = store.unmount_at(id.as_bytes(), UnmountFlags::empty());
+            }
             assert_clean(&store, &place);
         }
     });
@@ -178,8 +209,70 @@ fn what_cannot_be_synced_is_not_there() {
                     "{what}, {call}: {said}"
                 );
                 assert_eq!(check_list(&store), before, "{what}, {call}");
+                // Before any cleanup.
+                assert_eq!(wrong(&store), [], "{what}, {call}");
                 assert_clean(&store, &place);
             }
+        }
+    });
+}
+
+/// What a check says, but for contents that were not recorded.
+fn wrong(store: &Store) -> Vec<Problem> {
+    let mut all = check_all(store);
+    all.retain(|one| one.kind != "not recorded");
+    all
+}
+
+/// A call that fails leaves nothing: not in the layer, not in its parent, not its pin.
+#[test]
+fn what_failed_left_nothing() {
+    require!("root", "overlay", "strace");
+    fsys::on("ext4", |dir| {
+        for (what, call, errno) in [
+            ("over", "renameat2", "EIO"),
+            ("copy", "renameat2", "EIO"),
+            ("flat", "renameat2", "EIO"),
+            ("sync", "syncfs", "EIO"),
+            ("commit full", "write", "ENOSPC"),
+            ("commit full", "renameat2", "EIO"),
+            ("commit-overlay verified", "syncfs", "EIO"),
+            ("mount-box", "", ""),
+            ("mount-box", "flock", "ENOLCK"),
+            ("mount-box", "fchmod", "EIO"),
+            ("mount-box", "move_mount", "EIO"),
+            ("mount-box", "fsync", "EIO"),
+        ] {
+            let place = dir.join(format!("{what} {call}"));
+            std::fs::create_dir(&place).unwrap();
+            let store = prepare(&place);
+            let mut failed = 0;
+            // Each of the call's few, the store's opening apart.
+            for when in 1..=12 {
+                let inject = format!("inject={call}:error={errno}:when={when}");
+                let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+                // Room for the file that says that the layer runs, and not for a pin.
+                let room = ["prlimit", "--fsize=84", "sh", "-c"];
+                let room = [&room[..], &["trap '' XFSZ; exec \"$0\" \"$@\""]].concat();
+                let wrapper = if call.is_empty() {
+                    &room[..]
+                } else {
+                    &strace[..]
+                };
+                let output = child::wrapped(wrapper, &place, &format!("make {what}"))
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stdout);
+                if said.contains("FAILED ") {
+                    failed += 1;
+                    assert_eq!(wrong(&store), [], "{what}, {call} {when}: {said}");
+                    let left = names(&layer(&place, "box/pin"));
+                    assert_eq!(left, [""; 0], "{what}, {call} {when}");
+                } else {
+                    let _ = store.unmount_at(b"box", UnmountFlags::empty());
+                }
+            }
+            assert!(failed > 0, "{what}, {call}: nothing failed");
         }
     });
 }

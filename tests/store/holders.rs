@@ -68,13 +68,24 @@ fn process(command: Command) -> Held {
 }
 
 fn overlay_options(dir: &Path, rest: &str) -> String {
+    overlay_with(dir, &layer(dir, "box/work"), rest)
+}
+
+fn overlay_with(dir: &Path, work: &Path, rest: &str) -> String {
     let at = |rest: &str| layer(dir, rest).display().to_string();
     format!(
         "lowerdir={},upperdir={},workdir={},{rest}",
         at("base/root"),
         at("box/upper"),
-        at("box/work")
+        work.display()
     )
+}
+
+/// It leaves no trace in the layer.
+fn foreign_work(dir: &Path, _: &Store) -> Held {
+    let work = dir.join("work-of-its-own");
+    let _ = fs::create_dir(&work);
+    foreign(dir, "overlay", &overlay_with(dir, &work, "index=off"))
 }
 
 fn foreign(dir: &Path, kind: &str, options: &str) -> Held {
@@ -164,7 +175,7 @@ fn kept_elsewhere(dir: &Path, _: &Store) -> Held {
 }
 
 #[rustfmt::skip]
-const HOLDERS: [(&str, Second, Hold); 14] = [
+const HOLDERS: [(&str, Second, Hold); 15] = [
     ("a handle here", Second::Shares, |_, s| mounted(s, RW)),
     ("a kept mount here, without a handle", Second::Shares, |_, s| {
         drop(mount(s, "box", MountFlags::KEEP).unwrap());
@@ -180,6 +191,7 @@ const HOLDERS: [(&str, Second, Hold); 14] = [
     ("a clone of the namespace", Second::Busy, cloned_namespace),
     ("a lazily ended mount that is used", Second::Busy, lazily_unmounted),
     ("a foreign overlay", Second::Busy, |dir, _| foreign(dir, "overlay", &overlay_options(dir, "index=off"))),
+    ("a foreign overlay with a work directory of its own", Second::Busy, foreign_work),
     ("a foreign overlay in another namespace", Second::Busy, |dir, _| {
         let script = format!(
             "mount -t overlay overlay -o '{}' '{}' && echo READY && exec sleep 1000",
@@ -207,13 +219,15 @@ fn busy(what: &str, who: &str, result: Result<()>, code: Code) {
 #[test]
 fn who_holds_a_layer() {
     require!("root", "overlay", "unshare", "nsenter");
-    for (who, second, hold) in HOLDERS {
+    let all = HOLDERS.iter();
+    for (&(who, second, hold), used) in all.flat_map(|one| [(one, false), (one, true)]) {
         fsys::with_mounts(|dir| {
             let store = store(dir);
             base(&store);
             create(&store, "box", Some("base")).unwrap();
-            // Once used, so that nobody takes it for untouched.
-            unmount(mount(&store, "box", RW).unwrap());
+            if used {
+                unmount(mount(&store, "box", RW).unwrap());
+            }
             let held = hold(dir, &store);
             refused(&store, who, second);
             // Again: what refuses changes nothing.
@@ -271,6 +285,27 @@ fn a_foreign_overlay_with_an_index() {
             mount(&store, "box", RW).map(drop),
             Code::Mounted,
         );
+        held.end(&store);
+        remove(&store, "box").unwrap();
+        assert_clean(&store, dir);
+    });
+}
+
+/// What is left of a layer is not taken for nothing while an overlay of another program has it.
+#[test]
+fn a_foreign_overlay_holds_what_was_never_whole() {
+    require!("root", "overlay");
+    fsys::with_mounts(|dir| {
+        let store = store(dir);
+        base(&store);
+        create(&store, "box", Some("base")).unwrap();
+        let held = foreign_work(dir, &store);
+        fs::remove_file(layer(dir, "box/meta")).unwrap();
+        let error = fails(create(&store, "box", Some("base")), Errno::EXIST);
+        assert_eq!(error.code(), Code::Damaged);
+        cleanup(&store);
+        assert!(layer(dir, "box/upper").exists());
+        busy("remove", "it", remove(&store, "box"), Code::Mounted);
         held.end(&store);
         remove(&store, "box").unwrap();
         assert_clean(&store, dir);

@@ -3,6 +3,7 @@
 use crate::child;
 use crate::common::*;
 use crate::support::fsys;
+use ovl::archive::{self, Header, Writer};
 use ovl::error::{Code, Errno};
 use ovl::store::*;
 use ovl::sys::xattr::Marks;
@@ -15,6 +16,7 @@ const IN_USERNS: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"]
 pub fn child_in_userns(dir: &Path, words: &[&str]) {
     match words[0] {
         "own" => own_store(dir),
+        "strict" => strict_store(dir),
         "foreign" => foreign_store(dir),
         other => panic!("{other}"),
     }
@@ -60,6 +62,129 @@ fn own_store(dir: &Path) {
         remove(&store, id).unwrap();
     }
     assert_clean(&store, dir);
+}
+
+/// A tar with one file that has `change` made to it.
+fn tar_with(kind: archive::Kind, change: impl Fn(&mut Header)) -> Vec<u8> {
+    let mut header = Header::new(b"entry".to_vec(), kind);
+    change(&mut header);
+    let mut tar = Vec::new();
+    let mut writer = Writer::new(&mut tar);
+    writer.begin(&header).unwrap();
+    writer.finish().unwrap();
+    tar
+}
+
+/// What a namespace with one id cannot make: counted one by one, and refused by strict with its
+/// code. Broken values are refused by either.
+fn strict_store(dir: &Path) {
+    use archive::Kind::{BlockDevice, CharDevice, File};
+    let store = store(dir);
+    apply(&store, "base", None, &tar_of("base", b"x")).unwrap();
+    let attribute = |name: &'static [u8], value: Vec<u8>| {
+        move |header: &mut Header| header.xattrs.push((name.to_vec(), value.clone()))
+    };
+    let words = |words: &[u32]| {
+        words
+            .iter()
+            .flat_map(|w| w.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let acl = |user: u32| {
+        let entries = [
+            (1u16, 6u16, !0),
+            (2, 6, user),
+            (4, 4, !0),
+            (16, 6, !0),
+            (32, 4, !0),
+        ];
+        let mut value = words(&[2]);
+        for (tag, mode, id) in entries {
+            value.extend(tag.to_le_bytes());
+            value.extend(mode.to_le_bytes());
+            value.extend(id.to_le_bytes());
+        }
+        value
+    };
+    let capability = b"security.capability";
+    let access = b"system.posix_acl_access";
+    let cap3 = |root: u32| words(&[0x0300_0001, 1 << 13, 0, 0, 0, root]);
+    // Devices, owners, attributes.
+    let counted: [(&str, Vec<u8>, [u64; 3]); 8] = [
+        (
+            "char",
+            tar_with(CharDevice, |h| (h.major, h.minor) = (1, 3)),
+            [1, 0, 0],
+        ),
+        (
+            "block",
+            tar_with(BlockDevice, |h| (h.major, h.minor) = (7, 0)),
+            [1, 0, 0],
+        ),
+        ("user", tar_with(File, |h| h.uid = 1234), [0, 1, 0]),
+        ("group", tar_with(File, |h| h.gid = 1234), [0, 1, 0]),
+        (
+            "acl",
+            tar_with(File, attribute(access, acl(1234))),
+            [0, 0, 1],
+        ),
+        (
+            "capability",
+            tar_with(File, attribute(capability, cap3(1234))),
+            [0, 0, 1],
+        ),
+        (
+            "trusted",
+            tar_with(File, attribute(b"trusted.x", b"y".to_vec())),
+            [0, 0, 1],
+        ),
+        ("none", tar_with(File, attribute(access, acl(0))), [0, 0, 0]),
+    ];
+    for kind in [Kind::Root, Kind::Overlay] {
+        for (what, tar, wanted) in &counted {
+            let id = format!("{what}-{kind:?}");
+            let strict = ApplyOptions {
+                parent: Some(b"base"),
+                kind: Some(kind),
+                flags: ApplyFlags::STRICT,
+                ..Default::default()
+            };
+            let watch = &mut Watch::default();
+            let refused = store.apply(id.as_bytes(), &mut &tar[..], &strict, watch);
+            if *wanted == [0; 3] {
+                refused.unwrap();
+                remove(&store, &id).unwrap();
+            } else {
+                let error = refused.unwrap_err();
+                assert_eq!(error.code(), Code::Strict, "{id}: {error}");
+                assert!(!layer(dir, &id).exists(), "{id}");
+            }
+            let info = apply_as(&store, &id, Some("base"), Some(kind), tar).unwrap();
+            let got = [
+                info.skipped_devices,
+                info.skipped_owners,
+                info.skipped_xattrs,
+            ];
+            assert_eq!(got, *wanted, "{id}");
+            remove(&store, &id).unwrap();
+        }
+        let broken = [acl(0)[..5].to_vec(), acl(1234)[..7].to_vec()];
+        for value in broken {
+            let tar = tar_with(File, attribute(access, value));
+            let error = apply_as(&store, "broken", Some("base"), Some(kind), &tar).unwrap_err();
+            assert_eq!(error.errno(), Errno::INVAL, "{error}");
+            assert!(!layer(dir, "broken").exists());
+        }
+    }
+    remove(&store, "base").unwrap();
+    assert_clean(&store, dir);
+}
+
+#[test]
+fn strict_in_a_user_namespace() {
+    require!("userns", "overlay");
+    let dir = fsys::scratch();
+    child::succeeds(child::wrapped(&IN_USERNS, dir.path(), "userns strict"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use crate::child;
 use crate::common::*;
-use crate::support::fsys;
+use crate::support::{fsys, have};
 use ovl::error::{Code, Errno};
 use ovl::store::*;
 use ovl::watch::Watch;
@@ -133,7 +133,7 @@ fn a_layer_that_was_running_is_lost_with_the_machine() {
         let again = mount(store, "box", RW).unwrap();
         assert!(!unclean(store, "box"));
         unmount(again);
-        commit(store, "box").unwrap();
+        settled(|| commit(store, "box"));
     });
     with_box(|dir, store| {
         drop(mount(store, "box", MountFlags::DETACHED).unwrap());
@@ -145,6 +145,63 @@ fn a_layer_that_was_running_is_lost_with_the_machine() {
         assert!(!unclean(store, "box"));
         assert!(!running(dir).exists());
     });
+}
+
+/// The machine is still up, and has nothing more of a disk that was unmounted, as one that failed.
+#[test]
+fn a_disk_that_was_mounted_anew() {
+    require!("root", "overlay");
+    for kind in ["ext4", "xfs", "btrfs"] {
+        if !have::or_skip(kind) {
+            continue;
+        }
+        fsys::with_mounts(|top| {
+            let dir = fsys::make(kind, top).unwrap();
+            let table = fs::read_to_string("/proc/thread-self/mounts").unwrap();
+            let mut words = table.lines().map(|line| line.split(' '));
+            let device = words.find_map(|mut words| {
+                let device = words.next()?;
+                (words.next()? == dir.to_str()?).then(|| device.to_string())
+            });
+            let device = device.unwrap();
+            // The loop device stays while it is open.
+            let _held = fs::File::open(&device).unwrap();
+            let mount_it = |args: &[&str], at: &Path| {
+                let mut command = std::process::Command::new("mount");
+                have::run(command.args(args).arg(at)).unwrap();
+            };
+            let umount = |at: &Path| {
+                settled(|| {
+                    rustix::mount::unmount(at, rustix::mount::UnmountFlags::empty())
+                        .map_err(|errno| ovl::error::Error::sys(errno, "umount"))
+                });
+            };
+            let first = store(&dir);
+            base(&first);
+            create(&first, "box", Some("base")).unwrap();
+            create(&first, "sound", Some("base")).unwrap();
+            unmount(mount(&first, "sound", RW).unwrap());
+            drop(mount(&first, "box", MountFlags::DETACHED).unwrap());
+            // Another mount of the same disk is no other mounting of it, nor are other options.
+            let place = top.join("place");
+            fs::create_dir(&place).unwrap();
+            mount_it(&["--bind", dir.to_str().unwrap()], &place);
+            mount_it(&["-o", "remount,noatime"], &dir);
+            assert!(!unclean(&store(&place), "box"), "{kind}");
+            umount(&place);
+            assert!(!unclean(&first, "box"), "{kind}");
+            drop(first);
+            umount(&dir);
+            mount_it(&["-t", kind, &device], &dir);
+            let store = store(&dir);
+            assert!(unclean(&store, "box"), "{kind}");
+            assert!(!unclean(&store, "sound"), "{kind}");
+            is_unclean(commit(&store, "box"));
+            unmount(mount(&store, "box", RW).unwrap());
+            commit(&store, "box").unwrap();
+            assert_clean(&store, &dir);
+        });
+    }
 }
 
 #[test]

@@ -27,6 +27,8 @@ const SEED: &str = "OVL_SWEEP_SEED";
 
 /// Points of one operation in a sample.
 const SAMPLE: usize = 60;
+/// How often in a row a call fails.
+const RUNS: [usize; 2] = [2, 3];
 /// Failures after which an operation is given up.
 const ENOUGH: usize = 25;
 
@@ -288,7 +290,7 @@ impl Sweep {
         }
         let every = every() || kills;
         let step = match every {
-            true => 1,
+            true => self.op.stride,
             false => points.len().div_ceil(SAMPLE).max(1),
         };
         let seed: usize = var(SEED).map_or(0, |seed| seed.parse().unwrap());
@@ -365,6 +367,11 @@ fn points(calls: &[Call]) -> Vec<Act> {
         let (errnos, _) = calls::errnos(call.number, &call.args);
         points.extend(errnos.iter().map(|&errno| Act::Fail(at + 1, errno)));
         points.extend(errnos.iter().map(|&errno| Act::FailOn(at + 1, errno)));
+        // Who asks a second time may get an answer; the third time too.
+        let runs = errnos
+            .iter()
+            .flat_map(|&errno| RUNS.map(|most| (errno, most)));
+        points.extend(runs.map(|(errno, most)| Act::FailRun(at + 1, errno, most)));
     }
     points
 }
@@ -375,6 +382,7 @@ fn show(act: Act) -> String {
         Act::Kill(at) => format!("kill:{at}"),
         Act::Fail(at, errno) => format!("{}:{at}", calls::errno_name(errno)),
         Act::FailOn(at, errno) => format!("{}+:{at}", calls::errno_name(errno)),
+        Act::FailRun(at, errno, most) => format!("{}*{most}:{at}", calls::errno_name(errno)),
     }
 }
 
@@ -382,6 +390,9 @@ fn parse(text: &str) -> Act {
     let (what, at) = text.split_once(':').expect("WHAT:N");
     let at = at.parse().expect("a number");
     let errno = |name: &str| calls::errno_of(name).expect("an errno");
+    if let Some((name, most)) = what.split_once('*') {
+        return Act::FailRun(at, errno(name), most.parse().expect("a number"));
+    }
     match (what, what.strip_suffix('+')) {
         ("kill", _) => Act::Kill(at),
         (_, Some(name)) => Act::FailOn(at, errno(name)),

@@ -55,5 +55,6 @@ swept! {
     cleans_up: "cleanup" "repair";
     compares: "diff" "changes";
     looks: "stat" "list" "check";
+    refuses: "refused";
     copies: "copy";
 }

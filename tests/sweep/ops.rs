@@ -1,7 +1,7 @@
 //! The operations: each prepares a store, and then does one thing to it.
 
 use crate::lab::*;
-use ovl::error::{Errno, Result};
+use ovl::error::{Code, Errno, Result};
 use ovl::store::*;
 use ovl::tree::{CopyFlags, CopyOptions, copy_dir};
 use ovl::watch::Watch;
@@ -30,6 +30,10 @@ pub struct Op {
     pub late: &'static [&'static str],
     /// What `check` finds before it.
     pub damage: &'static [&'static str],
+    /// All points are every so many.
+    pub stride: usize,
+    /// Takes back what was prepared and nothing of the library's ends.
+    pub undo: fn(&Lab),
 }
 
 pub const OP: Op = Op {
@@ -42,6 +46,8 @@ pub const OP: Op = Op {
     in_place: false,
     late: &[],
     damage: &[],
+    stride: 1,
+    undo: |_| {},
 };
 
 const NONE: CreateFlags = CreateFlags::empty();
@@ -73,6 +79,23 @@ fn over<'a>(parent: &'a str, kind: Kind, tar: &'a [u8]) -> Apply<'a> {
 
 fn lasting(durability: Durability, how: Apply<'_>) -> Apply<'_> {
     Apply { durability, ..how }
+}
+
+/// What must be refused, and so: anything else is said otherwise.
+fn refused<T>(code: Code, result: Result<T>) -> Result<String> {
+    match result {
+        Ok(_) => Ok("it went through".to_string()),
+        Err(error) if error.code() == code => Ok(format!("{code:?}")),
+        Err(error) => Err(error),
+    }
+}
+
+/// A chain of three, and a copy that was put in a root of its own.
+fn family(lab: &Lab) {
+    lab.mid();
+    lab.create("box", Some("mid"), NONE).unwrap();
+    lab.apply("x", &over("base", Kind::Root, &top_tar()))
+        .unwrap();
 }
 
 fn mount(lab: &mut Lab, id: &str, flags: MountFlags, target: bool) -> Result<String> {
@@ -149,6 +172,28 @@ fn copy(lab: &Lab, flags: CopyFlags) -> Result<String> {
         &options,
         &mut Watch::default(),
     ))
+}
+
+/// An overlay of another program over the layer's upper, with a work directory of its own.
+fn foreign(lab: &Lab) {
+    lab.boxed();
+    let (work, place) = (lab.dir.join("work"), lab.dir.join("target"));
+    fs::create_dir(&work).unwrap();
+    let at = |path: &str| lab.at(path).display().to_string();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},index=off",
+        at("base/root"),
+        at("box/upper"),
+        work.display()
+    );
+    let options = std::ffi::CString::new(options).unwrap();
+    let none = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("foreign", place, "overlay", none, options.as_c_str()).unwrap();
+}
+
+fn end_foreign(lab: &Lab) {
+    let none = rustix::mount::UnmountFlags::empty();
+    rustix::mount::unmount(lab.dir.join("target"), none).unwrap();
 }
 
 /// What killed processes leave, of every sort.
@@ -633,6 +678,160 @@ pub const OPS: &[Op] = &[
         },
         run: |lab| check(lab, CheckFlags::REPAIR).map(|_| String::new()),
         damage: &["not whole", "no hint"],
+        ..OP
+    },
+    Op {
+        name: "status",
+        prepare: |lab| lab.base(),
+        // What could not be tried is told as what cannot be done.
+        run: |lab| lab.store().status().map(|_| String::new()),
+        // Two thousand calls, most of them alike.
+        stride: 11,
+        ..OP
+    },
+    Op {
+        name: "refused-remove-of-a-parent",
+        prepare: |lab| lab.boxed(),
+        run: |lab| {
+            let removed = lab.remove("base", RemoveFlags::empty());
+            refused(Code::HasChildren, removed)
+        },
+        ..OP
+    },
+    Op {
+        name: "refused-remove-of-a-root-parent",
+        prepare: |lab| {
+            family(lab);
+            lab.remove("box", RemoveFlags::empty()).unwrap();
+            lab.remove("mid", RemoveFlags::empty()).unwrap();
+        },
+        run: |lab| {
+            let removed = lab.remove("base", RemoveFlags::empty());
+            refused(Code::HasChildren, removed)
+        },
+        ..OP
+    },
+    Op {
+        name: "refused-remove-without-hints",
+        prepare: |lab| {
+            family(lab);
+            fs::remove_dir_all(lab.at("mid/child")).unwrap();
+        },
+        run: |lab| {
+            let removed = lab.remove("mid", RemoveFlags::empty());
+            refused(Code::HasChildren, removed)
+        },
+        damage: &["missing", "no hint"],
+        undo: |lab| {
+            let own: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            fs::create_dir(lab.at("mid/child")).unwrap();
+            fs::set_permissions(lab.at("mid/child"), own).unwrap();
+            fs::write(lab.at("mid/child/box"), "").unwrap();
+        },
+        ..OP
+    },
+    Op {
+        name: "refused-remove-of-a-damaged-child's-parent",
+        prepare: |lab| {
+            lab.boxed();
+            fs::remove_file(lab.at("box/meta")).unwrap();
+        },
+        run: |lab| {
+            let removed = lab.remove("base", RemoveFlags::empty());
+            refused(Code::HasChildren, removed)
+        },
+        damage: &["damaged"],
+        undo: |lab| lab.remove("box", RemoveFlags::empty()).unwrap(),
+        ..OP
+    },
+    Op {
+        name: "refused-remove-of-what-is-mounted",
+        prepare: |lab| {
+            lab.used(RW);
+            keep(lab, "box");
+        },
+        run: |lab| {
+            let removed = lab.remove("box", RemoveFlags::empty());
+            refused(Code::Mounted, removed)
+        },
+        ..OP
+    },
+    Op {
+        name: "refused-remove-of-a-view",
+        prepare: |lab| {
+            lab.mid();
+            let kept = MountFlags::KEEP | MountFlags::READ_ONLY;
+            drop(lab.mount("mid", kept, None).unwrap());
+        },
+        run: |lab| {
+            let removed = lab.remove("mid", RemoveFlags::empty());
+            refused(Code::Mounted, removed)
+        },
+        ..OP
+    },
+    Op {
+        name: "refused-remove-of-what-is-held",
+        prepare: |lab| lab.used(RW),
+        enter: |lab| hold(lab, "box", MountFlags::DETACHED),
+        run: |lab| {
+            let removed = lab.remove("box", RemoveFlags::empty());
+            refused(Code::Mounted, removed)
+        },
+        ..OP
+    },
+    Op {
+        name: "refused-remove-under-a-foreign-overlay",
+        prepare: foreign,
+        run: |lab| {
+            let removed = lab.remove("box", RemoveFlags::empty());
+            refused(Code::Mounted, removed)
+        },
+        undo: end_foreign,
+        ..OP
+    },
+    Op {
+        name: "refused-mount-under-a-foreign-overlay",
+        prepare: foreign,
+        run: |lab| {
+            let mounted = lab.mount("box", RW, None);
+            refused(Code::Mounted, mounted)
+        },
+        undo: end_foreign,
+        ..OP
+    },
+    Op {
+        name: "refused-commit-of-what-is-mounted",
+        prepare: |lab| {
+            lab.used(RW);
+            keep(lab, "box");
+        },
+        run: |lab| refused(Code::Mounted, lab.commit("box", Durability::Default)),
+        ..OP
+    },
+    Op {
+        name: "refused-create-over-a-mount",
+        prepare: |lab| {
+            lab.used(RW);
+            keep(lab, "box");
+        },
+        run: |lab| refused(Code::Mounted, lab.create("x", Some("box"), NONE)),
+        ..OP
+    },
+    Op {
+        name: "refused-create-of-what-is-damaged",
+        prepare: |lab| {
+            lab.boxed();
+            fs::remove_file(lab.at("box/meta")).unwrap();
+        },
+        run: |lab| refused(Code::Damaged, lab.create("box", Some("base"), NONE)),
+        damage: &["damaged"],
+        undo: |lab| lab.remove("box", RemoveFlags::empty()).unwrap(),
+        ..OP
+    },
+    Op {
+        name: "refused-writable-mount",
+        prepare: |lab| lab.mid(),
+        run: |lab| refused(Code::Committed, lab.mount("mid", RW, None)),
         ..OP
     },
     Op {

@@ -297,7 +297,7 @@ fn judge(
         out.wrong.push(format!("{why}, status {status}"));
     } else {
         let injected = match act {
-            Act::Fail(_, errno) | Act::FailOn(_, errno) => vec![errno],
+            Act::Fail(_, errno) | Act::FailOn(_, errno) | Act::FailRun(_, errno, _) => vec![errno],
             _ => Vec::new(),
         };
         out.wrong
@@ -306,7 +306,8 @@ fn judge(
     let succeeded = out.told.ended && out.told.errno == 0;
     let now = clutter(dir);
     // What puts a directory of the caller's back may be what fails from now on.
-    let torn = killed || (matches!(act, Act::FailOn(..)) && !succeeded);
+    let more_fails = matches!(act, Act::FailOn(..) | Act::FailRun(..));
+    let torn = killed || (more_fails && !succeeded);
     match look(op, dir, before, reference, torn, succeeded) {
         Ok(changed) => {
             out.late = changed && out.told.ended && !succeeded;
@@ -328,7 +329,8 @@ fn judge(
     }
 }
 
-/// What lies about: work in progress, temporary files, mounts. What is in trash is there by design.
+/// What lies about: work in progress, temporary files, mounts, and in layers what tells of work, of
+/// children and of mounts. What is in trash is there by design.
 fn clutter(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let home = dir.join("home");
@@ -346,7 +348,11 @@ fn clutter(dir: &Path) -> Vec<String> {
     list(&home, &hidden);
     list(dir, &hidden);
     for entry in fs::read_dir(home.join("layer")).into_iter().flatten() {
-        list(&entry.unwrap().path(), &hidden);
+        let layer = entry.unwrap().path();
+        list(&layer, &hidden);
+        list(&layer, &|name| matches!(name, "manifest" | "running"));
+        list(&layer.join("child"), &|_| true);
+        list(&layer.join("pin"), &|_| true);
     }
     found.extend(mounts_below(dir));
     found
@@ -477,6 +483,7 @@ fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, torn: bool,
     assert!(wrong.is_empty(), "done again it is: {}", wrong.join("; "));
     let names = now.names_differ(&reference.after);
     assert!(names.is_empty(), "done again: {}", names.join("; "));
+    (op.undo)(&lab);
     end_mounts(&lab);
     lab.store().cleanup(watch).unwrap();
     nothing_left(&lab);

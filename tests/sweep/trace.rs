@@ -33,6 +33,8 @@ pub enum Act {
     Fail(usize, i32),
     /// An errno for its n-th call, and for all later ones of the same number.
     FailOn(usize, i32),
+    /// An errno for its n-th call, and for the next of the same number until so many have failed.
+    FailRun(usize, i32, usize),
 }
 
 /// One call that was seen.
@@ -121,7 +123,10 @@ pub fn run(act: Act, body: impl FnOnce() -> i32) -> Seen {
         seen: Seen::default(),
         inside: false,
         answers: HashMap::new(),
-        left: PATIENCE,
+        left: match act {
+            Act::FailRun(_, _, most) => most,
+            _ => PATIENCE,
+        },
         done: false,
     };
     tracer.watch();
@@ -241,6 +246,13 @@ impl Tracer {
             Act::Fail(at, errno) => {
                 if at == now {
                     self.done = self.fail(tid, call, errno);
+                }
+            }
+            Act::FailRun(at, errno, _) => {
+                let again = self.seen.hit.is_some_and(|hit| hit.number == call.number);
+                if (at == now || again) && self.fail(tid, call, errno) {
+                    self.left -= 1;
+                    self.done = self.left == 0;
                 }
             }
             Act::FailOn(at, errno) => {

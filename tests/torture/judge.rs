@@ -10,16 +10,18 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Whether a call may say so, when others make, mount, commit and remove the same layers.
-pub fn may_say(call: &str, error: &Error) -> bool {
+pub fn may_say(call: &str, error: &Error, took: Duration) -> bool {
     let (errno, code) = (error.errno(), error.code());
     // Said of files in a layer that is mounted and written to.
     let moving = error.message().contains("changed while it was read");
     // Of any call that names layers: it is not there, or another caller works on it for longer than
     // anybody waits.
     let gone = (errno, code) == (Errno::NOENT, Code::NoLayer);
-    let locked = (errno, code) == (Errno::BUSY, Code::Locked);
+    let locked = (errno, code) == (Errno::BUSY, Code::Locked)
+        && (took >= patience(call) || at_once(error.message()));
     let own: &[(Errno, Code)] = match call {
         "create" => &[
             (Errno::EXIST, Code::LayerExists),
@@ -56,6 +58,21 @@ pub fn may_say(call: &str, error: &Error) -> bool {
         _ => return false,
     };
     locked || (gone && call != "unmount") || own.contains(&(errno, code))
+}
+
+/// How long a call waits before it says that another works on the layer (docs/concurrency.md): what
+/// says so sooner has not waited. `mount` is short with those who keep mounts away for a moment.
+fn patience(call: &str) -> Duration {
+    match call {
+        "remove" | "mount" => Duration::from_millis(200),
+        _ => Duration::from_secs(10),
+    }
+}
+
+/// What is no lock, and nothing to wait for.
+fn at_once(message: &str) -> bool {
+    let said = ["replaced the layer", "ends the mount", "cleanups take away"];
+    said.iter().any(|words| message.contains(words))
 }
 
 /// A visible tree, and a digest of all that a tar could say of it.
@@ -178,10 +195,13 @@ impl Register {
     ) -> std::result::Result<(), String> {
         let made = info.created;
         let name = format!("{what}-{}-{}.{}", info.id, made.sec, made.nsec);
-        let (file, new) = (
-            self.0.join(&name),
-            self.0.join(format!(".{}-{name}", std::process::id())),
+        // This thread's own: another of this process may be looking at the same layer.
+        let own = format!(
+            ".{}-{}-{name}",
+            std::process::id(),
+            rustix::thread::gettid().as_raw_nonzero()
         );
+        let (file, new) = (self.0.join(&name), self.0.join(own));
         // Written aside: whoever finds it, finds it whole.
         let here = fs::write(&new, digest).and_then(|()| fs::hard_link(&new, &file));
         let _ = fs::remove_file(&new);
@@ -194,7 +214,7 @@ impl Register {
                     false => Err(format!("{}: {what} was {before}, is {digest}", info.id)),
                 }
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(format!("the register: {name}: {error}")),
         }
     }
 }

@@ -191,18 +191,18 @@ impl Worker<'_> {
         match done {
             Ok(done) => Some(done),
             Err(error) => {
-                self.say(name, &error);
+                self.say(name, &error, took);
                 None
             }
         }
     }
 
-    fn say(&self, name: &'static str, error: &Error) {
+    fn say(&self, name: &'static str, error: &Error, took: Duration) {
         let line = judge::said(name, error);
         if self.said.lock().unwrap().insert(line.clone()) {
             self.desk.note(&line);
         }
-        if !judge::may_say(name, error) {
+        if !judge::may_say(name, error, took) {
             self.desk.finding(&format!("{line}: {error}"));
         }
     }

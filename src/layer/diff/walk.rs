@@ -101,7 +101,9 @@ impl<V: Visitor> Walk<'_, V> {
             let _ = above.open_from(dir, meta);
         }
         let now = now.call("statx").map_err(|e| e.at(dir.path()))?;
-        if now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime {
+        if now.same_inode(&frame.meta)
+            && (now.mtime, now.ctime) == (frame.meta.mtime, frame.meta.ctime)
+        {
             return Ok(());
         }
         Err(changed().at(dir.path()))
@@ -222,7 +224,7 @@ impl<V: Visitor> Walk<'_, V> {
                     meta: &new.meta,
                     content: to.as_ref().map(OwnedFd::as_fd),
                 };
-                same_entry(a, b)
+                same_entry(a, b, watch)
             };
             if same().map_err(|e| e.at(path))? {
                 if new.meta.nlink > 1 {

@@ -68,6 +68,19 @@ impl Upper {
         Ok(self.implied.remove(ino, name))
     }
 
+    /// The way of an entry that could not be made leads to a place.
+    pub(super) fn on_way(&mut self, place: usize) -> Result<()> {
+        let path = &self.at(place).path;
+        if self.implied.is_empty() || path.is_empty() {
+            return Ok(());
+        }
+        let (above, name) = crate::archive::path::split(path);
+        let ino = fs::stat(self.open_real(above)?).call("statx")?.ino;
+        let name = name.to_vec();
+        self.implied.on_way(ino, &name);
+        Ok(())
+    }
+
     /// The inode number of a place.
     pub(super) fn ino(&mut self, place: usize) -> Result<u64> {
         let place = self.at_mut(place);

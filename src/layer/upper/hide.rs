@@ -3,6 +3,7 @@
 //! They speak of lower layers alone. What this tar has at the same name stays, in whatever order
 //! the two come, and nothing is marked where there is nothing to hide.
 
+use super::implied::Why;
 use super::{Make, Upper, implied_attributes};
 use crate::error::{Errno, Error, Result, SysResult};
 use crate::layer::view::is_opaque;
@@ -31,7 +32,7 @@ impl Upper {
         let implied = match there {
             Some(_) => {
                 let ino = self.ino(place)?;
-                self.implied.contains(ino, name)
+                self.implied.why(ino, name).is_some()
             }
             None => false,
         };
@@ -41,7 +42,7 @@ impl Upper {
         }
         if directory {
             // Said again, or of what no layer below has, it hides nothing; but a directory that is
-            // there only because of an opaque marker goes.
+            // there only because of an opaque marker goes, or what it has from below.
             let own = fs::open_dir(&self.at(place).fd, name).call("open")?;
             let opaque = is_opaque(own.as_fd(), self.stack.marks()).call("getxattr")?;
             let below = self.lookup_below(place, name)?;
@@ -50,7 +51,7 @@ impl Upper {
                 return Ok(());
             }
             let dir = self.at(place).fd.clone();
-            self.flush()?;
+            self.settle(&real)?;
             if hides {
                 self.cut_off(&real)?;
             }
@@ -65,7 +66,7 @@ impl Upper {
         } else {
             self.taken(&real)?;
         }
-        // The cache may have been emptied.
+        // It may no longer be in the cache.
         match self.walk(crate::archive::path::split(&real).0, Make::IfBelow)? {
             Some(again) => place = again,
             None => return Ok(()),
@@ -98,13 +99,13 @@ impl Upper {
             // Said again, or of what no layer below has, it hides nothing.
             return Ok(());
         }
-        self.flush()?;
+        self.settle(&real)?;
         self.cut_off(&real)
     }
 
     /// What the directory `real` had from below is gone: what was made in it only because of that
     /// goes too, directories that hold entries of the tar lose the attributes they had below, and
-    /// whiteouts hide nothing any more. The cache is empty; directories keep their times.
+    /// whiteouts hide nothing any more. The cache has none of them; directories keep their times.
     fn cut_off(&mut self, real: &[u8]) -> Result<()> {
         let top = fs::open_dir_deep(&self.root.fd, real).call_at("open", real)?;
         self.cut_off_below(top).map_err(|e| e.below(real))
@@ -159,19 +160,23 @@ impl Upper {
         Ok((before, below))
     }
 
-    /// An implied directory that is cut off: it goes when nothing is in it, and gets the default
-    /// attributes otherwise. Whether it is gone. What holds it was `before` and keeps its times.
+    /// An implied directory that is cut off: it goes when nothing is in it and no entry's way leads
+    /// through it, and gets the default attributes otherwise. Whether it is gone. What holds it was `before` and keeps its times.
     fn drop_if_empty(
         &mut self,
         parent: BorrowedFd<'_>,
         before: &Meta,
         name: &[u8],
     ) -> Result<bool> {
-        if !self.implied.contains(before.ino, name) {
+        let Some(why) = self.implied.why(before.ino, name) else {
             return Ok(false);
-        }
+        };
         let fd = fs::open_dir(parent, name).call_at("open", name)?;
-        match fs::rmdir(parent, name) {
+        let removed = match why {
+            Why::Below => fs::rmdir(parent, name),
+            Why::Way => Err(Errno::NOTEMPTY),
+        };
+        match removed {
             Ok(()) => {
                 self.implied.remove(before.ino, name);
                 if let Some(shut) = &mut self.inodes.setter.shut {
@@ -198,7 +203,7 @@ impl Upper {
         let Some(mut below) = self.stack.root()?.and_then(|found| found.dir) else {
             return Ok(());
         };
-        if self.links == super::LowerLinks::Share {
+        if self.links != super::LowerLinks::CopyUp {
             // The parent's tree will not be linked in at all.
             return Ok(());
         }

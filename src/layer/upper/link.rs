@@ -1,10 +1,12 @@
 //! Hard links of the tar, also to what only a lower layer has.
 
+use super::implied::Why;
 use super::walk::is_below;
 use super::{LowerLinks, Made, Make, Upper};
+use crate::archive::whiteout;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
-use crate::layer::view::Found;
+use crate::layer::view::{Found, join};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{OwnedFd, fs};
@@ -15,7 +17,8 @@ impl Upper {
     /// Makes `path` another name of `target`, both paths of the tar.
     ///
     /// A target that only a lower layer has is linked where the kind shares inodes; otherwise it
-    /// is copied up under its own name first, so that both names of the tar are one inode.
+    /// is copied up under its own name first, so that both names of the tar are one inode. In a
+    /// complete tree all its names are: there the copy is also for those that the tar does not tell.
     pub fn hard_link(&mut self, path: &[u8], target: &[u8], watch: &mut Watch<'_>) -> Result<Made> {
         if target.is_empty() {
             return Err(Error::new(
@@ -37,7 +40,8 @@ impl Upper {
                 .context(format!("hard link to {}", target.escape_ascii()))
         };
         let from = self.walk(to_parent, Make::IfBelow)?.ok_or_else(missing)?;
-        let from_dir = self.at(from).fd.clone();
+        // To make a name may move the places.
+        let (from_dir, own) = (self.at(from).fd.clone(), self.at(from).own);
         let from_real = self.real(from, to_name);
         match fs::stat_at(&from_dir, to_name) {
             Ok(meta) if meta.is_whiteout() => return Err(missing()),
@@ -50,16 +54,7 @@ impl Upper {
         if found.meta.kind == Kind::Directory {
             return Err(to_directory());
         }
-        let mut below = self
-            .at_mut(from)
-            .below
-            .take()
-            .flatten()
-            .ok_or_else(missing)?;
-        let lower = self.stack.provider(&mut below, &found)?;
-        let lower = fs::open_dir_trusted(lower, b".").call("open")?;
-        below.release();
-        self.at_mut(from).below = Some(Some(below));
+        let lower = self.provider(from, &found)?;
         let may_share = self.may_share(&lower, to_name, &found)?;
         if self.links == LowerLinks::Share && may_share {
             match self.link_here(path, &lower, &from_real, &found.meta) {
@@ -70,23 +65,50 @@ impl Upper {
                 }
             }
         }
-        let own = self.at(from).own;
-        let made = self.inodes.any(
-            lower.as_fd(),
-            to_name,
-            &found.meta,
-            from_dir.as_fd(),
-            own,
-            watch,
-        )?;
-        if !made {
-            return Err(missing());
+        let joins = self.links != LowerLinks::CopyUp;
+        if !joins || !self.aside.join(&found.meta, from_dir.as_fd(), to_name)? {
+            let made = self.inodes.any(
+                lower.as_fd(),
+                to_name,
+                &found.meta,
+                from_dir.as_fd(),
+                own,
+                watch,
+            )?;
+            if !made {
+                return Err(missing());
+            }
+            if joins {
+                self.aside.keep(&found.meta, from_dir.as_fd(), to_name)?;
+            }
         }
         let copy = fs::stat_at(&from_dir, to_name).call("statx")?;
         self.borrowed.insert(copy.ino);
         let parent = fs::stat(&from_dir).call("statx")?.ino;
-        self.implied.insert(parent, to_name);
+        self.implied.insert(parent, to_name, Why::Below);
         self.link_here(path, &from_dir, &from_real, &copy)
+    }
+
+    /// A new file for what aufs kept as `name`: no part of the tree but by hard links to it.
+    pub fn pseudo_file(&mut self, name: &[u8]) -> Result<OwnedFd> {
+        // What has no name in the end does not count.
+        self.replaced = true;
+        self.aside.create(name)
+    }
+
+    /// Makes `path` a name of what aufs kept as `name` for its hard links.
+    pub fn pseudo_link(&mut self, path: &[u8], name: &[u8]) -> Result<Made> {
+        let target = join(whiteout::PSEUDO_LINKS, name);
+        let missing = || {
+            Error::sys(Errno::NOENT, "link")
+                .context(format!("hard link to {}", target.escape_ascii()))
+        };
+        let files = self.aside.files()?.ok_or_else(missing)?;
+        let inode = match fs::stat_at(&files, name) {
+            Err(Errno::NOENT) => return Err(missing()),
+            other => other.call("statx")?,
+        };
+        self.link_here(path, &files, &target, &inode)
     }
 
     /// Links `path` to an inode that exists: the one at `target` of the tree, reached in `from`.

@@ -1,14 +1,16 @@
 //! From a path of the tar to an open directory of the upper.
 
-use super::{CACHE, Place, Upper, implied_attributes, seal};
+use super::cache::ROOT;
+use super::implied::Why;
+use super::{Upper, implied_attributes};
+use crate::archive::path::split;
 use crate::archive::whiteout;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::view::{Dir, Found, is_opaque, join};
+use crate::layer::view::{Dir, Found, join};
 use crate::sys::fs::{Kind, Meta};
-use crate::sys::xattr::{self, Pairs};
+use crate::sys::xattr::Pairs;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::{self, Attributes, Inode};
-use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -17,9 +19,6 @@ const MAX_LINKS: usize = 40;
 
 /// Components of all the links' targets in one path: one entry must not keep a store busy.
 const MAX_PARTS: usize = 1024;
-
-/// The root, which is no part of the cache.
-const ROOT: usize = usize::MAX;
 
 /// What to do about a directory that the upper does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +31,40 @@ pub enum Make {
 
 /// One step of a walk.
 enum Step {
-    Into(OwnedFd),
+    Into,
     Link(Vec<u8>),
     Nowhere,
+}
+
+/// Where a walk stands.
+pub(super) struct Stand {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) real: Vec<u8>,
+    /// See [`Place`].
+    pub(super) through: Vec<Vec<u8>>,
+    /// What the parent's stack has here, where the walk knows it of its last step.
+    pub(super) below: Option<Option<Dir>>,
+}
+
+impl Stand {
+    /// The same, to come back to.
+    fn again(&self) -> Stand {
+        Stand {
+            fd: self.fd.clone(),
+            real: self.real.clone(),
+            through: self.through.clone(),
+            below: None,
+        }
+    }
+
+    fn enter(&mut self, fd: OwnedFd, name: &[u8]) {
+        self.fd = Arc::new(fd);
+        if !self.real.is_empty() {
+            self.real.push(b'/');
+        }
+        self.real.extend_from_slice(name);
+        self.below = None;
+    }
 }
 
 impl Upper {
@@ -44,15 +74,6 @@ impl Upper {
             Some(place) => Ok(place),
             None => Err(Error::sys(Errno::NOENT, "open")),
         }
-    }
-
-    /// An open directory by what [`Upper::walk`] gave.
-    pub(super) fn at(&self, place: usize) -> &Place {
-        self.cache.get(place).unwrap_or(&self.root)
-    }
-
-    pub(super) fn at_mut(&mut self, place: usize) -> &mut Place {
-        self.cache.get_mut(place).unwrap_or(&mut self.root)
     }
 
     /// The real path of `name` in a place.
@@ -65,89 +86,109 @@ impl Upper {
         if path.is_empty() {
             return Ok(Some(ROOT));
         }
-        if let Some(at) = self.cache.iter().rposition(|place| place.key == path) {
-            // The most recent is last.
-            let place = self.cache.remove(at);
-            self.cache.push(place);
-            return Ok(Some(self.cache.len() - 1));
+        let nearest = self.nearest(path);
+        if self.at(nearest).key == path {
+            return Ok(Some(nearest));
         }
-        // What an earlier walk knew may be hidden by now.
-        self.last_below = None;
-        let (start, rest) = self.nearest(path);
-        let (mut here, mut real) = (start.fd.clone(), start.path.clone());
-        let mut through = start.through.clone();
-        let mut todo: VecDeque<Vec<u8>> = rest.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
+        let start = self.at(nearest);
+        let fork = Some(self.fork(path)).filter(|&at| at > start.key.len() && at < path.len());
+        let mut here = Stand {
+            fd: start.fd.clone(),
+            real: start.path.clone(),
+            through: start.through.clone(),
+            below: None,
+        };
+        // How far `path` was gone, and the rest of the links that were met there, last part first.
+        let mut gone = start.key.len();
+        let mut ahead: Vec<Vec<u8>> = Vec::new();
         let (mut links, mut parts) = (0, 0);
-        while let Some(name) = todo.pop_front() {
+        let mut way = None;
+        loop {
+            let before = gone;
+            let own = ahead.is_empty();
+            if own && Some(gone) == fork {
+                way = Some((gone, here.again()));
+            }
+            let name = match ahead.pop() {
+                Some(name) => name,
+                None if gone == path.len() => break,
+                None => {
+                    let from = if gone == 0 { 0 } else { gone + 1 };
+                    let name = path[from..]
+                        .split(|&b| b == b'/')
+                        .next()
+                        .unwrap_or_default();
+                    gone = from + name.len();
+                    name.to_vec()
+                }
+            };
             if name.is_empty() || name == b"." {
                 continue;
             }
             if name == b".." {
-                // Only a link's target says so; above the root is the root.
-                real.truncate(real.iter().rposition(|&b| b == b'/').unwrap_or(0));
-                here = self.open_real(&real)?;
+                // Only a link's target says so.
+                self.leave(&mut here, make)?;
                 continue;
             }
             match self
-                .step(&here, &real, &name, make)
-                .map_err(|e| e.at(join(&real, &name)))?
+                .step(&mut here, &name, make)
+                .map_err(|e| e.at(join(&here.real, &name)))?
             {
-                Step::Into(fd) => {
-                    here = Arc::new(fd);
-                    real = join(&real, &name);
-                    self.check_path(real.len())?;
+                Step::Into => self.check_path(here.real.len())?,
+                Step::Nowhere => {
+                    if own {
+                        way = Some((before, here));
+                    }
+                    if let Some((at, here)) = way {
+                        self.keep(&path[..at], here)?;
+                    }
+                    return Ok(None);
                 }
-                Step::Nowhere => return Ok(None),
                 Step::Link(target) => {
                     links += 1;
                     parts += target.split(|&b| b == b'/').count();
                     if links > MAX_LINKS || parts > MAX_PARTS {
                         return Err(Error::sys(Errno::LOOP, "open").at(path));
                     }
-                    through.push(join(&real, &name));
+                    here.through.push(join(&here.real, &name));
                     if target.starts_with(b"/") {
-                        real.clear();
-                        here = self.root.fd.clone();
+                        here.real.clear();
+                        here.fd = self.root.fd.clone();
+                        here.below = None;
                     }
-                    for part in target.split(|&b| b == b'/').rev() {
-                        todo.push_front(part.to_vec());
-                    }
+                    ahead.extend(target.split(|&b| b == b'/').rev().map(<[u8]>::to_vec));
                 }
             }
         }
-        if real.is_empty() {
-            return Ok(Some(ROOT));
+        if let Some((at, here)) = way {
+            self.keep(&path[..at], here)?;
         }
-        if let Some(at) = self.cache.iter().position(|place| place.path == real) {
-            // Known by another name; one descriptor keeps the times.
-            let mut place = self.cache.remove(at);
-            place.key = path.to_vec();
-            place.through = through;
-            self.aliases |= place.key != place.path;
-            self.cache.push(place);
-            return Ok(Some(self.cache.len() - 1));
-        }
-        self.open_place(path.to_vec(), real, through, here)?;
-        Ok(Some(self.cache.len() - 1))
+        self.keep(path, here).map(Some)
     }
 
-    /// The place of the longest cached beginning of `path`, and what is left of the path.
-    fn nearest<'p>(&self, path: &'p [u8]) -> (&Place, &'p [u8]) {
-        let mut best: Option<&Place> = None;
-        for place in &self.cache {
-            let len = place.key.len();
-            let longer = best.is_none_or(|b| len > b.key.len());
-            if longer && path.get(len) == Some(&b'/') && path.starts_with(&place.key) {
-                best = Some(place);
-            }
+    /// Goes one directory up; above the root is the root.
+    fn leave(&mut self, here: &mut Stand, make: Make) -> Result<()> {
+        if here.real.is_empty() {
+            return Ok(());
         }
-        match best {
-            Some(place) => (place, &path[place.key.len() + 1..]),
-            None => (&self.root, path),
+        let known = here.through.last();
+        if !known.is_some_and(|last| is_below(last, &here.real)) {
+            here.through.push(here.real.clone());
         }
+        let (above, name) = split(&here.real);
+        here.fd = self.open_real(above)?;
+        if make == Make::Always && !self.implied.is_empty() {
+            // Nothing in it need tell that this layer has it.
+            let ino = fs::stat(&here.fd).call("statx")?.ino;
+            self.implied.on_way(ino, name);
+        }
+        let above = above.len();
+        here.real.truncate(above);
+        here.below = None;
+        Ok(())
     }
 
-    fn open_real(&self, real: &[u8]) -> Result<Arc<OwnedFd>> {
+    pub(super) fn open_real(&self, real: &[u8]) -> Result<Arc<OwnedFd>> {
         if real.is_empty() {
             return Ok(self.root.fd.clone());
         }
@@ -156,14 +197,18 @@ impl Upper {
             .map(Arc::new)
     }
 
-    fn step(&mut self, here: &OwnedFd, real: &[u8], name: &[u8], make: Make) -> Result<Step> {
-        match fs::open_dir(here, name) {
-            Ok(fd) => return Ok(Step::Into(fd)),
+    fn step(&mut self, here: &mut Stand, name: &[u8], make: Make) -> Result<Step> {
+        let fd = here.fd.clone();
+        match fs::open_dir(&fd, name) {
+            Ok(next) => {
+                here.enter(next, name);
+                return Ok(Step::Into);
+            }
             Err(Errno::NOENT) => {}
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                let there = fs::stat_at(here, name).call("statx")?;
+                let there = fs::stat_at(&fd, name).call("statx")?;
                 if there.kind == Kind::Symlink {
-                    return fs::read_link(here, name).call("readlink").map(Step::Link);
+                    return fs::read_link(&fd, name).call("readlink").map(Step::Link);
                 }
                 if make == Make::IfBelow {
                     return Ok(Step::Nowhere);
@@ -171,49 +216,58 @@ impl Upper {
                 if !there.is_whiteout() {
                     return Err(Error::sys(Errno::NOTDIR, "open"));
                 }
-                let before = fs::stat(here).call("statx")?;
-                self.replace_by_directory(here, name, &there)?;
-                let made = self.implied(here, &before, name, None)?;
-                fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
-                return Ok(Step::Into(made));
+                let before = fs::stat(&fd).call("statx")?;
+                self.replace_by_directory(&fd, name, &there)?;
+                let made = self.implied(&fd, &before, name, None, Why::Way)?;
+                fs::set_times(&fd, before.atime, before.mtime).call("utimensat")?;
+                here.enter(made, name);
+                return Ok(Step::Into);
             }
             Err(errno) => return Err(errno).call("open"),
         }
-        let mut below = match self.last_below.take() {
-            Some((at, below)) if at == real => below,
-            _ => self.below_of(real)?,
-        };
-        let found = match &mut below {
-            Some(dir) => self.stack.lookup(dir, name)?,
+        let (stack, mut below) = self.below_here(here)?;
+        let mut found = match &mut below {
+            Some(dir) => stack.lookup(dir, name)?,
             None => None,
         };
-        match (found, &mut below) {
+        match (&mut found, below) {
             (Some(found), Some(dir)) if found.meta.kind == Kind::Symlink => {
-                let dir = self.stack.provider(dir, &found)?;
-                fs::read_link(dir, name).call("readlink").map(Step::Link)
+                let dir = stack.provider(dir, found)?;
+                return fs::read_link(dir, name).call("readlink").map(Step::Link);
             }
-            (None, _) | (_, None) if make == Make::IfBelow => Ok(Step::Nowhere),
-            (Some(found), _) if found.meta.kind != Kind::Directory => match make {
-                Make::IfBelow => Ok(Step::Nowhere),
-                Make::Always => Err(Error::sys(Errno::NOTDIR, "open")),
-            },
-            (None, _) if name.starts_with(whiteout::PREFIX) => Err(Error::new(
-                Code::Archive,
-                Errno::INVAL,
-                "a symbolic link leads to a name that whiteouts have",
-            )),
-            (found, _) => {
-                // Nothing else may know `here`, and keep its times.
-                let before = fs::stat(here).call("statx")?;
-                fs::mkdir(here, name, 0o700).call("mkdir")?;
-                let mut found = found;
-                let made = self.implied(here, &before, name, found.as_mut())?;
-                fs::set_times(here, before.atime, before.mtime).call("utimensat")?;
-                let next = found.and_then(|found| found.dir);
-                self.last_below = Some((join(real, name), next));
-                Ok(Step::Into(made))
+            (Some(found), _) if found.meta.kind != Kind::Directory => {
+                return match make {
+                    Make::IfBelow => Ok(Step::Nowhere),
+                    Make::Always => Err(Error::sys(Errno::NOTDIR, "open")),
+                };
             }
+            (Some(found), Some(dir)) => {
+                if let Some(next) = &mut found.dir {
+                    stack.enter(dir, name, next, usize::MAX)?;
+                }
+            }
+            _ if make == Make::IfBelow => return Ok(Step::Nowhere),
+            _ if name.starts_with(whiteout::PREFIX) => {
+                return Err(Error::new(
+                    Code::Archive,
+                    Errno::INVAL,
+                    "a symbolic link leads to a name that whiteouts have",
+                ));
+            }
+            _ => {}
         }
+        // Nothing else may know `here`, and keep its times.
+        let before = fs::stat(&fd).call("statx")?;
+        fs::mkdir(&fd, name, 0o700).call("mkdir")?;
+        let why = match found {
+            Some(_) => Why::Below,
+            None => Why::Way,
+        };
+        let made = self.implied(&fd, &before, name, found.as_mut(), why)?;
+        fs::set_times(&fd, before.atime, before.mtime).call("utimensat")?;
+        here.enter(made, name);
+        here.below = Some(found.and_then(|found| found.dir));
+        Ok(Step::Into)
     }
 
     /// Gives a directory that the tar does not name the attributes it has below, or the default.
@@ -223,9 +277,10 @@ impl Upper {
         parent: &Meta,
         name: &[u8],
         below: Option<&mut Found>,
+        why: Why,
     ) -> Result<OwnedFd> {
         self.one_implied()?;
-        self.implied.insert(parent.ino, name);
+        self.implied.insert(parent.ino, name, why);
         let fd = fs::open_dir(here, name).call("open")?;
         attrs::disinherit(&fd).call("fremovexattr")?;
         let (attributes, pairs) = match below {
@@ -233,9 +288,7 @@ impl Upper {
                 let pairs = match &mut found.dir {
                     Some(dir) => {
                         let below = dir.nearest(&self.stack)?;
-                        let pairs = self.inodes.xattrs(Inode::Open(below))?;
-                        dir.release();
-                        pairs
+                        self.inodes.xattrs(Inode::Open(below))?
                     }
                     None => Pairs::new(),
                 };
@@ -250,123 +303,6 @@ impl Upper {
         Ok(fd)
     }
 
-    /// What the parent's stack has at the upper's directory `real`; none when something in the
-    /// upper hides it.
-    pub(super) fn below_of(&mut self, real: &[u8]) -> Result<Option<Dir>> {
-        if self.root_opaque {
-            return Ok(None);
-        }
-        let Some(mut dir) = self.stack.root()?.and_then(|found| found.dir) else {
-            return Ok(None);
-        };
-        if real.is_empty() {
-            return Ok(Some(dir));
-        }
-        let mut here: Option<OwnedFd> = None;
-        for name in real.split(|&b| b == b'/') {
-            let fd = match &here {
-                Some(fd) => fs::open_dir(fd, name),
-                None => fs::open_dir(&self.root.fd, name),
-            };
-            let fd = fd.call_at("open", real)?;
-            if is_opaque(fd.as_fd(), self.stack.marks()).call_at("getxattr", real)? {
-                return Ok(None);
-            }
-            here = Some(fd);
-            let found = self.stack.lookup(&mut dir, name)?;
-            let Some(mut next) = found.and_then(|found| found.dir) else {
-                return Ok(None);
-            };
-            // By its path each level would take as long as it is deep.
-            self.stack.enter(&dir, name, &mut next, usize::MAX)?;
-            dir = next;
-        }
-        Ok(Some(dir))
-    }
-
-    /// Whether the parent's stack has the directory of a place, and nothing in the upper hides it.
-    pub(super) fn has_below(&mut self, place: usize) -> Result<bool> {
-        self.know_below(place)?;
-        Ok(matches!(self.at(place).below, Some(Some(_))))
-    }
-
-    /// Asks once what lies below a place.
-    pub(super) fn know_below(&mut self, place: usize) -> Result<()> {
-        if self.at(place).below.is_none() {
-            let path = self.at(place).path.clone();
-            let mut below = self.below_of(&path)?;
-            // One directory may lie in hundreds of layers.
-            below.iter_mut().for_each(Dir::release);
-            self.at_mut(place).below = Some(below);
-        }
-        Ok(())
-    }
-
-    /// What the parent's stack has of `name` in a place.
-    pub(super) fn lookup_below(&mut self, place: usize, name: &[u8]) -> Result<Option<Found>> {
-        self.know_below(place)?;
-        let place = match self.cache.get_mut(place) {
-            Some(place) => place,
-            None => &mut self.root,
-        };
-        match &mut place.below {
-            Some(Some(dir)) => {
-                let found = self.stack.lookup(dir, name);
-                // One directory may lie in hundreds of layers.
-                dir.release();
-                found
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Puts a directory that was there already into the cache.
-    fn open_place(
-        &mut self,
-        key: Vec<u8>,
-        path: Vec<u8>,
-        through: Vec<Vec<u8>>,
-        fd: Arc<OwnedFd>,
-    ) -> Result<()> {
-        let meta = fs::stat(&fd).call_at("statx", &path)?;
-        let acl = xattr::get(&fd, attrs::DEFAULT_ACL)
-            .call_at("fgetxattr", &path)?
-            .is_some();
-        self.remember(Place {
-            key,
-            path,
-            fd,
-            own: self.inodes.setter.makes_own(&meta),
-            acl,
-            atime: meta.atime,
-            mtime: meta.mtime,
-            through,
-            below: None,
-            ino: Some(meta.ino),
-        })
-    }
-
-    /// Puts an open directory into the cache, as the most recent.
-    pub(super) fn remember(&mut self, place: Place) -> Result<()> {
-        self.aliases |= place.key != place.path;
-        if self.cache.len() >= CACHE {
-            let oldest = self.cache.remove(0);
-            seal(&oldest)?;
-        }
-        self.cache.push(place);
-        Ok(())
-    }
-
-    /// Empties the cache, putting times back.
-    pub(super) fn flush(&mut self) -> Result<()> {
-        for place in self.cache.drain(..) {
-            seal(&place)?;
-        }
-        self.root.below = None;
-        self.aliases = false;
-        Ok(())
-    }
-
     /// The place of the directory `parent`, in which `name` is about to become something else.
     pub(super) fn claim(&mut self, parent: &[u8], name: &[u8]) -> Result<usize> {
         let place = self.need(parent)?;
@@ -374,7 +310,7 @@ impl Upper {
         self.check_path(real.len())?;
         if self.taken(&real)? {
             // By its real path: the way to it may lead through what goes.
-            return self.need(crate::archive::path::split(&real).0);
+            return self.need(split(&real).0);
         }
         Ok(place)
     }
@@ -389,14 +325,9 @@ impl Upper {
                 .flat_map(|place| &place.through)
                 .any(|link| is_below(link, real));
         if stale {
-            self.flush()?;
+            self.settle(real)?;
         }
         Ok(stale)
-    }
-
-    /// Drops one directory from the cache, without its times.
-    pub(super) fn forget(&mut self, real: &[u8]) {
-        self.cache.retain(|place| place.path != real);
     }
 }
 

@@ -4,8 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, fgetxattr,
-    fremovexattr, fsetxattr, ioctl_ficlone, linkat, makedev, mknodat, openat, renameat_with,
-    statat,
+    fremovexattr, fsetxattr, ioctl_ficlone, linkat, makedev, mknodat, renameat_with, statat,
 };
 use rustix::io::Errno;
 
@@ -13,6 +12,8 @@ use super::room::{Room, file, make, names};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::mount::fd_path;
 use crate::mount::plan::Marks;
+use crate::sys::fd::above_standard;
+use crate::sys::fs::open_at;
 
 /// It was done, and the result is not what it must be.
 pub(super) fn wrong(what: impl Into<String>) -> Error {
@@ -92,11 +93,10 @@ fn same_content(one: &OwnedFd, other: &OwnedFd) -> Result<()> {
 }
 
 pub(super) fn tmpfile(room: &Room<'_>) -> Result<()> {
-    use std::os::fd::AsFd;
     let dir = room.make("tmpfile")?;
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let fd = openat(&dir, ".", flags, Mode::RUSR | Mode::WUSR).call("open(O_TMPFILE)")?;
-    let path = fd_path(fd.as_fd());
+    let flags = OFlags::TMPFILE | OFlags::RDWR;
+    let fd = open_at(&dir, ".", flags, Mode::RUSR | Mode::WUSR).call("open(O_TMPFILE)")?;
+    let path = fd_path(&fd);
     linkat(CWD, path.as_str(), &dir, "named", AtFlags::SYMLINK_FOLLOW).call("linkat")?;
     statat(&dir, "named", AtFlags::SYMLINK_NOFOLLOW).call_at("stat", "named")?;
     Ok(())
@@ -148,7 +148,9 @@ pub(super) fn openat2(room: &Room<'_>) -> Result<()> {
     file(&dir, "file", b"")?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let open = |path: &str| rustix::fs::openat2(&dir, path, flags, Mode::empty(), beneath);
+    let open = |path: &str| {
+        above_standard(|| rustix::fs::openat2(&dir, path, flags, Mode::empty(), beneath))
+    };
     open("file").call("openat2")?;
     match open("../openat2/file") {
         Err(Errno::XDEV) => Ok(()),

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, fgetxattr, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, fgetxattr, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::files::{is_whiteout, wrong};
@@ -12,6 +12,7 @@ use crate::error::{Error, Result, SysResult};
 use crate::mount::overlay::{Refusal, overlay_by};
 use crate::mount::plan::{Api, Lowers, Marks, Overlay, Upper};
 use crate::mount::{self, oracle as ask, point};
+use crate::sys::fs::open_at;
 
 /// Directories for an overlay.
 struct Parts {
@@ -46,7 +47,7 @@ impl Parts {
 
 /// Opens the root of a detached mount for reading.
 fn root(mount: &OwnedFd) -> Result<OwnedFd> {
-    openat(mount, ".", DIR, rustix::fs::Mode::empty()).call("open")
+    open_at(mount, ".", DIR, rustix::fs::Mode::empty()).call("open")
 }
 
 /// An upper that can be used: some failures show only when something is deleted, not when it is
@@ -69,7 +70,7 @@ pub(super) fn upper(room: &Room<'_>, name: &str, marks: Marks) -> Result<()> {
     drop((merged, mount));
 
     is_whiteout(&parts.upper, "gone")?;
-    let tree = openat(&parts.upper, "tree", DIR, rustix::fs::Mode::empty()).call("open")?;
+    let tree = open_at(&parts.upper, "tree", DIR, rustix::fs::Mode::empty()).call("open")?;
     let mut value = [0u8; 8];
     let opaque = marks.attribute("opaque");
     let length = fgetxattr(&tree, opaque.as_slice(), &mut value).call("fgetxattr(opaque)")?;

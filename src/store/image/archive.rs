@@ -143,8 +143,8 @@ enum Place {
 }
 
 impl Tar {
-    /// Reads the names. Of a name that is there twice the last counts, as it does for a program that
-    /// unpacks the archive.
+    /// Reads the names. Of a name that is there twice the last counts, as it does for a program
+    /// that unpacks the archive.
     fn read(tar: Member, limits: &Limits, watch: &mut Watch<'_>) -> Result<Tar> {
         let (file, base) = (tar.file.clone(), tar.at);
         let asked = reading(limits);

@@ -25,8 +25,8 @@ impl Store {
         }
     }
 
-    /// Moves blobs out of a stage, where each has its digits for a name. One that is there already is
-    /// replaced: it may be damaged, what was just hashed is not.
+    /// Moves blobs out of a stage, where each has its digits for a name. One that is there already
+    /// is replaced: it may be damaged, what was just hashed is not.
     pub(super) fn keep_blobs(
         &self,
         stage: &Stage<'_>,
@@ -72,8 +72,8 @@ impl Store {
         }
     }
 
-    /// Takes away the blobs that no image names; gives how many. The caller has `image/` locked. None
-    /// goes while an image cannot be read, which may name it.
+    /// Takes away the blobs that no image names; gives how many. The caller has `image/` locked.
+    /// None goes while an image cannot be read, which may name it.
     pub(super) fn drop_blobs(&self) -> Result<u64> {
         let mut gone = 0;
         for name in self.unnamed_blobs()?.unwrap_or_default() {

@@ -21,7 +21,8 @@ const TRIES: usize = 16;
 /// What an import has done so far.
 #[derive(Default)]
 pub struct Chain {
-    /// The topmost layer that is there, held so that nobody removes it. Those below it have a child.
+    /// The topmost layer that is there, held so that nobody removes it. Those below it have a
+    /// child.
     pub top: Option<Layer>,
     /// The ids of the layers, the lowest first.
     pub ids: Vec<String>,
@@ -278,7 +279,12 @@ impl Bring<'_, '_> {
         };
         let of_the_bytes = matches!(
             error.code(),
-            Code::Archive | Code::Truncated | Code::Unsupported | Code::Escape | Code::Limit
+            Code::Archive
+                | Code::Digest
+                | Code::Truncated
+                | Code::Unsupported
+                | Code::Escape
+                | Code::Limit
         );
         if !of_the_bytes {
             return error;

@@ -5,8 +5,8 @@
 //! Equal images give equal bytes.
 //!
 //! A tar wants each size, and `index.json` each digest, before the bytes. So for a stream every
-//! layer is compared twice, first for its digest alone. To spool it would be the other way: it takes
-//! the space of the image, and a store that may be written to.
+//! layer is compared twice, first for its digest alone. To spool it would be the other way: it
+//! takes the space of the image, and a store that may be written to.
 
 use super::blobs;
 use super::options::{ExportOptions, ImageInfo, Target};
@@ -80,6 +80,11 @@ impl Store {
         watch: &mut Watch<'_>,
     ) -> Result<ImageInfo> {
         let mut info = record.info();
+        if !record.kept {
+            for listed in &record.layers {
+                self.listed(listed)?;
+            }
+        }
         // Nobody removes it meanwhile, nor those below it.
         let _top = match record.top() {
             Some(top) if !record.kept => {

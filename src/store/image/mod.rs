@@ -5,8 +5,8 @@
 //! counts who uses a layer. Whoever takes a layer away has it locked, alone, and then asks all
 //! images; an import holds the topmost layer that it has, shared, until its image is there.
 //!
-//! `image/` is locked, alone, by who publishes or removes an image, for as long as that takes and no
-//! longer: under this lock kept blobs come and go. Readers lock nothing.
+//! `image/` is locked, alone, by who publishes or removes an image, for as long as that takes and
+//! no longer: under this lock kept blobs come and go. Readers lock nothing.
 
 mod archive;
 mod blobs;

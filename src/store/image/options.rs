@@ -23,8 +23,8 @@ bitflags! {
 pub enum Archive<'a> {
     /// An OCI layout, or an unpacked docker save.
     Directory(BorrowedFd<'a>),
-    /// A tar of one, plain or compressed, in a file, from where that stands to its end. Its position
-    /// is left alone.
+    /// A tar of one, plain or compressed, in a file, from where that stands to its end. Its
+    /// position is left alone.
     File(BorrowedFd<'a>),
     /// The same as a stream.
     Stream(&'a mut dyn Source),

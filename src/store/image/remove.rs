@@ -54,8 +54,8 @@ impl Store {
     }
 
     /// Takes away layers that no image lists, that nothing is built on and that nobody uses: the
-    /// last of `ids` first. One that cannot go stays. A caller who cancels is done sooner: what goes
-    /// is left in `trash/` then.
+    /// last of `ids` first. One that cannot go stays. A caller who cancels is done sooner: what
+    /// goes is left in `trash/` then.
     pub(super) fn drop_layers(&self, ids: &[String], watch: &mut Watch<'_>) {
         for id in ids.iter().rev() {
             let dropped = match watch.check() {

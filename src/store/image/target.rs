@@ -1,7 +1,7 @@
 //! An OCI layout that is being written: a directory, or a tar of one.
 //!
-//! In a directory `index.json` comes last, by a rename, when all else is on the disk: what has one is
-//! whole. In the tar it stands before the blobs, so that a reader knows early what there is.
+//! In a directory `index.json` comes last, by a rename, when all else is on the disk: what has one
+//! is whole. In the tar it stands before the blobs, so that a reader knows early what there is.
 
 use super::options::Target;
 use crate::archive::{Digest, Header, Kind, Sink, Writer};
@@ -65,11 +65,11 @@ impl<'a> Layout<'a> {
         let Layout::Directory(dir) = self else {
             return Ok(false);
         };
-        let mut file = File(fs::create_file(&*dir, BLOB, 0o644).call_at("create", BLOB)?);
+        let mut file = File(fs::create_file(*dir, BLOB, 0o644).call_at("create", BLOB)?);
         let digest = write(&mut file)?;
         let path = blob_path(&digest);
         fs::sync(&file.0).call_at("fsync", &path)?;
-        fs::rename(&*dir, BLOB, &*dir, path.as_bytes(), RenameFlags::empty())
+        fs::rename(*dir, BLOB, *dir, path.as_bytes(), RenameFlags::empty())
             .call_at("rename", path)?;
         Ok(true)
     }
@@ -98,7 +98,7 @@ impl<'a> Layout<'a> {
         let path = blob_path(digest);
         match self {
             Layout::Directory(dir) => {
-                let made = fs::create_file(&*dir, path.as_bytes(), 0o644);
+                let made = fs::create_file(*dir, path.as_bytes(), 0o644);
                 let mut file = File(made.call_at("create", &path)?);
                 write(&mut file)?;
                 fs::sync(&file.0).call_at("fsync", path)
@@ -131,8 +131,8 @@ impl<'a> Layout<'a> {
         fs::sync(own).call_at("fsync", INDEX)
     }
 
-    /// After a failure a directory is empty again, as far as that can be; a stream has the beginning
-    /// of a tar, and no end.
+    /// After a failure a directory is empty again, as far as that can be; a stream has the
+    /// beginning of a tar, and no end.
     pub fn undo(&self) {
         if let Layout::Directory(dir) = self {
             for name in [INDEX.as_bytes(), COMING, LAYOUT.as_bytes()] {

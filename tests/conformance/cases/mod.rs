@@ -6,6 +6,7 @@ pub mod error;
 pub mod escape;
 pub mod graph;
 pub mod hold;
+pub mod image;
 pub mod resolve;
 pub mod snapshot;
 pub mod store;

@@ -71,6 +71,34 @@ const CASES: &[(&str, Case)] = &[
         }));
         all
     }),
+    ("a whiteout on each level", |n| {
+        let deep = "a/".repeat(DEEP);
+        let levels = (0..n).map(|i| &deep[..2 * (i % DEEP)]);
+        levels.map(|at| gone(&format!("{at}q"))).collect()
+    }),
+    (
+        "directories in a deep place, more than are kept open",
+        |n| {
+            let deep = vec!["a"; DEEP].join("/");
+            let whiteouts = (0..n).map(|i| gone(&format!("{deep}/d{}/q", i % MANY)));
+            let nowhere = (0..n).map(|i| gone(&format!("{deep}/n{}/n/q", i % MANY)));
+            let files = (0..n).map(|i| file(&format!("{deep}/d{}/e/{i}", i % MANY), ""));
+            whiteouts.chain(nowhere).chain(files).collect()
+        },
+    ),
+    ("marks that hide, in a deep place", |n| {
+        let deep = vec!["a"; DEEP].join("/");
+        let at = |i: usize| format!("{deep}/d{}", i % MANY);
+        (0..n)
+            .flat_map(|i| {
+                [
+                    opaque(&at(i)),
+                    gone(&at(i)),
+                    file(&format!("{}/f", at(i)), ""),
+                ]
+            })
+            .collect()
+    }),
     ("directories said again, with attributes", |n| {
         (0..n)
             .map(|i| dir("d").xattr(&format!("trusted.{}", i % 7), b"v"))
@@ -81,11 +109,15 @@ const CASES: &[(&str, Case)] = &[
 /// Levels that the link `l` leads down.
 const DEEP: usize = 300;
 
+/// Directories at the end of them.
+const MANY: usize = 70;
+
 fn below() -> Vec<Entry> {
     let mut below = vec![dir("d"), file("d/f", "below"), dir("d/sub")];
     below.extend((1..=40).map(|depth| dir(&["c"; 40][..depth].join("/"))));
     let deep = vec!["a"; DEEP].join("/");
     below.extend([file(&format!("{deep}/f"), "deep"), symlink("l", &deep)]);
+    below.extend((0..MANY).map(|i| file(&format!("{deep}/d{i}/f"), "")));
     below
 }
 

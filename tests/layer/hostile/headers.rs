@@ -460,13 +460,16 @@ fn headers_are_believed_or_refused() {
     });
 }
 
-/// Row 86: a hole of a tebibyte stays a hole, in the layer and in what is made of it.
+/// Row 86: a hole of a tebibyte is more than a layer may hold, unless the caller allows it; then it
+/// stays a hole, in the layer and in what is made of it.
 #[test]
 fn row_86_a_large_hole_stays_one() {
     require!("root", "overlay", "ext4", "xfs", "tmpfs");
     use crate::lab::Lab;
     use crate::support::fsys;
+    use ovl::error::Errno;
     use ovl::store::*;
+    use ovl::watch::Watch;
     use std::os::unix::fs::MetadataExt;
     for fs in ["ext4", "xfs", "tmpfs"] {
         fsys::on(fs, |at| {
@@ -475,7 +478,20 @@ fn row_86_a_large_hole_stays_one() {
                 .unwrap();
             let layer = sparse(b"s", "1099511627776,1", "1", "1099511627777", b"x");
             for kind in [Kind::Root, Kind::Overlay] {
-                let info = lab.apply("x", "base", kind, &layer).unwrap();
+                let error = lab.apply("x", "base", kind, &layer).unwrap_err();
+                assert_eq!((error.errno(), error.path()), (Errno::FBIG, &b"s"[..]));
+                lab.assert_nothing("x");
+                let allowed = |id, tar: &[u8]| {
+                    let mut options = ApplyOptions {
+                        parent: Some(b"base"),
+                        kind: Some(kind),
+                        ..ApplyOptions::default()
+                    };
+                    options.limits.max_size = 2 << 40;
+                    lab.store
+                        .apply(id, &mut &*tar, &options, &mut Watch::default())
+                };
+                let info = allowed(b"x", &layer).unwrap();
                 assert_eq!(info.size, (1 << 40) + 1);
                 let tree = if kind == Kind::Root { "root" } else { "upper" };
                 let meta =
@@ -486,7 +502,7 @@ fn row_86_a_large_hole_stays_one() {
                     .try_diff("x", Against::Parent, DiffFlags::SPARSE)
                     .unwrap();
                 assert!(diff.len() < 1 << 20);
-                lab.apply("again", "base", kind, &diff).unwrap();
+                allowed(b"again", &diff).unwrap();
                 lab.remove("again");
                 lab.remove("x");
             }

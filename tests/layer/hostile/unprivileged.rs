@@ -130,6 +130,32 @@ fn row_63_modes_that_keep_the_owner_out() {
     }
 }
 
+/// A mark takes away no directory of its own layer, in any order, also where a device that it is
+/// for cannot be made.
+#[test]
+fn the_directory_of_a_device_without_privilege() {
+    require!("root", "tmpfs");
+    let base = tar::bytes(&[mine(tar::dir("d/e"))]);
+    as_nobody("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &base).unwrap();
+        for parent in ["", "base"] {
+            for mark in [gone("d"), opaque("")] {
+                let device = char_device("d/e/null", 1, 3);
+                for layer in [[device.clone(), mark.clone()], [mark.clone(), device]] {
+                    let layer: Vec<Entry> = layer.into_iter().map(mine).collect();
+                    let tar = tar::bytes(&layer);
+                    let info = lab.apply("x", parent, Kind::Root, &tar).unwrap();
+                    assert_eq!(info.skipped_devices, 1);
+                    let at = lab.home.join("layer/x/root");
+                    assert!(at.join("d/e").exists(), "{layer:?} over {parent:?}");
+                    lab.remove("x");
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn row_60_devices_without_privilege() {
     require!("root", "tmpfs");

@@ -4,7 +4,7 @@ use super::{Row, errno, row, run_on};
 use crate::lab::Lab;
 use crate::support::fsys;
 use crate::tar::{self, *};
-use libc::{EINVAL, EPERM};
+use libc::{EINVAL, ENOENT, EPERM};
 use ovl::store::*;
 
 fn lower() -> Vec<Entry> {
@@ -141,6 +141,67 @@ fn rows(canary: &str) -> Vec<Row> {
                     .all(|path| !path.windows(4).any(|w| w == b".wh."))
             )
         }),
+        row(
+            "49 pseudo-links of aufs",
+            vec![
+                file(".wh..wh.plnk/1.2", "linked").mode(0o751),
+                hard("d/one", ".wh..wh.plnk/1.2"),
+                hard("two", ".wh..wh.plnk/1.2"),
+                gone("d/one"),
+                opaque(""),
+            ],
+            0,
+        )
+        .check(|tree| {
+            assert_eq!(tree.len(), 4);
+            assert_eq!(tree[&b"two"[..]].data, b"linked");
+            assert_eq!(tree[&b"two"[..]].mode, 0o751);
+            assert_eq!(tree[&b"two"[..]].leader, b"d/one");
+        }),
+        row(
+            "49 a pseudo-link said again",
+            vec![
+                file(".wh..wh.plnk/1.2", "first"),
+                hard("one", ".wh..wh.plnk/1.2"),
+                file(".wh..wh.plnk/1.2", "second"),
+                hard("two", ".wh..wh.plnk/1.2"),
+            ],
+            0,
+        )
+        .check(|tree| {
+            assert_eq!(tree[&b"one"[..]].data, b"first");
+            assert_eq!(tree[&b"two"[..]].data, b"second");
+        }),
+        row(
+            "49 a pseudo-link to nothing",
+            vec![dir(".wh..wh.plnk"), hard("one", ".wh..wh.plnk/1.2")],
+            ENOENT,
+        ),
+        row(
+            "49 pseudo-links elsewhere are none",
+            vec![
+                file("d/.wh..wh.plnk/1.2", ""),
+                hard("one", "d/.wh..wh.plnk/1.2"),
+            ],
+            ENOENT,
+        ),
+        row(
+            "49 pseudo-links that are no files",
+            vec![
+                symlink(".wh..wh.plnk/1.2", canary),
+                hard("one", ".wh..wh.plnk/1.2"),
+            ],
+            ENOENT,
+        ),
+        row(
+            "49 pseudo-links through a link",
+            vec![
+                file(".wh..wh.plnk/1.2", ""),
+                symlink("s", ".wh..wh.plnk"),
+                hard("one", "s/1.2"),
+            ],
+            ENOENT,
+        ),
         row("50 whiteout of a long name", vec![gone(&long)], 0),
         row("51 forged whiteout", vec![char_device("top", 0, 0)], EPERM),
         row(
@@ -256,6 +317,33 @@ fn never_seen(lab: &Lab, layer: &[u8], skipped: u64, name: &str) {
             lab.remove("x");
         }
     }
+}
+
+/// Of row 49: what no link leads to is no part of the layer, and does not count.
+#[test]
+fn pseudo_links_count_once_or_not_at_all() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = Lab::new(dir);
+        lab.apply("base", "", Kind::Root, &tar::bytes(&lower()))
+            .unwrap();
+        let layer = tar::bytes(&[
+            file(".wh..wh.plnk/1.2", "linked"),
+            hard("one", ".wh..wh.plnk/1.2"),
+            hard("two", ".wh..wh.plnk/1.2"),
+            file(".wh..wh.plnk/3.4", "not linked"),
+            file("plain", "plain"),
+        ]);
+        for kind in [Kind::Root, Kind::Overlay] {
+            let info = lab.apply("x", "base", kind, &layer).unwrap();
+            assert_eq!(info.size, 11, "{kind:?}");
+            let mut left = std::fs::read_dir(lab.home.join("layer/x")).unwrap();
+            assert!(left.all(|one| {
+                !["copies", "files"].contains(&one.unwrap().file_name().to_str().unwrap())
+            }));
+            lab.remove("x");
+        }
+    });
 }
 
 /// Row 55: a global header says nothing of attributes, and a whiteout has none: neither is counted.

@@ -1,0 +1,3 @@
+module github.com/libovl/libovl/bindings/go
+
+go 1.24

@@ -1,0 +1,155 @@
+"""A diff as a file to read from."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Callable
+
+from ._call import Call
+from ._handle import Handle
+from ._worker import Worker
+from .results import LayerInfo
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+CHUNK = 128 << 10
+
+
+class _Maker:
+    """The thread that writes the diff to a pipe, and what came of it."""
+
+    def __init__(self, write_to: Callable[[int], LayerInfo], call: Call, store: Handle) -> None:
+        self.info: LayerInfo | None = None
+        self.error: BaseException | None = None
+        self._write_to = write_to
+        self._call = call
+        self._store = store
+        self._worker = Worker(self._work)
+
+    def start(self, fd: int) -> None:
+        self._fd = fd
+        # From now on a close of the store waits for the end of the diff.
+        self._store.__enter__()
+        self._call.holds_store = True
+        try:
+            self._worker.start()
+        except BaseException:
+            self._store.__exit__(None, None, None)
+            raise
+
+    def _work(self) -> None:
+        try:
+            self.info = self._write_to(self._fd)
+        except BaseException as error:
+            self.error = error
+        finally:
+            os.close(self._fd)
+            self._store.__exit__(None, None, None)
+
+    def stop(self) -> None:
+        self._call.stop()
+
+    def join(self) -> None:
+        self._worker.join()
+
+
+class DiffStream(io.RawIOBase):
+    """A layer tar that is made while it is read, by a thread of its own.
+
+    It has a descriptor (`fileno()`), the end of a pipe, for a process or a selector. Iterating
+    gives pieces of bytes. The end of the tar is the end of the file only where the diff succeeded;
+    a diff that fails raises its error from the read that would have met the end, and from
+    `result()`. Closing it before the end stops the diff. The functions for progress and cancel run
+    on the stream's thread.
+    """
+
+    def __init__(self, write_to: Callable[[int], LayerInfo], call: Call, store: Handle) -> None:
+        super().__init__()
+        self._maker: _Maker | None = None
+        self._fd, writing = os.pipe()
+        try:
+            maker = _Maker(write_to, call, store)
+            maker.start(writing)
+        except BaseException:
+            os.close(writing)
+            os.close(self._fd)
+            self._fd = -1
+            raise
+        self._maker = maker
+        _open_streams.add(self)
+
+    def readable(self) -> bool:
+        """It is, and not writable."""
+        return True
+
+    def fileno(self) -> int:
+        """The reading end of the pipe. Who reads it asks `result()` whether that was all."""
+        self._check_open()
+        return self._fd
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Reads up to as many bytes as there is room for; 0 at the end of a diff that succeeded."""
+        self._check_open()
+        count = os.readv(self._fd, [buffer])
+        if count == 0 and len(memoryview(buffer)) > 0:
+            self._finish()
+        return count
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = self.read(CHUNK)
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def result(self) -> LayerInfo:
+        """Waits for the end of the diff, and tells its diff ID, its size and what was left out;
+        raises what the diff failed with. Somebody must read the pipe to its end meanwhile."""
+        info = self._finish().info
+        assert info is not None
+        return info
+
+    def close(self) -> None:
+        """Stops the diff if it has not ended, and closes the pipe."""
+        if not self.closed:
+            _open_streams.discard(self)
+            fd, self._fd = self._fd, -1
+            try:
+                if fd >= 0:
+                    os.close(fd)
+                maker = self._maker
+                if maker is not None:
+                    # Writing fails now; a diff that is far from writing is told.
+                    maker.stop()
+                    maker.join()
+            finally:
+                super().close()
+
+    def _finish(self) -> _Maker:
+        maker = self._maker
+        assert maker is not None
+        maker.join()
+        if maker.error is not None:
+            raise maker.error
+        return maker
+
+    def _check_open(self) -> None:
+        if self.closed or self._fd < 0:
+            raise ValueError("I/O operation on closed file")
+
+
+_open_streams: weakref.WeakSet[DiffStream] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """The threads must not be in a callback when the interpreter ends."""
+    for stream in list(_open_streams):
+        stream.close()
