@@ -48,6 +48,17 @@ part() {
 	rm -f "$log.status"
 }
 
+# The names of the tool's tests in these files.
+tests_in() {
+	sed -n 's/^\(test_[a-z0-9_]*\)() {$/\1/p' "$@"
+}
+
+# The tool's tests with sanitizers. What is installed is the same whatever is tested.
+tool_sanitized() {
+	SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh \
+		$(tests_in $(ls tests/cli/*.sh | grep -v /install.sh))
+}
+
 # The tool's tests by somebody who is root of a user namespace alone.
 tool_without_root() {
 	nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
@@ -57,7 +68,7 @@ tool_without_root() {
 		echo "SKIP tool-rootless: lacks a tree that others may read"
 	else
 		# These are of root and a user.
-		tests=$(sed -n 's/^\(test_[a-z0-9_]*\)() {$/\1/p' tests/cli/*.sh | grep -v ^test_rootless)
+		tests=$(tests_in tests/cli/*.sh | grep -v ^test_rootless)
 		OVL_TEST_HAVE=userns timeout -k 10 600 $nobody sh tests/cli/run.sh $tests
 	fi
 }
@@ -71,7 +82,7 @@ quick | all)
 	part cargo timeout -k 10 "${OVL_TEST_SECONDS:-2400}" "$CARGO" test --locked --no-fail-fast
 	part tool timeout -k 10 600 sh tests/cli/run.sh
 	[ "$(id -u)" != 0 ] || part tool-rootless tool_without_root
-	part tool-sanitized env SANITIZE=1 timeout -k 10 600 sh tests/cli/run.sh
+	part tool-sanitized tool_sanitized
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
 	part python timeout -k 10 600 sh bindings/python/tests/run.sh
 	part story timeout -k 10 600 sh tests/story/run.sh

@@ -207,7 +207,7 @@ func TestProgress(t *testing.T) {
 	_, err = store.Apply(background, "closed", r, nil)
 	is(t, err, fs.ErrClosed)
 	stop := func(ovl.Progress) error { return errOwn }
-	_, err = store.Apply(background, "stopped", newEndless(t, 1<<40), &ovl.ApplyOptions{Progress: stop})
+	_, err = store.Apply(background, "stopped", newEndless(t, 32<<30), &ovl.ApplyOptions{Progress: stop})
 	is(t, err, errOwn, syscall.ECANCELED, ovl.ErrCancelled)
 	gone(t, store.Layer("stopped"))
 }
@@ -223,7 +223,7 @@ func TestPanics(t *testing.T) {
 		},
 		"write": func() { base.Diff(background, writer(func([]byte) (int, error) { panic(errOwn) }), nil) },
 		"progress": func() {
-			store.Apply(background, "new", newEndless(t, 1<<40), &ovl.ApplyOptions{Progress: func(ovl.Progress) error { panic(errOwn) }})
+			store.Apply(background, "new", newEndless(t, 32<<30), &ovl.ApplyOptions{Progress: func(ovl.Progress) error { panic(errOwn) }})
 		},
 		"error method": func() {
 			store.Apply(background, "new", iotest.ErrReader(panicking{}), nil)

@@ -37,7 +37,8 @@ layout() {
 	echo x >$root/opaque/old
 	chmod 4755 $root/dir/file
 	chmod 1770 $root/gone
-	chown 5:6 $root/dir
+	# A user namespace with one id has no other owner.
+	! is_root || chown 5:6 $root/dir
 	umoci repack --refresh-bundle --image lay:1.0 bundle >log 2>&1 || wrong "$(cat log)"
 	rm -r $root/gone $root/opaque
 	mkdir $root/opaque
@@ -265,6 +266,7 @@ test_run_image_as_the_config_says() {
 }
 
 test_run_image_users() {
+	is_root || skip root
 	users
 	# The user, and who that is: ids, other groups, home.
 	while IFS='|' read -r user told; do

@@ -138,6 +138,10 @@ fn perform(op: &Op, dir: &Path, limit: &dyn Fn(bool), out: &mut fs::File) {
             told.leaked = more(&holdings(), &before).join(", ");
         }
         Ok(Err(error)) => {
+            // What `enter` mounted ends in order: what lies about then is the operation's.
+            if let Some(mount) = lab.mount.take() {
+                let _ = mount.unmount(UnmountFlags::empty());
+            }
             told.errno = error.errno().raw_os_error();
             told.operation = error.operation().to_string();
             told.path = error.path().escape_ascii().to_string();
