@@ -1178,13 +1178,6 @@ static int is_directory(const char *path)
 	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static int is_file(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 /* What a restricted place does not permit is left out, and said. */
 static void left_out(const char *path, int error)
 {
@@ -1263,6 +1256,16 @@ static int open_inside(const char *path, uint64_t flags)
 	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
 }
 
+static int has_file(const char *path)
+{
+	struct stat st;
+	int fd = open_inside(path, O_PATH), is_file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+
+	if (fd >= 0)
+		close(fd);
+	return is_file;
+}
+
 /* Closes all but the standard descriptors: a command in the layer would find what we, and whoever
  * called us, have open of the host's in /proc. The parent holds the layer. */
 static void close_all(void)
@@ -1291,12 +1294,8 @@ static void make_mounts(const struct host *host)
 		attach_read_only(host->sys, "/sys");
 	if (is_directory("/dev"))
 		make_dev(host);
-	if (host->resolv >= 0 && is_file("/etc/resolv.conf")) {
-		int there = open_inside("/etc/resolv.conf", O_PATH);
-		if (there >= 0)
-			attach_read_only(host->resolv, "/etc/resolv.conf");
-		close(there);
-	}
+	if (host->resolv >= 0 && has_file("/etc/resolv.conf"))
+		attach_read_only(host->resolv, "/etc/resolv.conf");
 	umask(mask);
 }
 

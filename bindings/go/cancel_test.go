@@ -58,7 +58,7 @@ func stops(t *testing.T, call func(ctx context.Context) error) {
 func TestCancelApply(t *testing.T) {
 	store := openStore(t, nil)
 	stops(t, func(ctx context.Context) error {
-		_, err := store.Apply(ctx, "new", newEndless(t, 1<<40), &ovl.ApplyOptions{Limits: ovl.Limits{Size: 1 << 41}})
+		_, err := store.Apply(ctx, "new", newEndless(t, 32<<30), &ovl.ApplyOptions{Limits: ovl.Limits{Size: 1 << 41}})
 		gone(t, store.Layer("new"))
 		return err
 	})

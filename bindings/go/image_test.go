@@ -204,7 +204,7 @@ func TestImageErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	stops(t, func(ctx context.Context) error {
-		_, err := store.ImportImage(ctx, "endless", newEndless(t, 1<<40), nil)
+		_, err := store.ImportImage(ctx, "endless", newEndless(t, 32<<30), nil)
 		return err
 	})
 }

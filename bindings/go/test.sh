@@ -28,9 +28,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # The library as pkg-config finds it where it is installed.
-version=$(sed -n 's/^Version: //p' "$top/build/ovl.pc")
-sed -e "s|@PREFIX@|$top|" -e "s|@LIBDIR@|$top/build|" -e "s|@VERSION@|$version|" \
-	"$top/pkgconfig/ovl.pc.in" >"$work/ovl.pc"
+sh "$top/scripts/build-pc.sh" "$work" || exit 1
 export PKG_CONFIG_PATH="$work" LD_LIBRARY_PATH="$top/build"
 
 # The go command does not look at the library, and would take its cached results for another one. A file

@@ -13,7 +13,7 @@ use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{BorrowedFd, OwnedFd, fs};
-use crate::tree::chain::Chain;
+use crate::tree::chain::{Chain, GONE, walk};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
@@ -222,7 +222,7 @@ pub fn refuse(
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let mut buf = DirBuf::default();
-    directories(upper, watch, |chain| {
+    walk(upper, &GONE, watch, |chain, _| {
         refuse_in(chain, below, files, &mut buf).map(Some)
     })?;
     need_no_index(work, below.marks())
@@ -254,7 +254,7 @@ pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Resul
     let mut buf = DirBuf::default();
     let mut renamed = false;
     // A layer that is running may lose any of them meanwhile.
-    let seen = directories(upper, watch, |chain| {
+    let seen = walk(upper, &GONE, watch, |chain, _| {
         let own = of_directory(chain.fd()?, marks).map_err(|e| e.at(chain.path()))?;
         renamed = own.redirect.is_some();
         if renamed {
@@ -269,36 +269,6 @@ pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Resul
         Err(error) if error.errno() != Errno::STALE => Err(error),
         _ => Ok(renamed),
     }
-}
-
-/// Calls `visit` in each directory of a tree; it gives those to go into, or none to end the walk.
-fn directories(
-    root: OwnedFd,
-    watch: &mut Watch<'_>,
-    mut visit: impl FnMut(&Chain) -> Result<Option<Vec<Vec<u8>>>>,
-) -> Result<()> {
-    let mut chain = Chain::new(root);
-    let mut pending: Vec<_> = visit(&chain)?.into_iter().collect();
-    while let Some(below) = pending.last_mut() {
-        let Some(name) = below.pop() else {
-            pending.pop();
-            chain.pop()?;
-            continue;
-        };
-        let fd = match fs::open_dir(chain.fd()?, &name) {
-            Ok(fd) => fd,
-            // It went, or became something else.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-            Err(errno) => return Err(errno).call_at("open", chain.path_of(&name)),
-        };
-        chain.push(name, fd)?;
-        match visit(&chain)? {
-            Some(below) => pending.push(below),
-            None => return Ok(()),
-        }
-        watch.check()?;
-    }
-    Ok(())
 }
 
 /// The directories in one, after a call of `other` for each name that is neither one nor a whiteout.

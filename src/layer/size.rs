@@ -4,7 +4,7 @@ use crate::error::{Errno, Error, Result};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::Kind;
 use crate::sys::{OwnedFd, fs};
-use crate::tree::chain::Chain;
+use crate::tree::chain::{Chain, GONE, walk};
 use crate::watch::Watch;
 use std::collections::HashSet;
 
@@ -16,23 +16,9 @@ pub fn of_tree(root: OwnedFd, skip: &HashSet<u64>, watch: &mut Watch<'_>) -> Res
     let mut buf = DirBuf::default();
     let mut seen = HashSet::new();
     let mut total = 0;
-    let mut chain = Chain::new(root);
-    let mut pending = vec![one(&chain, &mut buf, skip, &mut seen, &mut total)?];
-    while let Some(below) = pending.last_mut() {
-        watch.check()?;
-        if let Some(name) = below.pop() {
-            let fd = match fs::open_dir(chain.fd()?, &name) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-                Err(errno) => return Err(Error::sys(errno, "open").at(chain.path_of(&name))),
-            };
-            chain.push(name, fd)?;
-            pending.push(one(&chain, &mut buf, skip, &mut seen, &mut total)?);
-            continue;
-        }
-        pending.pop();
-        chain.pop()?;
-    }
+    walk(root, &GONE, watch, |chain, _| {
+        one(chain, &mut buf, skip, &mut seen, &mut total).map(Some)
+    })?;
     Ok(total)
 }
 

@@ -3,13 +3,12 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::fd_path;
 use super::identity::{MountId, unique_at};
 use crate::error::{Error, Result, SysResult};
-use crate::sys::{SysCall, fs, mount as sys};
+use crate::sys::{fs, mount as sys};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,23 +153,11 @@ fn with_source(told: sys::StatMount) -> Result<Found> {
 
 fn mountinfo() -> Result<Vec<Found>> {
     let path = "/proc/thread-self/mountinfo";
-    let text = read_whole(path).call_at("read", path)?;
+    let text = fs::read_whole(path).call_at("read", path)?;
     Ok(text
         .split(|byte| *byte == b'\n')
         .filter_map(parse_line)
         .collect())
-}
-
-fn read_whole(path: &str) -> SysCall<Vec<u8>> {
-    let file = fs::open_at(CWD, path, OFlags::RDONLY, Mode::empty())?;
-    let mut text = Vec::new();
-    let mut part = vec![0; 16 << 10];
-    loop {
-        match fs::read(&file, &mut part)? {
-            0 => return Ok(text),
-            length => text.extend_from_slice(&part[..length]),
-        }
-    }
 }
 
 /// One line: `id parent major:minor root path options [tag ...] - type source options`.

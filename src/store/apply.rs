@@ -287,8 +287,11 @@ fn need_committed(parent: Option<&Layer>) -> Result<()> {
     }
 }
 
-/// Reads what follows the archive to the end of the blob, however long that is.
-fn drained(decoder: &mut Decoder<&mut dyn Source>, watch: &mut Watch<'_>) -> Result<Summary> {
+/// Reads what is left of a blob to its end, however long that is.
+pub(super) fn drained<S: Source>(
+    decoder: &mut Decoder<S>,
+    watch: &mut Watch<'_>,
+) -> Result<Summary> {
     let mut scratch = vec![0; 256 << 10];
     loop {
         match decoder.read(&mut scratch)? {

@@ -8,7 +8,7 @@ use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{self, Kind, Meta};
 use crate::sys::{AsFd, OwnedFd};
-use crate::tree::chain::Chain;
+use crate::tree::chain::{Chain, GONE, walk};
 use crate::watch::Watch;
 use std::collections::HashMap;
 
@@ -194,25 +194,14 @@ struct Walk<'a, T, F> {
 impl<T, F: Fn(&mut T, &Place<'_>)> Walk<'_, T, F> {
     fn tree(&mut self, root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
         let meta = fs::stat(&root).call("statx")?;
-        let mut chain = Chain::new(root);
-        self.meet(&chain, b"", &meta);
-        let mut pending = vec![self.directory(&chain, watch)?];
-        while let Some(below) = pending.last_mut() {
-            let Some(name) = below.pop() else {
-                pending.pop();
-                chain.pop()?;
-                continue;
-            };
-            let fd = match fs::open_dir(chain.fd()?, &name) {
-                Ok(fd) => fd,
-                // It went, or became something else, or something was mounted there.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => continue,
-                Err(errno) => return Err(Error::sys(errno, "open").at(chain.path_of(&name))),
-            };
-            chain.push(name, fd)?;
-            pending.push(self.directory(&chain, watch)?);
-        }
-        Ok(())
+        // What something was mounted on is passed by too.
+        let gone = [&GONE[..], &[Errno::XDEV]].concat();
+        walk(root, &gone, watch, |chain, watch| {
+            if chain.depth() == 0 {
+                self.meet(chain, b"", &meta);
+            }
+            self.directory(chain, watch).map(Some)
+        })
     }
 
     fn meet(&mut self, chain: &Chain, name: &[u8], meta: &Meta) {

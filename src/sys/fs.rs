@@ -5,7 +5,9 @@ pub use super::instance::instance;
 pub use super::sync::{sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, Uid,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use rustix::fs::{FlockOperation, RenameFlags};
@@ -475,6 +477,20 @@ pub fn write_all_at(fd: impl AsFd, mut data: &[u8], mut offset: u64) -> SysCall<
 /// Reads into `buf`; 0 at the end.
 pub fn read(fd: impl AsFd, buf: &mut [u8]) -> SysCall<usize> {
     retry(|| rustix::io::read(&fd, &mut *buf))
+}
+
+/// All of a file that the kernel writes as it is read, by its path.
+pub fn read_whole(path: &str) -> SysCall<Vec<u8>> {
+    let file = open_at(CWD, path, OFlags::RDONLY, Mode::empty())?;
+    let mut text = Vec::new();
+    // The kernel gives out whole pages.
+    let mut part = vec![0; 16 << 10];
+    loop {
+        match read(&file, &mut part)? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(&part[..length]),
+        }
+    }
 }
 
 /// Reads into `buf` from `offset`; 0 at the end.

@@ -3,9 +3,7 @@
 //! Elsewhere, owners are what the disk says. In a user namespace those that it does not map are told
 //! as one number for all (65534, mostly), and none of them can be given to a file.
 
-use super::SysCall;
 use super::fs;
-use rustix::fs::{CWD, Mode, OFlags};
 
 /// First id and how many, as the namespace itself calls them.
 type Range = (u64, u64);
@@ -53,20 +51,8 @@ impl IdMaps {
 
 /// The lines of a map as `first:outside:count,...`; that of the first namespace where there is none.
 fn read_map(name: &str) -> String {
-    let read = || -> SysCall<Vec<u8>> {
-        let path = format!("/proc/thread-self/{name}");
-        let file = fs::open_at(CWD, path.as_str(), OFlags::RDONLY, Mode::empty())?;
-        // At most 340 lines, which the kernel gives out in whole pages.
-        let mut text = Vec::new();
-        let mut part = vec![0; 16 << 10];
-        loop {
-            match fs::read(&file, &mut part)? {
-                0 => return Ok(text),
-                length => text.extend_from_slice(&part[..length]),
-            }
-        }
-    };
-    let text = read().unwrap_or_else(|_| b"0 0 4294967295".to_vec());
+    let text = fs::read_whole(&format!("/proc/thread-self/{name}"));
+    let text = text.unwrap_or_else(|_| b"0 0 4294967295".to_vec());
     let text = String::from_utf8_lossy(&text);
     let lines = text.lines().map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -8,6 +8,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::Kind;
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
+use crate::watch::Watch;
 use std::os::fd::AsFd;
 
 /// How many levels stay open.
@@ -19,6 +20,42 @@ struct Level {
     name: Vec<u8>,
     fd: Option<OwnedFd>,
     id: Option<Identity>,
+}
+
+/// What opening a name says of a directory that went, or became something else.
+pub const GONE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
+
+/// Calls `visit` in each directory of a tree, before those in it; it gives which to go into, or none
+/// to end the walk.
+/// One that answers to being opened as one of `gone` is passed by.
+pub fn walk(
+    root: OwnedFd,
+    gone: &[Errno],
+    watch: &mut Watch<'_>,
+    mut visit: impl FnMut(&Chain, &mut Watch<'_>) -> Result<Option<Vec<Vec<u8>>>>,
+) -> Result<()> {
+    let mut chain = Chain::new(root);
+    let mut pending: Vec<_> = visit(&chain, watch)?.into_iter().collect();
+    watch.check()?;
+    while let Some(below) = pending.last_mut() {
+        let Some(name) = below.pop() else {
+            pending.pop();
+            chain.pop()?;
+            continue;
+        };
+        let fd = match fs::open_dir(chain.fd()?, &name) {
+            Ok(fd) => fd,
+            Err(errno) if gone.contains(&errno) => continue,
+            Err(errno) => return Err(errno).call_at("open", chain.path_of(&name)),
+        };
+        chain.push(name, fd)?;
+        match visit(&chain, watch)? {
+            Some(below) => pending.push(below),
+            None => return Ok(()),
+        }
+        watch.check()?;
+    }
+    Ok(())
 }
 
 /// See the module's text.

@@ -36,9 +36,7 @@ else
 fi
 
 # The library as pkg-config finds it where it is installed.
-version=$(sed -n 's/^Version: //p' build/ovl.pc)
-sed -e "s|@PREFIX@|$top|" -e "s|@LIBDIR@|$top/build|" -e "s|@INCLUDEDIR@|$top/include|" -e "s|@VERSION@|$version|" \
-	pkgconfig/ovl.pc.in >"$work/ovl.pc"
+sh scripts/build-pc.sh "$work" || exit 1
 export PKG_CONFIG_PATH="$work" LD_LIBRARY_PATH="$top/build"
 
 # Two image layers, of fixed bytes.

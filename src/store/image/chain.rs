@@ -7,7 +7,7 @@ use super::resolve::{Blob, Picked, hash, need_digest};
 use crate::archive::{Decoder, Digest, Source};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::oci;
-use crate::store::apply::decoding;
+use crate::store::apply::{decoding, drained};
 use crate::store::layer::Layer;
 use crate::store::lock::{Mode, PATIENCE};
 use crate::store::stage::Stage;
@@ -251,14 +251,7 @@ impl Bring<'_, '_> {
             return self.have(digest, size);
         }
         let mut decoder = Decoder::new(&mut source, decoding(&self.options.limits));
-        let mut piece = vec![0; 128 << 10];
-        loop {
-            match decoder.read(&mut piece)? {
-                0 => break,
-                n => watch.bytes(n as u64)?,
-            }
-        }
-        let summary = decoder.finish()?;
+        let summary = drained(&mut decoder, watch)?;
         if let Some(is) = &summary.diff_id {
             need_digest(is, &self.blob.diff_id)?;
         }
