@@ -35,7 +35,7 @@ pub use identity::{MountId, identity, is_mount_root, mounted_at, namespace_id, s
 pub use overlay::overlay;
 pub use place::is_scratch;
 pub use plan::{Api, Detached, Lowers, Marks, Overlay, Upper};
-pub use point::{attach, bind, unmount_at, unmount_path};
+pub use point::{attach, attach_at_path, bind, unmount_at, unmount_path};
 pub use table::{Found, all, exists_in, find, mounts_below};
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount};
 
 use super::fd_path;
-use super::identity::{MountId, root_at};
+use super::identity::{MountId, identity, root_at};
 use super::place::{Place, clone_detached};
 use crate::error::{Code, Error, Result, SysResult};
-use crate::sys::fs::open_at;
+use crate::sys::fs::{open_at, open_dir_trusted};
 use crate::sys::mount as sys;
 
 /// A detached mount of the directory `dir` itself. Mounts below it are not part of it, and none
@@ -105,6 +105,34 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
     )
     .call("move_mount")
+}
+
+/// The same on the directory that is open as `target`, to which `path` leads. A mount that covered the
+/// path and ended since `target` was opened takes nothing any more: the one below it is meant then.
+pub fn attach_at_path(mount: BorrowedFd<'_>, target: &OwnedFd, path: &[u8]) -> Result<()> {
+    const TRIES: usize = 8;
+    let mut result = attach(mount, target.as_fd());
+    let mut before = None;
+    for _ in 1..TRIES {
+        match &result {
+            Err(error) if matches!(error.errno(), Errno::NOENT | Errno::INVAL) => {}
+            _ => break,
+        }
+        let Ok(there) = open_dir_trusted(CWD, path) else {
+            break;
+        };
+        let tried = match before {
+            Some(tried) => tried,
+            None => identity(target.as_fd())?,
+        };
+        let now = identity(there.as_fd())?;
+        if now == tried {
+            break;
+        }
+        before = Some(now);
+        result = attach(mount, there.as_fd());
+    }
+    result
 }
 
 /// Ends the mount on the entry `name` of `parent`, if it is the mount `expected`; another one there

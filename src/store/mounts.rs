@@ -404,7 +404,7 @@ fn attach(
     let dir = Own::new(fs::open_dir_trusted(&pins.dir, b".").call("open")?);
     // The pin first: a mount that a kill leaves without one would never be found.
     let pin = pins.add(mount.as_fd(), &path, wish.terms.clone())?;
-    if let Err(error) = mount::attach(mount.as_fd(), place.as_fd()) {
+    if let Err(error) = mount::attach_at_path(mount.as_fd(), &place, target) {
         pins.forget(&pin.name);
         return Err(error.at(target));
     }

@@ -3,9 +3,12 @@
 use super::*;
 use crate::error::{Code, Errno};
 use crate::mount::{
-    attach, bind, find, identity, is_mount_root, mounts_below, overlay, unmount_at, unmount_path,
+    attach, attach_at_path, bind, find, identity, is_mount_root, mounts_below, overlay, unmount_at,
+    unmount_path,
 };
 use crate::sys::mount_testing::{Denied, isolated};
+use rustix::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn a_bind_is_the_directory_itself() {
@@ -104,6 +107,40 @@ fn a_view_is_private() {
             rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
         });
     }
+}
+
+/// What covered the target ends between its opening and the attaching.
+#[test]
+fn attached_where_a_mount_just_ended() {
+    if lacks_overlay("attached_where_a_mount_just_ended") {
+        return;
+    }
+    isolated(&[], || {
+        let layers = Layers::new(2);
+        let merged = layers.base.join("merged");
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &merged, "tmpfs", flags, None).unwrap();
+        let target = OwnedFd::from(std::fs::File::open(&merged).unwrap());
+        rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::DETACH).unwrap();
+        let made = overlay(&layers.writable()).unwrap();
+        let error = attach(made.fd.as_fd(), target.as_fd()).unwrap_err();
+        assert!(matches!(error.errno(), Errno::NOENT | Errno::INVAL));
+        let path = merged.as_os_str().as_bytes();
+        attach_at_path(made.fd.as_fd(), &target, path).unwrap();
+        let inside = open_path(&merged);
+        let id = identity(made.fd.as_fd()).unwrap();
+        assert_eq!(identity(inside.as_fd()).unwrap(), id);
+        drop(inside);
+        // A target that is gone stays an error.
+        let gone = layers.base.join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let target = OwnedFd::from(std::fs::File::open(&gone).unwrap());
+        std::fs::remove_dir(&gone).unwrap();
+        let other = overlay(&layers.view()).unwrap();
+        let path = gone.as_os_str().as_bytes();
+        let error = attach_at_path(other.fd.as_fd(), &target, path).unwrap_err();
+        assert_eq!(error.errno(), Errno::NOENT);
+    });
 }
 
 #[test]
