@@ -20,6 +20,7 @@ fn base() -> Vec<Entry> {
         file("d/g", "lower g"),
         dir("d/e").mode(0o1777).mtime(3, 3),
         file("d/e/h", "lower h"),
+        symlink("d/e/out", "/tmp"),
         dir("tmp").mode(0o1777).mtime(4, 4),
         dir("usr"),
         dir("usr/lib").mode(0o751).mtime(5, 5),
@@ -143,6 +144,18 @@ fn cases() -> Vec<Case> {
         case(
             "e: through a lower directory and out again, its whiteout last",
             vec![symlink("s", "d/e/../../t"), file("s/n", "n"), gone("d/e")],
+        ),
+        case(
+            "e: out of a lower directory to the root, all hidden last",
+            vec![file("d/e/out/n", "n"), opaque("")],
+        ),
+        case(
+            "e: out of a lower directory to the root, its whiteout last",
+            vec![file("d/e/out/n", "n"), gone("d/e")],
+        ),
+        case(
+            "e: out of a lower directory to the root, a mark before it",
+            vec![gone("d/e/out/x"), file("d/e/out/n", "n"), opaque("")],
         ),
         case(
             "e: what it led through is replaced",

@@ -2,7 +2,7 @@
 //! their ways part. Many entries in a deep place then take one way there.
 
 use super::walk::{Stand, is_below};
-use super::{Place, Upper, seal};
+use super::{Make, Place, Upper, seal};
 use crate::error::{Result, SysResult};
 use crate::layer::view::Dir;
 use crate::sys::{fs, xattr};
@@ -91,7 +91,10 @@ impl Upper {
     }
 
     /// Puts where a walk stands into the cache, as the last used, under the name `key`.
-    pub(super) fn keep(&mut self, key: &[u8], here: Stand) -> Result<usize> {
+    ///
+    /// The way of a mark is not noted as that of an entry is. So what a mark leads to through links is
+    /// kept under its own path: an entry goes that way again.
+    pub(super) fn keep(&mut self, key: &[u8], here: Stand, make: Make) -> Result<usize> {
         let Stand {
             fd,
             real: path,
@@ -102,7 +105,8 @@ impl Upper {
             return Ok(ROOT);
         }
         let mut key = key.to_vec();
-        if through.iter().map(Vec::len).sum::<usize>() > THROUGH {
+        let long = through.iter().map(Vec::len).sum::<usize>() > THROUGH;
+        if long || (make == Make::IfBelow && !through.is_empty()) {
             (key, through) = (path.clone(), Vec::new());
         }
         if let Some(at) = self.cache.iter().position(|place| place.path == path) {

@@ -140,7 +140,7 @@ impl Upper {
                         way = Some((before, here));
                     }
                     if let Some((at, here)) = way {
-                        self.keep(&path[..at], here)?;
+                        self.keep(&path[..at], here, make)?;
                     }
                     return Ok(None);
                 }
@@ -152,18 +152,16 @@ impl Upper {
                     }
                     here.through.push(join(&here.real, &name));
                     if target.starts_with(b"/") {
-                        here.real.clear();
-                        here.fd = self.root.fd.clone();
-                        here.below = None;
+                        self.leave_all(&mut here, make)?;
                     }
                     ahead.extend(target.split(|&b| b == b'/').rev().map(<[u8]>::to_vec));
                 }
             }
         }
         if let Some((at, here)) = way {
-            self.keep(&path[..at], here)?;
+            self.keep(&path[..at], here, make)?;
         }
-        self.keep(path, here).map(Some)
+        self.keep(path, here, make).map(Some)
     }
 
     /// Goes one directory up; above the root is the root.
@@ -177,14 +175,36 @@ impl Upper {
         }
         let (above, name) = split(&here.real);
         here.fd = self.open_real(above)?;
-        if make == Make::Always && !self.implied.is_empty() {
-            // Nothing in it need tell that this layer has it.
-            let ino = fs::stat(&here.fd).call("statx")?.ino;
-            self.implied.on_way(ino, name);
+        if make == Make::Always {
+            self.leads_through(&here.fd, name)?;
         }
         let above = above.len();
         here.real.truncate(above);
         here.below = None;
+        Ok(())
+    }
+
+    /// Goes to the root.
+    fn leave_all(&mut self, here: &mut Stand, make: Make) -> Result<()> {
+        if make == Make::Always && !here.real.is_empty() && !self.implied.is_empty() {
+            // What is above it holds it, and stays with it.
+            let (above, name) = split(&here.real);
+            let above = self.open_real(above)?;
+            self.leads_through(&above, name)?;
+        }
+        here.real.clear();
+        here.fd = self.root.fd.clone();
+        here.below = None;
+        Ok(())
+    }
+
+    /// The way of an entry leads through a directory, and on by a link: nothing in it need tell that
+    /// this layer has it.
+    fn leads_through(&mut self, above: &OwnedFd, name: &[u8]) -> Result<()> {
+        if !self.implied.is_empty() {
+            let ino = fs::stat(above).call("statx")?.ino;
+            self.implied.on_way(ino, name);
+        }
         Ok(())
     }
 
