@@ -40,7 +40,7 @@ pub fn elsewhere(lab: &Lab, id: &str, options: &str, change: impl FnOnce(&Path))
         let mut mount = Command::new("mount");
         have::run(mount.args(["-t", "overlay", "-o", &options, "o"]).arg(&at)).unwrap();
     };
-    let unmount = || have::run(Command::new("umount").arg(&at)).unwrap();
+    let unmount = || fsys::unmount(&at);
     mount();
     change(&at);
     unmount();

@@ -125,7 +125,7 @@ fn chain(dir: &Path, seed: u64) -> Result<(), String> {
         )
         .unwrap();
     };
-    let unmount = || have::run(Command::new("umount").arg(&merged)).unwrap();
+    let unmount = || fsys::unmount(&merged);
     for at in 1..=4 {
         let upper = at.to_string();
         for name in [upper.clone(), format!("{upper}.work")] {

@@ -60,6 +60,20 @@ pub fn on_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// Ends a mount of a body's. A child that another test has just forked holds the descriptors of this
+/// process until it runs its program.
+#[track_caller]
+pub fn unmount(at: &Path) {
+    use rustix::mount::{UnmountFlags, unmount};
+    let mut tries = 250;
+    while let Err(errno) = unmount(at, UnmountFlags::NOFOLLOW) {
+        tries -= 1;
+        let busy = errno == rustix::io::Errno::BUSY && tries > 0;
+        assert!(busy, "umount {}: {errno}", at.display());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 /// A new directory on the disk that the build is on, or, where another user built, in the
 /// system's place for such; removed when dropped.
 pub fn scratch() -> tempfile::TempDir {
