@@ -300,10 +300,14 @@ fn judge(
         let why = if hung { "it hangs" } else { "it ended" };
         out.wrong.push(format!("{why}, status {status}"));
     } else {
-        let injected = match act {
+        let mut injected = match act {
             Act::Fail(_, errno) | Act::FailOn(_, errno) | Act::FailRun(_, errno, _) => vec![errno],
             _ => Vec::new(),
         };
+        if op.name == "status" && matches!(act, Act::FailOn(..) | Act::FailRun(..)) {
+            // What it tried and cannot end keeps its place busy.
+            injected.push(libc::EBUSY);
+        }
         out.wrong
             .extend(faults(&out.told, &injected, reference, op.name == "check"));
     }
@@ -318,7 +322,9 @@ fn judge(
             // What failed once takes away what it made; what failed late cannot.
             let held = op.name == "unmount" || op.name == "unmount-lazy";
             if matches!(act, Act::Fail(..)) && out.told.errno > 0 && !out.late && !held {
-                let left = more(&now, clutter_before);
+                let mut left = more(&now, clutter_before);
+                // A hint that was missing is mended for good.
+                left.retain(|left| op.name != "repair" || !left.contains("/child/"));
                 if !left.is_empty() {
                     out.wrong.push(format!("it leaves {}", left.join(", ")));
                 }
