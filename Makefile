@@ -111,7 +111,12 @@ abi:
 header:
 	$(CARGO) build --lib --locked --features header
 
+# What goes into ovl.pc is an absolute path, and has nothing in it that sed or pkg-config reads otherwise.
 install: all
+	@for path in '$(PREFIX)' '$(LIBDIR)' '$(INCLUDEDIR)'; do case $$path in \
+		[!/]* | '') echo "install: '$$path' is not an absolute path" >&2; exit 1 ;; \
+		*[[:space:]\&\|\\\"\$$\#]*) echo "install: pkg-config cannot say '$$path'" >&2; exit 1 ;; \
+	esac; done
 	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)'
 	install -m 644 build/libovl.so.0 '$(DESTDIR)$(LIBDIR)/libovl.so.$(VERSION)'
 	ln -sf libovl.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libovl.so.0'
@@ -122,14 +127,14 @@ install: all
 	install -m 644 include/ovl.h '$(DESTDIR)$(INCLUDEDIR)'
 	install -m 755 build/install/ovl '$(DESTDIR)$(BINDIR)'
 	sh docs/man/install.sh '$(DESTDIR)$(MANDIR)'
-	test -n '$(DESTDIR)' || ldconfig
+	test -n '$(DESTDIR)' || sh scripts/loader.sh '$(LIBDIR)'
 
 uninstall:
 	rm -f '$(DESTDIR)$(LIBDIR)/libovl.so' '$(DESTDIR)$(LIBDIR)/libovl.so.0' \
 		'$(DESTDIR)$(LIBDIR)/libovl.so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/libovl.a' \
 		'$(DESTDIR)$(LIBDIR)/pkgconfig/ovl.pc' '$(DESTDIR)$(INCLUDEDIR)/ovl.h' '$(DESTDIR)$(BINDIR)/ovl'
 	sh docs/man/install.sh --remove '$(DESTDIR)$(MANDIR)'
-	test -n '$(DESTDIR)' || ldconfig
+	test -n '$(DESTDIR)' || sh scripts/loader.sh '$(LIBDIR)'
 
 dist:
 	@sh scripts/dist.sh dist

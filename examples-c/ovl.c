@@ -59,6 +59,7 @@ struct tool {
 	int json;
 	unsigned long problems; /* check: found and not mended */
 	int listing;            /* usage: what was listed may be gone */
+	int headed;             /* usage: the table has its head */
 	struct ovl_store *store;
 	struct ovl_cancel *cancel;
 };
@@ -552,6 +553,8 @@ static int cmd_mount(struct tool *tool, const struct args *args)
 	struct ovl_error *error = NULL;
 	const char *path;
 
+	if (args->read_only && args->volatile_)
+		return fail("mount", "--volatile", "cannot be combined with --ro");
 	if (args->read_only)
 		opts.flags |= OVL_MOUNT_READ_ONLY;
 	if (args->volatile_)
@@ -1035,6 +1038,9 @@ static int show_usage(struct tool *tool, struct out *out, const char *id)
 	if (said < 0)
 		return failed(tool, error, id ? id : tool->home);
 	if (!out->json) {
+		if (!tool->headed)
+			printf("%15s %15s %9s %9s  %s\n", "OWN BYTES", "SHARED BYTES", "INODES", "SHARED", "LAYER");
+		tool->headed = 1;
 		printf("%15" PRIu64 " %15" PRIu64 " %9" PRIu64 " %9" PRIu64 "  %s\n", usage.own_bytes,
 		       usage.shared_bytes, usage.own_inodes, usage.shared_inodes, id ? id : "(the store)");
 		return EXIT_SUCCESS;
@@ -1062,8 +1068,6 @@ static int cmd_usage(struct tool *tool, const struct args *args)
 
 	if (!args->words && ovl_list(tool->store, NULL, 0, &items, &error) < 0)
 		return failed(tool, error, tool->home);
-	if (!tool->json)
-		printf("%15s %15s %9s %9s  %s\n", "OWN BYTES", "SHARED BYTES", "INODES", "SHARED", "LAYER");
 	begin_list(&out);
 	if (args->words) {
 		status = show_usage(tool, &out, args->word[0]);
@@ -1872,7 +1876,8 @@ static void help(void)
 	puts("usage: ovl [--store DIR] [--json] COMMAND\n\n"
 	     "libovl's container layers. DIR defaults to $OVL_STORE.\n");
 	for (int i = 0; i < COMMANDS; i++)
-		printf("  %s %s\n        %s\n", commands[i].name, commands[i].usage, commands[i].help);
+		printf("  %s%s%s\n        %s\n", commands[i].name, *commands[i].usage ? " " : "",
+		       commands[i].usage, commands[i].help);
 	puts("\nExit status 0, or 1 with one line on standard error: ovl: OPERATION: PATH: MESSAGE.\n"
 	     "run exits with CMD's status (128+N for signal N), 125 when ovl fails, 126 or 127 when\n"
 	     "CMD cannot be run or found.");
@@ -1997,9 +2002,9 @@ static int run_command(struct tool *tool, const struct command *command, char **
 	int status;
 
 	tool->command = command->name;
-	if (*argv && strcmp(*argv, "--help") == 0) {
-		printf("usage: ovl [--store DIR] [--json] %s %s\n%s.\n", command->name, command->usage,
-		       command->help);
+	if (*argv && (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0)) {
+		printf("usage: ovl [--store DIR] [--json] %s%s%s\n%s.\n", command->name,
+		       *command->usage ? " " : "", command->usage, command->help);
 		return EXIT_SUCCESS;
 	}
 	if (read_args(command, argv, &args) < 0)

@@ -361,6 +361,7 @@
 /**
  * ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and
  * so does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
+ * With OVL_MOUNT_READ_ONLY there is nothing to sync, and it says nothing.
  */
 #define OVL_MOUNT_VOLATILE 8
 
@@ -674,9 +675,10 @@ struct ovl_progress {
 };
 
 /**
- * Is told how far a call is, at most about ten times a second. Non-zero stops the call, which then
- * returns -ECANCELED; ovl_error_callback_result() gives the number back. `size` is the size of
- * `*progress`, which is valid during the callback alone.
+ * Is told how far a call is, at most about ten times a second, and of little work not at all.
+ * Non-zero stops the call, which then returns -ECANCELED (OVL_E_CANCELLED);
+ * ovl_error_callback_result() gives the number back. `size` is the size of `*progress`, which is
+ * valid during the callback alone.
  */
 typedef int (*ovl_progress_fn)(void *user,
                                const struct ovl_progress *progress,
@@ -877,11 +879,12 @@ struct ovl_layer_info {
     uint32_t state;
     /**
      * Bytes of its own: regular files and symlink targets of the layer's tar that are there at its
-     * end, each link group once.
+     * end, each link group once. Of a writable layer what it was applied with, or 0: see
+     * ovl_diff_size().
      */
     uint64_t size;
     /**
-     * Entries of its own.
+     * Entries of the layer tar, where a tar was read or written; else 0.
      */
     uint64_t entries;
     /**
@@ -940,7 +943,7 @@ struct ovl_layer_info {
 
 /**
  * Reads up to `len` bytes to `buf`. Returns how many, 0 at the end, or -errno, with which the call
- * then fails.
+ * then fails; with -EIO, if it is neither.
  */
 typedef int64_t (*ovl_read_fn)(void *user,
                                void *buf,
@@ -1025,7 +1028,7 @@ struct ovl_apply_opts {
 
 /**
  * Takes up to `len` bytes, at least one, from `buf`. Returns how many, or -errno, with which the
- * call then fails.
+ * call then fails; with -EIO, if it is neither.
  */
 typedef int64_t (*ovl_write_fn)(void *user,
                                 const void *buf,
@@ -1621,10 +1624,10 @@ void ovl_iter_free(struct ovl_iter *iter);
  *
  * Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
  * and many handles in one process, may have the same store open.
- * Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
- * it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also where `marks` is not what the store has;
- * EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
- * making a directory meets.
+ * Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things
+ * in it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also
+ * where `marks` is not what the store has; EOPNOTSUPP a format that this library does not know
+ * (OVL_E_FORMAT); ENOSPC, EROFS and what else making a directory meets.
  */
 int ovl_store_open(const char *home,
                    const struct ovl_store_opts *opts,
@@ -1716,11 +1719,13 @@ int ovl_check(struct ovl_store *store,
  * Returns 0.
  * Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS), or what is left of a damaged one, which
  * ovl_remove() takes away (OVL_E_DAMAGED); ENOENT the parent is not (OVL_E_NO_LAYER); EUCLEAN the
- * writable parent was mounted when the machine went down (OVL_E_UNCLEAN); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
- * with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
- * works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
- * (OVL_E_LIMIT); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
- * hold changes (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
+ * writable parent was mounted when the machine went down (OVL_E_UNCLEAN); EINVAL also for an id
+ * that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning with a letter or a digit; EBUSY the
+ * parent is writable and mounted (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EMLINK
+ * the chain would be longer than 500, see OVL_CREATE_FLAT (OVL_E_LIMIT); EPERM the caller cannot
+ * use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot hold changes
+ * (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT; EIO, also where the parent
+ * is damaged (OVL_E_DAMAGED).
  */
 int ovl_create(struct ovl_store *store,
                const char *id,
@@ -1734,14 +1739,14 @@ int ovl_create(struct ovl_store *store,
  * is on the disk, unless `durability` says otherwise.
  *
  * Returns 0.
- * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
- * a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED),
+ * or a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
  * (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
- * OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN);
- * EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
- * program's overlay wrote to the layer what no mount of it would show (OVL_E_UNSUPPORTED, with the
- * path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with
- * OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
+ * OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN); EPERM the caller cannot use the store's marks
+ * (OVL_E_MARKS); EOPNOTSUPP another program's overlay wrote to the layer what no mount of it would
+ * show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it, and its tar can be applied);
+ * ENOSPC, EDQUOT; EIO, also with OVL_DURABILITY_VERIFIED where the content is read back and
+ * differs (OVL_E_DAMAGED).
  */
 int ovl_commit(struct ovl_store *store,
                const char *id,
@@ -1799,19 +1804,27 @@ int ovl_stat(struct ovl_store *store,
  * there. If `id` is there, it must be writable, empty and not mounted; after a failure it is as it
  * was. After success the layer is committed and on the disk, unless the options say otherwise.
  *
+ * The symbolic links that an entry's path leads through are followed inside the layer, as a process
+ * would that has it as its root; those below it too. A stream of no bytes at all is a layer of
+ * nothing: `diff_id` tells whether it was meant.
+ *
  * Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: with the digests, and
  * with how much was left out, if anything.
  * Errors: EBADMSG the tar is malformed (OVL_E_ARCHIVE) or ends early (OVL_E_TRUNCATED), or its
- * digest is another (OVL_E_DIGEST); EINVAL also for a tar that says what no tree may hold
- * (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry type or a compression
- * that is not handled; EXDEV a path leaves the layer (OVL_E_ESCAPE); EFBIG a limit (OVL_E_LIMIT);
- * EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER); EROFS the
- * layer is committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and
- * `parent` says that it was to be made (OVL_E_LAYER_EXISTS); ENOTEMPTY the layer has
- * entries (OVL_E_NOT_EMPTY); EBUSY it is mounted (OVL_E_MOUNTED), the parent is not committed
- * (OVL_E_NOT_COMMITTED), or somebody works on either (OVL_E_LOCKED); EPERM also where the caller
- * cannot use the store's marks (OVL_E_MARKS); what the callback said (OVL_E_CALLBACK); ENOSPC,
- * EDQUOT, EIO.
+ * digest is another (OVL_E_DIGEST); EINVAL also for a tar that says what no tree may hold, as a
+ * name with ".." in it (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry
+ * type or a compression that is not handled (OVL_E_UNSUPPORTED); EPERM, EINVAL, EOPNOTSUPP also
+ * what the system says of what would be left out, where OVL_APPLY_STRICT is given (OVL_E_STRICT);
+ * EXDEV a path would leave the layer, or something is mounted in its way (OVL_E_ESCAPE); EFBIG a
+ * limit (OVL_E_LIMIT); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
+ * (OVL_E_LIMIT); EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER),
+ * or a hard link to what is not there; ELOOP too many symbolic links in a path; EROFS the layer is
+ * committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and `parent`
+ * says that it was to be made (OVL_E_LAYER_EXISTS), or what is left of a damaged one is there
+ * (OVL_E_DAMAGED); ENOTEMPTY the layer has entries (OVL_E_NOT_EMPTY); EBUSY it is mounted
+ * (OVL_E_MOUNTED), the parent is not committed (OVL_E_NOT_COMMITTED), or somebody works on either
+ * (OVL_E_LOCKED); EPERM also where the caller cannot use the store's marks (OVL_E_MARKS); what the
+ * callback said (OVL_E_CALLBACK); ENOSPC, EDQUOT, EIO.
  */
 int ovl_apply_layer(struct ovl_store *store,
                     const char *id,
@@ -1888,19 +1901,22 @@ int ovl_diff_size(struct ovl_store *store,
  * the store. A layer that is mounted there already, in this mount namespace and with the same
  * options, gives the mount there is, and its mount at another target is that mount too.
  *
+ * A writable layer of kind root that is mounted in the store is mounted as itself: the path is that
+ * of its own tree, there is no mount, and a handle alone keeps it in use.
+ *
  * A mount is held by its handles: it ends with an ovl_unmount() of the last one. A handle that ends
  * without, by ovl_mnt_free() or with its process, leaves the mount to the next call that meets it,
  * which ends it if no other handle holds it. OVL_MOUNT_KEEP and OVL_MOUNT_DETACHED say otherwise.
  *
  * Returns 0 and a handle in `*out`, which the caller ends with ovl_unmount() or ovl_mnt_free().
- * Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not mount,
- * or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or in
- * another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
- * mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
- * (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the layer
- * what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); EUCLEAN it was mounted
- * volatile when the machine went down (OVL_E_UNCLEAN); ENOTDIR, EACCES of the target; and what the
- * kernel said to the mount, with its own words in the message.
+ * Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not
+ * mount, or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or
+ * in another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a
+ * writable mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system
+ * cannot (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the
+ * layer what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it);
+ * EUCLEAN it was mounted volatile when the machine went down (OVL_E_UNCLEAN); ENOTDIR, EACCES of
+ * the target; and what the kernel said to the mount, with its own words in the message.
  */
 int ovl_mount(struct ovl_store *store,
               const char *id,
@@ -1914,9 +1930,10 @@ int ovl_mount(struct ovl_store *store,
  * any handle, if it is the only one; a detached one when its last descriptor is closed.
  *
  * Returns 0. After a failure nothing has changed, and the handle is still the caller's.
- * Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
- * or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the process is in another mount
- * namespace now, or no path leads to the mount; EPERM the caller may not unmount.
+ * Errors: EBUSY files on it are open, or it is somebody's working directory (see
+ * OVL_UNMOUNT_LAZY), or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the
+ * process is in another mount namespace now, or no path leads to the mount; EPERM the caller may
+ * not unmount.
  */
 int ovl_unmount(struct ovl_mnt *mnt,
                 const struct ovl_unmount_opts *opts,
@@ -1927,10 +1944,12 @@ int ovl_unmount(struct ovl_mnt *mnt,
  * Ends the kept mounts of a layer, given by its id, or the one at a path, which has a slash in it,
  * whoever made them.
  *
- * Returns 0.
- * Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
- * handles on it or files on it are open (see OVL_UNMOUNT_LAZY), it is mounted in another mount
- * namespace, or no path leads to it (OVL_E_MOUNTED); EPERM.
+ * Returns 0; also for a writable layer of kind root that no handle is open on, which needs no mount
+ * (see ovl_mount()).
+ * Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no
+ * such layer (OVL_E_NO_LAYER) or path; EBUSY handles on it or files on it are open (see
+ * OVL_UNMOUNT_LAZY), it is mounted in another mount namespace, or no path leads to it
+ * (OVL_E_MOUNTED); EPERM.
  */
 int ovl_unmount_at(struct ovl_store *store,
                    const char *id_or_path,
@@ -1991,7 +2010,9 @@ int ovl_mount_spec(struct ovl_store *store,
  * Errors: ENOENT, ENOTDIR, EACCES, EPERM, ELOOP; EBADF a dirfd; EEXIST `dst` is no directory;
  * ENOTEMPTY it has entries (OVL_E_NOT_EMPTY); EINVAL also where it lies in `src`; EXDEV hard links
  * across file systems; EOPNOTSUPP OVL_REFLINK_ALWAYS, and the file system cannot; ENOSPC, EDQUOT,
- * EIO.
+ * EIO. With OVL_COPY_STRICT also EPERM, EINVAL, EOPNOTSUPP, what the system says of what would be
+ * left out, and ENOENT of what vanished (OVL_E_STRICT), and EXDEV of another mount in the tree
+ * (OVL_E_ESCAPE).
  */
 int ovl_copy_dir(int src_dirfd,
                  const char *src,
@@ -2110,8 +2131,9 @@ int ovl_image_remove(struct ovl_store *store,
  * Tells what is known of the image `name`.
  *
  * Returns 0 and fills `*info` (of `info_size` bytes).
- * Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER,
- * and the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
+ * Errors: EINVAL also for what cannot be the name of an image; ENOENT no such image
+ * (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and the path is the layer's
+ * id); EIO it is damaged (OVL_E_DAMAGED).
  */
 int ovl_image_stat(struct ovl_store *store,
                    const char *name,
@@ -2141,7 +2163,8 @@ int ovl_image_list(struct ovl_store *store,
  * Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
  * `what` is one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the
  * order of these numbers; of one sort, in that of the config, and labels by their keys.
- * Errors: ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged (OVL_E_DAMAGED).
+ * Errors: EINVAL also for `name`; ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged
+ * (OVL_E_DAMAGED).
  */
 int ovl_image_config(struct ovl_store *store,
                      const char *name,

@@ -69,19 +69,27 @@ unsafe impl Plain for ovl_apply_opts {}
 /// there. If `id` is there, it must be writable, empty and not mounted; after a failure it is as it
 /// was. After success the layer is committed and on the disk, unless the options say otherwise.
 ///
+/// The symbolic links that an entry's path leads through are followed inside the layer, as a process
+/// would that has it as its root; those below it too. A stream of no bytes at all is a layer of
+/// nothing: `diff_id` tells whether it was meant.
+///
 /// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: with the digests, and
 /// with how much was left out, if anything.
 /// Errors: EBADMSG the tar is malformed (OVL_E_ARCHIVE) or ends early (OVL_E_TRUNCATED), or its
-/// digest is another (OVL_E_DIGEST); EINVAL also for a tar that says what no tree may hold
-/// (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry type or a compression
-/// that is not handled; EXDEV a path leaves the layer (OVL_E_ESCAPE); EFBIG a limit (OVL_E_LIMIT);
-/// EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER); EROFS the
-/// layer is committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and
-/// `parent` says that it was to be made (OVL_E_LAYER_EXISTS); ENOTEMPTY the layer has
-/// entries (OVL_E_NOT_EMPTY); EBUSY it is mounted (OVL_E_MOUNTED), the parent is not committed
-/// (OVL_E_NOT_COMMITTED), or somebody works on either (OVL_E_LOCKED); EPERM also where the caller
-/// cannot use the store's marks (OVL_E_MARKS); what the callback said (OVL_E_CALLBACK); ENOSPC,
-/// EDQUOT, EIO.
+/// digest is another (OVL_E_DIGEST); EINVAL also for a tar that says what no tree may hold, as a
+/// name with ".." in it (OVL_E_ARCHIVE), and for an overlay without a parent; EOPNOTSUPP an entry
+/// type or a compression that is not handled (OVL_E_UNSUPPORTED); EPERM, EINVAL, EOPNOTSUPP also
+/// what the system says of what would be left out, where OVL_APPLY_STRICT is given (OVL_E_STRICT);
+/// EXDEV a path would leave the layer, or something is mounted in its way (OVL_E_ESCAPE); EFBIG a
+/// limit (OVL_E_LIMIT); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
+/// (OVL_E_LIMIT); EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER),
+/// or a hard link to what is not there; ELOOP too many symbolic links in a path; EROFS the layer is
+/// committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and `parent`
+/// says that it was to be made (OVL_E_LAYER_EXISTS), or what is left of a damaged one is there
+/// (OVL_E_DAMAGED); ENOTEMPTY the layer has entries (OVL_E_NOT_EMPTY); EBUSY it is mounted
+/// (OVL_E_MOUNTED), the parent is not committed (OVL_E_NOT_COMMITTED), or somebody works on either
+/// (OVL_E_LOCKED); EPERM also where the caller cannot use the store's marks (OVL_E_MARKS); what the
+/// callback said (OVL_E_CALLBACK); ENOSPC, EDQUOT, EIO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_apply_layer(
     store: *mut ovl_store,

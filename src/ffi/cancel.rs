@@ -31,9 +31,10 @@ pub struct ovl_progress {
 // SAFETY: integers.
 unsafe impl Plain for ovl_progress {}
 
-/// Is told how far a call is, at most about ten times a second. Non-zero stops the call, which then
-/// returns -ECANCELED; ovl_error_callback_result() gives the number back. `size` is the size of
-/// `*progress`, which is valid during the callback alone.
+/// Is told how far a call is, at most about ten times a second, and of little work not at all.
+/// Non-zero stops the call, which then returns -ECANCELED (OVL_E_CANCELLED);
+/// ovl_error_callback_result() gives the number back. `size` is the size of `*progress`, which is
+/// valid during the callback alone.
 pub type ovl_progress_fn = Option<
     unsafe extern "C" fn(user: *mut c_void, progress: *const ovl_progress, size: usize) -> c_int,
 >;

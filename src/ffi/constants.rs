@@ -136,6 +136,7 @@ pub const OVL_MOUNT_KEEP: u64 = 2;
 pub const OVL_MOUNT_DETACHED: u64 = 4;
 /// ovl_mount(): never sync the upper: for layers that are thrown away. ovl_commit() syncs it, and
 /// so does a later mount without this. If the machine goes down before, the layer is OVL_E_UNCLEAN.
+/// With OVL_MOUNT_READ_ONLY there is nothing to sync, and it says nothing.
 pub const OVL_MOUNT_VOLATILE: u64 = 8;
 /// ovl_unmount(), ovl_unmount_at(): detach now, and end when the last user is gone.
 pub const OVL_UNMOUNT_LAZY: u64 = 1;

@@ -96,8 +96,9 @@ pub unsafe extern "C" fn ovl_image_remove(
 /// Tells what is known of the image `name`.
 ///
 /// Returns 0 and fills `*info` (of `info_size` bytes).
-/// Errors: ENOENT no such image (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER,
-/// and the path is the layer's id); EIO it is damaged (OVL_E_DAMAGED).
+/// Errors: EINVAL also for what cannot be the name of an image; ENOENT no such image
+/// (OVL_E_NO_IMAGE), or one of its layers is missing (OVL_E_NO_LAYER, and the path is the layer's
+/// id); EIO it is damaged (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_stat(
     store: *mut ovl_store,
@@ -157,7 +158,8 @@ pub unsafe extern "C" fn ovl_image_list(
 /// Returns 0 and an iterator in `*out`, which the caller frees with ovl_iter_free(). Its items:
 /// `what` is one of `OVL_CONFIG_...`, which tells what `name` and `detail` are. They come in the
 /// order of these numbers; of one sort, in that of the config, and labels by their keys.
-/// Errors: ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged (OVL_E_DAMAGED).
+/// Errors: EINVAL also for `name`; ENOENT no such image (OVL_E_NO_IMAGE); EIO it is damaged
+/// (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_image_config(
     store: *mut ovl_store,

@@ -26,9 +26,10 @@ pub struct ovl_layer_info {
     /// OVL_STATE_WRITABLE or OVL_STATE_COMMITTED.
     pub state: u32,
     /// Bytes of its own: regular files and symlink targets of the layer's tar that are there at its
-    /// end, each link group once.
+    /// end, each link group once. Of a writable layer what it was applied with, or 0: see
+    /// ovl_diff_size().
     pub size: u64,
-    /// Entries of its own.
+    /// Entries of the layer tar, where a tar was read or written; else 0.
     pub entries: u64,
     /// Bytes of the uncompressed layer tar, where a tar was read or written.
     pub tar_size: u64,

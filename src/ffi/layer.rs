@@ -89,11 +89,13 @@ unsafe impl Plain for ovl_exists_opts {}
 /// Returns 0.
 /// Errors: EEXIST the layer is there (OVL_E_LAYER_EXISTS), or what is left of a damaged one, which
 /// ovl_remove() takes away (OVL_E_DAMAGED); ENOENT the parent is not (OVL_E_NO_LAYER); EUCLEAN the
-/// writable parent was mounted when the machine went down (OVL_E_UNCLEAN); EINVAL also for an id that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning
-/// with a letter or a digit; EBUSY the parent is writable and mounted (OVL_E_MOUNTED), or somebody
-/// works on it (OVL_E_LOCKED); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
-/// (OVL_E_LIMIT); EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot
-/// hold changes (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT, EIO.
+/// writable parent was mounted when the machine went down (OVL_E_UNCLEAN); EINVAL also for an id
+/// that is not 1 to 128 of A-Z a-z 0-9 . _ - + @, beginning with a letter or a digit; EBUSY the
+/// parent is writable and mounted (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EMLINK
+/// the chain would be longer than 500, see OVL_CREATE_FLAT (OVL_E_LIMIT); EPERM the caller cannot
+/// use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot hold changes
+/// (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT; EIO, also where the parent
+/// is damaged (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_create(
     store: *mut ovl_store,
@@ -124,14 +126,14 @@ pub unsafe extern "C" fn ovl_create(
 /// is on the disk, unless `durability` says otherwise.
 ///
 /// Returns 0.
-/// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED), or
-/// a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
+/// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED),
+/// or a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
 /// (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
-/// OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN);
-/// EPERM the caller cannot use the store's marks (OVL_E_MARKS); EOPNOTSUPP another
-/// program's overlay wrote to the layer what no mount of it would show (OVL_E_UNSUPPORTED, with the
-/// path; ovl_diff() reads it, and its tar can be applied); ENOSPC, EDQUOT; EIO, also with
-/// OVL_DURABILITY_VERIFIED where the content is read back and differs (OVL_E_DAMAGED).
+/// OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN); EPERM the caller cannot use the store's marks
+/// (OVL_E_MARKS); EOPNOTSUPP another program's overlay wrote to the layer what no mount of it would
+/// show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it, and its tar can be applied);
+/// ENOSPC, EDQUOT; EIO, also with OVL_DURABILITY_VERIFIED where the content is read back and
+/// differs (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_commit(
     store: *mut ovl_store,

@@ -81,19 +81,22 @@ unsafe impl Plain for ovl_unmount_opts {}
 /// the store. A layer that is mounted there already, in this mount namespace and with the same
 /// options, gives the mount there is, and its mount at another target is that mount too.
 ///
+/// A writable layer of kind root that is mounted in the store is mounted as itself: the path is that
+/// of its own tree, there is no mount, and a handle alone keeps it in use.
+///
 /// A mount is held by its handles: it ends with an ovl_unmount() of the last one. A handle that ends
 /// without, by ovl_mnt_free() or with its process, leaves the mount to the next call that meets it,
 /// which ends it if no other handle holds it. OVL_MOUNT_KEEP and OVL_MOUNT_DETACHED say otherwise.
 ///
 /// Returns 0 and a handle in `*out`, which the caller ends with ovl_unmount() or ovl_mnt_free().
-/// Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not mount,
-/// or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or in
-/// another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a writable
-/// mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system cannot
-/// (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the layer
-/// what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it); EUCLEAN it was mounted
-/// volatile when the machine went down (OVL_E_UNCLEAN); ENOTDIR, EACCES of the target; and what the
-/// kernel said to the mount, with its own words in the message.
+/// Errors: ENOENT no such layer (OVL_E_NO_LAYER), or no such target; EPERM the caller may not
+/// mount, or cannot use the store's marks (OVL_E_MARKS); EBUSY it is mounted with other options or
+/// in another mount namespace (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EROFS a
+/// writable mount of a committed layer (OVL_E_COMMITTED); EOPNOTSUPP the kernel or the file system
+/// cannot (OVL_E_UNSUPPORTED; the message says what can), or another program's overlay wrote to the
+/// layer what this mount would not show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it);
+/// EUCLEAN it was mounted volatile when the machine went down (OVL_E_UNCLEAN); ENOTDIR, EACCES of
+/// the target; and what the kernel said to the mount, with its own words in the message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mount(
     store: *mut ovl_store,
@@ -126,9 +129,10 @@ pub unsafe extern "C" fn ovl_mount(
 /// any handle, if it is the only one; a detached one when its last descriptor is closed.
 ///
 /// Returns 0. After a failure nothing has changed, and the handle is still the caller's.
-/// Errors: EBUSY files on it are open, or it is somebody's working directory (see OVL_UNMOUNT_LAZY),
-/// or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the process is in another mount
-/// namespace now, or no path leads to the mount; EPERM the caller may not unmount.
+/// Errors: EBUSY files on it are open, or it is somebody's working directory (see
+/// OVL_UNMOUNT_LAZY), or other handles on a kept mount are open (OVL_E_MOUNTED); so too where the
+/// process is in another mount namespace now, or no path leads to the mount; EPERM the caller may
+/// not unmount.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_unmount(
     mnt: *mut ovl_mnt,
@@ -154,10 +158,12 @@ pub unsafe extern "C" fn ovl_unmount(
 /// Ends the kept mounts of a layer, given by its id, or the one at a path, which has a slash in it,
 /// whoever made them.
 ///
-/// Returns 0.
-/// Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no such layer (OVL_E_NO_LAYER) or path; EBUSY
-/// handles on it or files on it are open (see OVL_UNMOUNT_LAZY), it is mounted in another mount
-/// namespace, or no path leads to it (OVL_E_MOUNTED); EPERM.
+/// Returns 0; also for a writable layer of kind root that no handle is open on, which needs no mount
+/// (see ovl_mount()).
+/// Errors: EINVAL also where it is not mounted, or where the mount is not this store's; ENOENT no
+/// such layer (OVL_E_NO_LAYER) or path; EBUSY handles on it or files on it are open (see
+/// OVL_UNMOUNT_LAZY), it is mounted in another mount namespace, or no path leads to it
+/// (OVL_E_MOUNTED); EPERM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_unmount_at(
     store: *mut ovl_store,

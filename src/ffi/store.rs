@@ -143,10 +143,10 @@ unsafe impl Plain for ovl_check_opts {}
 ///
 /// Returns 0 and a handle in `*out`, which the caller frees with ovl_store_free(). Many processes,
 /// and many handles in one process, may have the same store open.
-/// Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things in
-/// it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also where `marks` is not what the store has;
-/// EOPNOTSUPP a format that this library does not know (OVL_E_FORMAT); ENOSPC, EROFS and what else
-/// making a directory meets.
+/// Errors: ENOENT no store there, and none is to be made; ENOTEMPTY the directory has other things
+/// in it (OVL_E_NOT_EMPTY); ENOTDIR; EACCES also for a store of another user; EPERM; EINVAL also
+/// where `marks` is not what the store has; EOPNOTSUPP a format that this library does not know
+/// (OVL_E_FORMAT); ENOSPC, EROFS and what else making a directory meets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_store_open(
     home: *const c_char,

@@ -14,12 +14,12 @@ use crate::watch::Cancel;
 use std::ffi::{c_int, c_void};
 
 /// Reads up to `len` bytes to `buf`. Returns how many, 0 at the end, or -errno, with which the call
-/// then fails.
+/// then fails; with -EIO, if it is neither.
 pub type ovl_read_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, buf: *mut c_void, len: usize) -> i64>;
 
 /// Takes up to `len` bytes, at least one, from `buf`. Returns how many, or -errno, with which the
-/// call then fails.
+/// call then fails; with -EIO, if it is neither.
 pub type ovl_write_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, buf: *const c_void, len: usize) -> i64>;
 

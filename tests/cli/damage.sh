@@ -96,4 +96,5 @@ test_usage_tells_own_from_shared() {
 	ovl --json usage | jq -e 'map(.id) == ["base", "both", ""] and .[0].shared_bytes > 0
 		and .[0].shared_bytes == .[1].shared_bytes and .[2].shared_bytes == 0' >/dev/null
 	refuses 'usage: nosuch: ' usage nosuch
+	same "$(cat out)" ""
 }

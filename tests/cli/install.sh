@@ -56,6 +56,37 @@ test_install_takes_the_usual_variables() {
 	same "$(pkg-config --variable=libdir ovl)" /usr/lib/elsewhere
 }
 
+# A prefix of one's own, by a user who cannot tell the loader of it.
+test_a_user_installs_below_a_home() {
+	need setpriv make
+	is_root || skip root
+	mkdir -m 777 home
+	chmod a+rx "$BASE" .
+	# Where make is not, and where a user has neither sbin nor /etc.
+	as_user() {
+		setpriv --reuid 65534 --regid 65534 --clear-groups env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="$T/home" "$@"
+	}
+	as_user test -r "$TOP/build/libovl.so.0" || skip "a tree that a user may read"
+	exits 0 as_user make -C "$TOP" -s install PREFIX="$T/home/.local"
+	grep -q "LD_LIBRARY_PATH=$T/home/.local/lib" err || wrong "nothing is said of the loader: $(cat err)"
+	same "$(as_user LD_LIBRARY_PATH="$T/home/.local/lib" home/.local/bin/ovl --version)" "$(ovl --version)"
+	exits 0 as_user make -C "$TOP" -s uninstall PREFIX="$T/home/.local"
+	same "$(find home -not -type d)" ""
+	# Into a root for packages there is no loader to be told.
+	exits 0 make -C "$TOP" -s install DESTDIR="$T/root" PREFIX=/opt/ovl
+	same "$(cat err)" ""
+}
+
+test_install_refuses_what_pkg_config_cannot_say() {
+	for prefix in relative '' '/opt/a b' '/opt/a&b' '/opt/a|b'; do
+		exits 2 make -C "$TOP" -s install DESTDIR="$T/root" PREFIX="$prefix"
+		grep -q '^install: ' err || wrong "$prefix: $(cat err)"
+		[ ! -e root ] || wrong "$prefix: something was installed"
+	done
+	exits 2 make -C "$TOP" -s install DESTDIR="$T/root" PREFIX=/opt/ovl LIBDIR=lib
+	exits 0 make -C "$TOP" -s install DESTDIR="$T/root" PREFIX=/opt/ovl-0.1+x~1
+}
+
 test_installed_files_know_no_build_tree() {
 	need readelf
 	installed PREFIX=/opt/ovl

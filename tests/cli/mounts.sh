@@ -44,6 +44,12 @@ test_mount_ro() {
 	refuses 'mount: ' mount base
 }
 
+test_mount_ro_is_not_volatile() {
+	ovl create c
+	ovl commit c
+	refuses 'mount: --volatile: cannot be combined with --ro' mount c --ro --volatile
+}
+
 test_mount_json() {
 	need jq
 	container

@@ -2,10 +2,14 @@
 
 test_help_names_every_command() {
 	ovl --help >help
-	for command in create apply commit rm list info status mount unmount run diff changes copy check gc usage; do
+	for command in create apply commit rm list info status mount unmount run diff changes copy check gc usage import export images rmi; do
 		grep -q "^  $command" help || wrong "no $command"
-		ovl $command --help | grep -q "^usage: ovl .*$command" || wrong "no help of $command"
+		ovl $command --help >one
+		grep -q "^usage: ovl .*$command" one || wrong "no help of $command"
+		ovl $command -h | cmp - one
+		! grep ' $' one || wrong "blanks at the end of a line"
 	done
+	! grep ' $' help || wrong "blanks at the end of a line"
 	ovl run --help | grep -q "no sandbox"
 }
 
