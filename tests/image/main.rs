@@ -6,6 +6,7 @@
 //! | `common` | a store, and short names for its calls |
 //! | `import` | what becomes of an archive, of every sort |
 //! | `choice` | which of several images |
+//! | `bounds` | what an archive may cost: descriptors, names, memory |
 //! | `hostile` | wrong digests, cut archives, links out of it, junk, and mutations of all sorts |
 //! | `share` | layers that images share, replacing, removing |
 //! | `export` | layouts back out |
@@ -17,6 +18,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bounds;
 mod check;
 mod choice;
 mod common;
