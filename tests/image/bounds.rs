@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use crate::make::*;
+use ovl::archive::{Header, Kind, Writer};
 use ovl::error::{Code, Errno};
 use ovl::store::*;
 use ovl::watch::{Progress, Watch};
@@ -108,6 +109,44 @@ fn stopped_while_it_chooses() {
         assert_eq!(error.errno(), Errno::CANCELED, "{error}");
         assert!((4 << 20..13 << 20).contains(&seen), "{seen}");
         assert!(layers(store).is_empty());
+    });
+}
+
+#[test]
+fn names_of_members_are_counted() {
+    require!("root", "overlay");
+    let name = |n: usize| {
+        let mut name = format!("{n:05}");
+        while name.len() + 241 <= 4000 {
+            name += "/";
+            name += &"n".repeat(240);
+        }
+        name.into_bytes()
+    };
+    let archive = |link: bool| {
+        let mut writer = Writer::new(Vec::new());
+        for n in 0..5000 {
+            let header = match link {
+                true => Header {
+                    link: name(n),
+                    ..Header::new(format!("l{n}").into_bytes(), Kind::Symlink)
+                },
+                false => Header::new(name(n), Kind::File),
+            };
+            writer.begin(&header).unwrap();
+        }
+        gzip(&writer.finish().unwrap())
+    };
+    with_store(|store, _| {
+        for link in [false, true] {
+            let error = fails(import(store, "app", &archive(link)));
+            assert_eq!(
+                (error.errno(), error.code()),
+                (Errno::FBIG, Code::Limit),
+                "{error}"
+            );
+            assert!(error.message().contains("bytes"), "{error}");
+        }
     });
 }
 

@@ -7,6 +7,7 @@
 //! | `import` | what becomes of an archive, of every sort |
 //! | `choice` | which of several images |
 //! | `bounds` | what an archive may cost: descriptors, names, memory |
+//! | `links` | links in an archive, as when it is unpacked |
 //! | `hostile` | wrong digests, cut archives, links out of it, junk, and mutations of all sorts |
 //! | `share` | layers that images share, replacing, removing |
 //! | `export` | layouts back out |
@@ -26,6 +27,7 @@ mod export;
 mod hostile;
 mod import;
 mod kill;
+mod links;
 mod make;
 mod race;
 mod share;

@@ -14,6 +14,7 @@ mod chain;
 mod check;
 mod export;
 mod import;
+mod names;
 mod options;
 mod record;
 mod remove;
