@@ -62,14 +62,16 @@ pub fn resolve(files: &Files, wanted: &Wanted, watch: &mut Watch<'_>) -> Result<
             "it is no image archive: neither index.json nor manifest.json is in it",
         ));
     };
-    if let (Some(wanted), Some(is)) = (&wanted.platform, &picked.parsed.platform) {
-        if !is.is(wanted) {
-            return Err(Error::invalid(format!(
-                "the image is for {is}, not for {wanted}"
-            )));
-        }
+    match (&wanted.platform, &picked.parsed.platform) {
+        (Some(wanted), Some(is)) if !is.is(wanted) => Err(Error::invalid(format!(
+            "the image is for {is}, not for {wanted}"
+        ))),
+        // An emulator may run what is another processor's, and nothing what is another system's.
+        (None, Some(is)) if !matches!(is.os.as_str(), "" | "linux") => Err(Error::invalid(
+            format!("the image is for {is}: it is imported where that platform is asked for"),
+        )),
+        _ => Ok(picked),
     }
-    Ok(picked)
 }
 
 /// An image of an OCI layout.
