@@ -1303,18 +1303,52 @@ static void make_mounts(const struct host *host)
 	umask(mask);
 }
 
+/* A list of words; a NULL follows the last. */
+struct words {
+	char **word;
+	size_t count, room;
+};
+
 /* What an image says of the command that is run. */
 struct image {
-	char **env, **entrypoint, **cmd;        /* each ends in NULL */
+	struct words env, entrypoint, cmd;
 	char *dir, *user;
 	char *layer;                            /* the topmost; NULL where there is none */
 };
+
+/* Memory that cannot be had ends the program: it has done nothing yet that needs undoing. */
+static void *have(void *memory)
+{
+	if (!memory) {
+		fail("run", "memory", strerror(ENOMEM));
+		exit(EXIT_OVL);
+	}
+	return memory;
+}
+
+static void add_word(struct words *list, const char *word)
+{
+	if (list->count + 1 >= list->room) {
+		list->room = list->room ? 2 * list->room : 16;
+		list->word = have(realloc(list->word, list->room * sizeof *list->word));
+	}
+	list->word[list->count++] = have(strdup(word));
+	list->word[list->count] = NULL;
+}
+
+static void free_words(struct words *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->word[i]);
+	free(list->word);
+}
 
 /* The layer to run in: a detached mount, or one that is at a path already. */
 struct place {
 	const char *id, *home, *path;
 	const struct image *image;              /* what it was made of, or NULL */
 	int fd;
+	int no_groups;                          /* this user namespace lets nobody set groups */
 };
 
 /* Makes the layer this process's "/", with its mounts, in namespaces of its own. */
@@ -1456,8 +1490,22 @@ static int find_groups(const char *group, const char *name, struct identity *who
 	return !group || found ? 0 : fail("run", group, "the layer has no such group");
 }
 
+/* Whether this is a user namespace in which setgroups(2) is not permitted. */
+static int groups_are_denied(void)
+{
+	char word[8] = "";
+	int fd = open("/proc/self/setgroups", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, word, sizeof word - 1) < 0)
+		word[0] = '\0';
+	close(fd);
+	return strncmp(word, "deny", 4) == 0;
+}
+
 /* Becomes the user of the image: "user", "uid", "user:group" or "uid:gid"; without one, root. */
-static int become(const char *user, struct identity *who)
+static int become(const char *user, int no_groups, struct identity *who)
 {
 	char words[512], name[256] = "";
 	char *group;
@@ -1471,8 +1519,8 @@ static int become(const char *user, struct identity *who)
 		group = NULL;
 	if (find_user(*words ? words : "0", who, name, sizeof name) != 0 || find_groups(group, name, who) != 0)
 		return -1;
-	/* In a user namespace of one's own there may be no other groups. */
-	if (setgroups(who->group_count, who->groups) < 0 && errno != EPERM)
+	/* The caller's groups stay in a user namespace alone that lets nobody set any. */
+	if (setgroups(who->group_count, who->groups) < 0 && !(errno == EPERM && no_groups))
 		return fail("run", user ? user : "0", strerror(errno));
 	if ((who->gid != getegid() && setgid(who->gid) < 0) || (who->uid != geteuid() && setuid(who->uid) < 0)) {
 		fail("run", user ? user : "0", errno == EINVAL ? "this user namespace has no such user or group"
@@ -1510,24 +1558,74 @@ static int start_in(const char *dir)
 	return said < 0 ? fail("run", dir, strerror(-said)) : 0;
 }
 
-/* What the image says: environment, directory, user. Of our own environment TERM alone goes on. */
+static void add_variable(struct words *list, const char *key, const char *value)
+{
+	char *text = have(malloc(strlen(key) + strlen(value) + 2));
+
+	sprintf(text, "%s=%s", key, value);
+	add_word(list, text);
+	free(text);
+}
+
+/* By key; of one key in the order of the list, as the words' places in it. */
+static int compare_variables(const void *a, const void *b)
+{
+	const char *const *one = *(const char *const *const *)a, *const *other = *(const char *const *const *)b;
+	size_t one_key = strcspn(*one, "="), other_key = strcspn(*other, "=");
+	int said = memcmp(*one, *other, one_key < other_key ? one_key : other_key);
+
+	if (said == 0 && one_key != other_key)
+		said = one_key < other_key ? -1 : 1;
+	return said ? said : (one > other) - (one < other);
+}
+
+/* Of the variables with one name the last stays; the others keep their order. */
+static void keep_last(struct words *list)
+{
+	char ***place = have(malloc((list->count + 1) * sizeof *place));
+	size_t left = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		place[i] = &list->word[i];
+	qsort(place, list->count, sizeof *place, compare_variables);
+	for (size_t i = 0; i + 1 < list->count; i++) {
+		size_t key = strcspn(*place[i], "=") + 1;
+
+		if (strncmp(*place[i], *place[i + 1], key) == 0) {
+			free(*place[i]);
+			*place[i] = NULL;
+		}
+	}
+	for (size_t i = 0; i < list->count; i++)
+		if (list->word[i])
+			list->word[left++] = list->word[i];
+	list->word[left] = NULL;
+	list->count = left;
+	free(place);
+}
+
+static const char usual_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/* What the image says: directory, user, environment. Of our own environment TERM alone goes on. */
 static int prepare(const struct place *place)
 {
 	const struct image *image = place->image;
 	const char *term = isatty(STDIN_FILENO) ? getenv("TERM") : NULL;
 	struct identity who = { .home = "/" };
+	struct words env = { NULL, 0, 0 };
 
-	term = term ? strdup(term) : NULL;
-	clearenv();
-	setenv("HOSTNAME", place->id, 1);
-	if (term)
-		setenv("TERM", term, 1);
-	for (char **env = image->env; *env; env++)
-		if (strchr(*env, '=') && **env != '=')
-			putenv(*env);
-	if ((image->dir && start_in(image->dir) != 0) || become(image->user, &who) != 0)
+	if ((image->dir && start_in(image->dir) != 0) || become(image->user, place->no_groups, &who) != 0)
 		return EXIT_OVL;
-	setenv("HOME", who.home, 0);
+	add_variable(&env, "PATH", usual_path);
+	add_variable(&env, "HOSTNAME", place->id);
+	add_variable(&env, "HOME", who.home);
+	if (term)
+		add_variable(&env, "TERM", term);
+	for (size_t i = 0; i < image->env.count; i++)
+		if (strchr(image->env.word[i], '=') && image->env.word[i][0] != '=')
+			add_word(&env, image->env.word[i]);
+	keep_last(&env);
+	environ = env.word;
 	return 0;
 }
 
@@ -1539,7 +1637,8 @@ static int execute(const struct place *place, char **command)
 
 	if (place->image && prepare(place) != 0)
 		return EXIT_OVL;
-	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", !place->image);
+	if (!place->image)
+		setenv("PATH", usual_path, 1);
 	execvp(argv[0], argv);
 	if (errno == ENOENT) {
 		int there = strchr(argv[0], '/') && access(argv[0], F_OK) == 0;
@@ -1642,6 +1741,7 @@ static int run_layer(struct tool *tool, struct place *place, int volatile_, char
 	place->path = ovl_mnt_path(mnt);
 	if (place->path && !*place->path)
 		place->path = NULL;
+	place->no_groups = groups_are_denied();
 	status = run_in(place, command);
 	if (ovl_unmount(mnt, NULL, 0, &error) < 0) {
 		failed(tool, error, place->id);
@@ -1652,36 +1752,6 @@ static int run_layer(struct tool *tool, struct place *place, int volatile_, char
 }
 
 /* ---- run --image: a layer of its own for a command of the image ---- */
-
-/* Memory that cannot be had ends the program: it has done nothing yet that needs undoing. */
-static void *have(void *memory)
-{
-	if (!memory) {
-		fail("run", "memory", strerror(ENOMEM));
-		exit(EXIT_OVL);
-	}
-	return memory;
-}
-
-/* A list of words, one longer; `list` is NULL at first. */
-static char **with_word(char **list, const char *word)
-{
-	size_t count = 0;
-
-	while (list && list[count])
-		count++;
-	list = have(realloc(list, (count + 2) * sizeof *list));
-	list[count] = word ? have(strdup(word)) : NULL;
-	list[count + 1] = NULL;
-	return list;
-}
-
-static void free_words(char **list)
-{
-	for (char **word = list; word && *word; word++)
-		free(*word);
-	free(list);
-}
 
 static void set_word(char **word, const char *text)
 {
@@ -1698,14 +1768,11 @@ static int read_image(struct tool *tool, const char *name, struct image *image)
 
 	if (ovl_image_config(tool->store, name, NULL, 0, &items, &error) < 0)
 		return failed(tool, error, name);
-	image->env = with_word(NULL, NULL);
-	image->entrypoint = with_word(NULL, NULL);
-	image->cmd = with_word(NULL, NULL);
 	while ((more = ovl_iter_next(items, &item, sizeof item, &error)) > 0) {
 		switch (item.what) {
-		case OVL_CONFIG_ENV: image->env = with_word(image->env, item.name); break;
-		case OVL_CONFIG_ENTRYPOINT: image->entrypoint = with_word(image->entrypoint, item.name); break;
-		case OVL_CONFIG_CMD: image->cmd = with_word(image->cmd, item.name); break;
+		case OVL_CONFIG_ENV: add_word(&image->env, item.name); break;
+		case OVL_CONFIG_ENTRYPOINT: add_word(&image->entrypoint, item.name); break;
+		case OVL_CONFIG_CMD: add_word(&image->cmd, item.name); break;
 		case OVL_CONFIG_WORKING_DIR: set_word(&image->dir, item.name); break;
 		case OVL_CONFIG_USER: set_word(&image->user, item.name); break;
 		case OVL_CONFIG_LAYER: set_word(&image->layer, item.name); break;
@@ -1718,9 +1785,9 @@ static int read_image(struct tool *tool, const char *name, struct image *image)
 
 static void free_image(struct image *image)
 {
-	free_words(image->env);
-	free_words(image->entrypoint);
-	free_words(image->cmd);
+	free_words(&image->env);
+	free_words(&image->entrypoint);
+	free_words(&image->cmd);
 	free(image->dir);
 	free(image->user);
 	free(image->layer);
@@ -1765,10 +1832,10 @@ static int create_for(struct tool *tool, const struct args *args, const struct i
 
 static int run_image(struct tool *tool, const struct args *args)
 {
-	struct image image = { .env = NULL };
+	struct image image = { .dir = NULL };
 	struct ovl_error *error = NULL;
 	struct place place = { .image = &image };
-	char **command = NULL;
+	struct words command = { NULL, 0, 0 };
 	char id[136];
 	int status = EXIT_OVL;
 
@@ -1776,24 +1843,24 @@ static int run_image(struct tool *tool, const struct args *args)
 		return fail("run", args->name, "no id of a layer"), EXIT_OVL;
 	if (read_image(tool, args->image, &image) != 0)
 		goto end;
-	for (char **word = image.entrypoint; *word; word++)
-		command = with_word(command, *word);
-	for (char **word = *args->rest ? args->rest : image.cmd; *word; word++)
-		command = with_word(command, *word);
-	if (!command) {
+	for (size_t i = 0; i < image.entrypoint.count; i++)
+		add_word(&command, image.entrypoint.word[i]);
+	for (char **word = *args->rest ? args->rest : image.cmd.word; word && *word; word++)
+		add_word(&command, *word);
+	if (!command.count) {
 		fail("run", args->image, "the image says no command; give one");
 		goto end;
 	}
 	if (create_for(tool, args, &image, id, sizeof id) != 0)
 		goto end;
 	place.id = id;
-	status = run_layer(tool, &place, args->volatile_, command);
+	status = run_layer(tool, &place, args->volatile_, command.word);
 	if (args->remove && ovl_remove(tool->store, id, NULL, 0, &error) < 0) {
 		failed(tool, error, id);
 		status = EXIT_OVL;
 	}
 end:
-	free_words(command);
+	free_words(&command);
 	free_image(&image);
 	return status;
 }

@@ -5,8 +5,10 @@
 #![allow(missing_docs)]
 
 pub use crate::archive::fuzzing::{gzip, names, pax, roundtrip, sparse, tar, zstd};
-pub use crate::store::fuzzing::{apply, layers, metadata};
+pub use crate::store::fuzzing::{apply, image, layers, metadata};
 
+#[cfg(test)]
+mod image_seeds;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

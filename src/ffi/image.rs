@@ -162,11 +162,13 @@ impl From<&ImageInfo> for ovl_image_info {
 ///
 /// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL.
 /// Errors: EINVAL also for `name`, and where `ref` and `platform` mean no image, or several: the
-/// message lists those that there are; ENAMETOOLONG `name` has too many slashes; EBADMSG an
+/// message lists those that there are, or the image is for another system than Linux and `platform`
+/// does not say that; ENAMETOOLONG `name` has too many slashes; EBADMSG an
 /// archive, manifest or config is malformed, or lacks something (OVL_E_ARCHIVE), or ends early
 /// (OVL_E_TRUNCATED), or a digest or size is another than was told (OVL_E_DIGEST); EOPNOTSUPP a
 /// type of manifest, config or layer, an algorithm or a compression that is not handled
-/// (OVL_E_UNSUPPORTED), by name; EFBIG a limit, or more than 4 MiB of manifest or config
+/// (OVL_E_UNSUPPORTED), by name; EFBIG a limit, or more than 4 MiB of manifest or config,
+/// 4096 descriptors, 65536 variables or labels, or 65536 members or 16 MiB of names in the archive
 /// (OVL_E_LIMIT); EMLINK more than 500 layers; EXDEV a path leaves the archive or a layer
 /// (OVL_E_ESCAPE); EEXIST another layer has the id of one of the image's (OVL_E_LAYER_EXISTS), or a
 /// damaged one (OVL_E_DAMAGED); EOPNOTSUPP also where OVL_IMPORT_STRICT meets a layer that could
@@ -241,7 +243,9 @@ pub unsafe extern "C" fn ovl_image_import(
 /// is read twice.
 ///
 /// In a directory `index.json` comes last, and all is on the disk when the call returns; after a
-/// failure it is empty again. A stream has the beginning of a tar after a failure, and no end.
+/// failure what was written is gone again. Of several exports into one directory at once, one goes
+/// on. A stream has the beginning of a tar after a failure, and no end. The image is written whole
+/// if it is replaced or removed meanwhile: kept blobs are all open for as long as that takes.
 ///
 /// Returns 0 and fills `*info` (of `info_size` bytes), unless it is NULL: `manifest` and `config`
 /// are those that were written.

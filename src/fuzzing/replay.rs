@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::seeds::place;
-use crate::store::fuzzing::{World, apply_in, layers_in};
+use crate::store::fuzzing::{World, apply_in, image_in, layers_in};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The files for a target; there must be some, unless this is a packaged source.
 fn inputs(target: &str) -> Vec<PathBuf> {
@@ -41,9 +42,13 @@ macro_rules! targets {
 
 targets!(tar, pax, sparse, gzip, zstd, names, roundtrip, metadata);
 
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// A store of kind `overlay` needs marks that only root may set.
 fn with_world(target: &str, run: fn(&mut World, &[u8])) {
-    if rustix::process::geteuid().as_raw() != 0 {
+    if !is_root() {
         let declared = std::env::var("OVL_TEST_HAVE").unwrap_or_default();
         assert!(
             !declared.split(',').any(|one| one == "root"),
@@ -69,4 +74,19 @@ fn apply() {
 #[test]
 fn layers() {
     with_world("layers", layers_in);
+}
+
+#[test]
+fn image() {
+    // The seeds do not fail for a mistake in them.
+    static IMAGES: AtomicUsize = AtomicUsize::new(0);
+    with_world("image", |world, data| {
+        let is_image = image_in(world, data);
+        IMAGES.fetch_add(is_image.into(), Ordering::Relaxed);
+    });
+    let images = IMAGES.load(Ordering::Relaxed);
+    assert!(
+        images >= 8 || inputs("image").is_empty() || !is_root(),
+        "{images}"
+    );
 }

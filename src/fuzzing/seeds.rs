@@ -38,7 +38,7 @@ fn seeds_are_as_they_are_made() {
     assert!(bytes < 250_000, "{bytes} bytes of seeds");
 }
 
-fn all() -> [(&'static str, Seeds); 10] {
+fn all() -> [(&'static str, Seeds); 11] {
     [
         ("tar", dialects()),
         ("apply", attacks()),
@@ -50,6 +50,7 @@ fn all() -> [(&'static str, Seeds); 10] {
         ("metadata", texts()),
         ("roundtrip", choices()),
         ("layers", choices()),
+        ("image", super::image_seeds::images()),
     ]
 }
 

@@ -1,13 +1,40 @@
 //! Configs: what a container of an image runs, and the diff IDs of its layers.
 
 use super::descriptor::read_digest;
-use super::platform::Platform;
-use super::{json, malformed, manifest, unsupported};
+use super::json::{self, List, Object, Texts, Words, need};
+use super::platform::{self, Platform};
+use super::{MAX_LAYERS, MAX_WORDS, malformed, manifest, unsupported};
 use crate::archive::Digest;
 use crate::error::Result;
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+
+/// A config as it is written.
+#[derive(Deserialize)]
+struct Written {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    rootfs: Option<Object<Rootfs>>,
+    config: Option<Object<Run>>,
+}
+
+#[derive(Deserialize)]
+struct Rootfs {
+    r#type: Option<String>,
+    diff_ids: Option<List<String, MAX_LAYERS>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Run {
+    env: Option<List<String, MAX_WORDS>>,
+    entrypoint: Option<Words>,
+    cmd: Option<Words>,
+    working_dir: Option<String>,
+    user: Option<String>,
+    labels: Option<Texts>,
+}
 
 /// What a config says, as far as it is looked at here. No text has a NUL in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,27 +60,35 @@ pub struct Config {
 impl Config {
     /// Reads a config.
     pub fn parse(data: &[u8]) -> Result<Config> {
-        let object = json::object(data)?;
+        let written: Written = json::object(data)?;
+        let platform = platform::Written {
+            os: written.os,
+            architecture: written.architecture,
+            variant: written.variant,
+        };
         let mut config = Config {
-            platform: Platform::read(&object)?,
-            diff_ids: diff_ids(&object)?,
+            platform: platform.read(),
+            diff_ids: diff_ids(need(written.rootfs, "rootfs")?)?,
             ..Config::default()
         };
-        let Some(run) = json::member(&object, "config")? else {
+        let Some(Object(run)) = written.config else {
             return Ok(config);
         };
-        config.env = json::texts(run, "Env")?.unwrap_or_default();
-        config.entrypoint = words(run, "Entrypoint")?;
-        config.cmd = words(run, "Cmd")?;
-        let given = |key| json::text(run, key).map(|text| text.filter(|text| !text.is_empty()));
-        config.working_dir = given("WorkingDir")?.map(str::to_string);
-        config.user = given("User")?.map(str::to_string);
-        if let Some(labels) = json::member(run, "Labels")? {
-            for key in labels.keys() {
-                let value = json::text(labels, key)?.unwrap_or_default();
-                config.labels.push((key.clone(), value.to_string()));
-            }
+        let words = |words: Option<Words>| words.unwrap_or_default().0.all("words of a command");
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        config.env = run.env.unwrap_or_default().all("variables")?;
+        config.entrypoint = words(run.entrypoint)?;
+        config.cmd = words(run.cmd)?;
+        config.working_dir = given(run.working_dir);
+        config.user = given(run.user);
+        let labels = run.labels.unwrap_or_default();
+        if labels.too_many {
+            let message = format!("more than {MAX_WORDS} labels");
+            return Err(json::too_much(message));
         }
+        let labels = labels.pairs.into_iter();
+        let pairs = labels.map(|(key, value)| (key, value.unwrap_or_default()));
+        config.labels = pairs.collect();
         config.need_no_nul()?;
         Ok(config)
     }
@@ -73,37 +108,36 @@ impl Config {
         }
     }
 
-    /// The config with other diff IDs; all else stays as it was written.
+    /// The config with other diff IDs; all else stays as it was written, to the byte.
     pub fn with_diff_ids(data: &[u8], diff_ids: &[Digest]) -> Result<Vec<u8>> {
-        type Members = BTreeMap<String, Box<RawValue>>;
-        fn read(text: &str) -> Result<Members> {
-            serde_json::from_str(text).map_err(|error| malformed(format!("not JSON: {error}")))
+        #[derive(Deserialize)]
+        struct Outer<'a> {
+            #[serde(borrow)]
+            rootfs: Option<&'a RawValue>,
         }
-        let unsaid = |error: serde_json::Error| malformed(format!("not JSON: {error}"));
-        let text = std::str::from_utf8(data).map_err(|_| malformed("not JSON: it is no UTF-8"))?;
-        let mut config = read(text)?;
-        let mut rootfs = match config.get("rootfs") {
-            Some(rootfs) => read(rootfs.get())?,
-            None => Members::new(),
-        };
-        let ids: Vec<String> = diff_ids.iter().map(Digest::to_string).collect();
-        rootfs.insert(
-            "diff_ids".into(),
-            serde_json::value::to_raw_value(&ids).map_err(unsaid)?,
-        );
-        config.insert(
-            "rootfs".into(),
-            serde_json::value::to_raw_value(&rootfs).map_err(unsaid)?,
-        );
-        serde_json::to_vec(&config).map_err(unsaid)
+        #[derive(Deserialize)]
+        struct Inner<'a> {
+            #[serde(borrow)]
+            diff_ids: Option<&'a RawValue>,
+        }
+        let outer: Outer<'_> = json::object(data)?;
+        let rootfs = need(outer.rootfs, "rootfs")?.get();
+        let inner: Inner<'_> = json::object(rootfs.as_bytes())?;
+        let old = need(inner.diff_ids, "diff_ids")?.get();
+        let ids: Vec<String> = diff_ids.iter().map(|id| format!("\"{id}\"")).collect();
+        let new = format!("[{}]", ids.join(","));
+        // It is a part of `data`.
+        let start = (old.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
+        let rest = start.checked_add(old.len());
+        match (data.get(..start), rest.and_then(|rest| data.get(rest..))) {
+            (Some(before), Some(after)) => Ok([before, new.as_bytes(), after].concat()),
+            _ => Err(malformed("its diff IDs are not in it")),
+        }
     }
 }
 
-fn diff_ids(object: &Map<String, Value>) -> Result<Vec<Digest>> {
-    let Some(rootfs) = json::member(object, "rootfs")? else {
-        return Err(malformed("it has no \"rootfs\""));
-    };
-    match json::need_text(rootfs, "type")? {
+fn diff_ids(Object(rootfs): Object<Rootfs>) -> Result<Vec<Digest>> {
+    match need(rootfs.r#type, "type")?.as_str() {
         "layers" => {}
         other => {
             return Err(unsupported(format!(
@@ -111,17 +145,9 @@ fn diff_ids(object: &Map<String, Value>) -> Result<Vec<Digest>> {
             )));
         }
     }
-    let ids = json::texts(rootfs, "diff_ids")?.unwrap_or_default();
-    manifest::check_count(ids.len())?;
-    ids.iter().map(|id| read_digest(id)).collect()
-}
-
-/// The words of a command. Old writers put a single one without its array.
-fn words(object: &Map<String, Value>, key: &str) -> Result<Vec<String>> {
-    match object.get(key) {
-        Some(Value::String(word)) => Ok(vec![word.clone()]),
-        _ => Ok(json::texts(object, key)?.unwrap_or_default()),
-    }
+    let ids = rootfs.diff_ids.unwrap_or_default();
+    manifest::check_count(ids.count)?;
+    ids.items.iter().map(|id| read_digest(id)).collect()
 }
 
 /// The chain ID of each layer: of the lowest its diff ID, of every other the SHA-256 of the one

@@ -1,19 +1,36 @@
 //! Descriptors: what a blob is, its digest and its size.
 
-use super::platform::Platform;
-use super::{json, malformed, unsupported};
+use super::json::{Object, need};
+use super::platform::{self, Platform};
+use super::{malformed, unsupported};
 use crate::archive::Digest;
 use crate::error::Result;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// By its writer's choice a descriptor in an index bears the image's name in one of these.
-const NAMES: [&str; 2] = [
-    "io.containerd.image.name",
-    "org.opencontainers.image.ref.name",
-];
+/// A descriptor as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Written {
+    media_type: Option<String>,
+    digest: Option<String>,
+    size: Option<u64>,
+    platform: Option<Object<platform::Written>>,
+    annotations: Option<Object<Annotations>>,
+}
 
-/// BuildKit marks so what tells of another manifest and is no image.
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// By its writer's choice a descriptor in an index bears the image's name in one of these.
+#[derive(Deserialize)]
+struct Annotations {
+    #[serde(rename = "io.containerd.image.name")]
+    containerd: Option<String>,
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    oci: Option<String>,
+    /// BuildKit marks so what tells of another manifest and is no image.
+    #[serde(rename = "vnd.docker.reference.type")]
+    reference_type: Option<IgnoredAny>,
+}
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -32,31 +49,24 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// Reads a descriptor. Its digest is looked at when it is asked for: one of an unknown
+    /// What a descriptor says. Its digest is looked at when it is asked for: one of an unknown
     /// algorithm that nobody needs does no harm.
-    pub fn read(value: &Value) -> Result<Descriptor> {
-        let object = json::as_object(value)?;
-        let platform = match json::member(object, "platform")? {
-            Some(platform) => Platform::read(platform)?,
-            None => None,
-        };
+    pub(super) fn read(Object(written): Object<Written>) -> Result<Descriptor> {
+        let platform = written.platform.and_then(|Object(one)| one.read());
         let (mut names, mut attestation) = (Vec::new(), false);
-        if let Some(annotations) = json::member(object, "annotations")? {
-            for key in NAMES {
-                names.extend(json::text(annotations, key)?.map(str::to_string));
-            }
-            attestation = annotations.contains_key(REFERENCE_TYPE);
+        if let Some(Object(annotations)) = written.annotations {
+            names.extend(annotations.containerd);
+            names.extend(annotations.oci);
+            attestation = annotations.reference_type.is_some();
         }
         attestation |= platform.as_ref().is_some_and(Platform::is_unknown);
         Ok(Descriptor {
-            media_type: json::text(object, "mediaType")?
-                .unwrap_or_default()
-                .to_string(),
-            size: json::need_number(object, "size")?,
+            media_type: written.media_type.unwrap_or_default(),
+            size: need(written.size, "size")?,
             platform,
             names,
             attestation,
-            digest: json::need_text(object, "digest")?.to_string(),
+            digest: need(written.digest, "digest")?,
         })
     }
 

@@ -1,8 +1,10 @@
 //! docker save's `manifest.json`.
 
 use super::choose::{Wanted, join, named};
-use super::{json, malformed, manifest};
+use super::json::{self, List, Object, need};
+use super::{MAX_DESCRIPTORS, MAX_LAYERS, malformed, manifest};
 use crate::error::{Error, Result};
+use serde::Deserialize;
 
 /// One image of a docker save archive.
 #[derive(Clone, Debug)]
@@ -15,18 +17,27 @@ pub struct Saved {
     pub layers: Vec<String>,
 }
 
+/// An image as it is written. Of its names and layers more than these is an error.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Written {
+    config: Option<String>,
+    repo_tags: Option<List<String, MAX_DESCRIPTORS>>,
+    layers: Option<List<String, MAX_LAYERS>>,
+}
+
 /// Reads `manifest.json`.
 pub fn parse_saved(data: &[u8]) -> Result<Vec<Saved>> {
-    json::list(data)?
-        .iter()
-        .map(|one| {
-            let one = json::as_object(one)?;
-            let layers = json::texts(one, "Layers")?.unwrap_or_default();
-            manifest::check_count(layers.len())?;
+    let list: List<Object<Written>, MAX_DESCRIPTORS> = json::parse(data)?;
+    let images = list.all("images")?.into_iter();
+    images
+        .map(|Object(one)| {
+            let layers = one.layers.unwrap_or_default();
+            manifest::check_count(layers.count)?;
             Ok(Saved {
-                config: json::need_text(one, "Config")?.to_string(),
-                tags: json::texts(one, "RepoTags")?.unwrap_or_default(),
-                layers,
+                config: need(one.config, "Config")?,
+                tags: one.repo_tags.unwrap_or_default().all("names")?,
+                layers: layers.items,
             })
         })
         .collect()

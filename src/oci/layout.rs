@@ -1,9 +1,12 @@
 //! The image layout: `oci-layout`, `index.json`, `blobs/sha256/<hex>`.
 
-use super::descriptor::Descriptor;
-use super::{json, malformed, unsupported};
+use super::descriptor::{self, Descriptor};
+use super::json::{self, List, Object, need};
+use super::{MAX_DESCRIPTORS, malformed, unsupported};
 use crate::archive::Digest;
 use crate::error::Result;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The file that says that a directory is a layout.
 pub const LAYOUT: &str = "oci-layout";
@@ -19,27 +22,41 @@ pub fn blob_path(digest: &Digest) -> String {
 
 /// Checks the text of `oci-layout`.
 pub fn parse_layout(data: &[u8]) -> Result<()> {
-    let layout = json::object(data)?;
-    match json::need_text(&layout, "imageLayoutVersion")? {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Written {
+        image_layout_version: Option<String>,
+    }
+    let layout: Written = json::object(data)?;
+    match need(layout.image_layout_version, "imageLayoutVersion")? {
         version if version.starts_with("1.") => Ok(()),
         version => Err(unsupported(format!("unknown imageLayoutVersion {version}"))),
     }
 }
 
-/// The descriptors of an index, `index.json` or another, or of a docker manifest list.
-pub fn parse_index(data: &[u8]) -> Result<Vec<Descriptor>> {
-    let index = json::object(data)?;
-    super::manifest::check_schema(&index)?;
-    if index.contains_key("config") || index.contains_key("layers") {
+/// The descriptors of an index, `index.json` or another, or of a docker manifest list; EFBIG for
+/// more than `most`.
+pub fn parse_index(data: &[u8], most: usize) -> Result<Vec<Descriptor>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Written {
+        schema_version: Option<u64>,
+        manifests: Option<List<Object<descriptor::Written>, MAX_DESCRIPTORS>>,
+        config: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+    }
+    let index: Written = json::object(data)?;
+    super::manifest::check_schema(index.schema_version)?;
+    if index.config.is_some() || index.layers.is_some() {
         return Err(malformed("it is an index and a manifest at once"));
     }
-    if !index.contains_key("manifests") {
-        return Err(malformed("it has no \"manifests\""));
+    let list = need(index.manifests, "manifests")?;
+    if list.count > most {
+        return Err(json::too_much(format!(
+            "more than {MAX_DESCRIPTORS} descriptors to choose from"
+        )));
     }
-    json::array(&index, "manifests")?
-        .iter()
-        .map(Descriptor::read)
-        .collect()
+    list.items.into_iter().map(Descriptor::read).collect()
 }
 
 /// The text of an `index.json` that names one image.

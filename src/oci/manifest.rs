@@ -1,9 +1,11 @@
 //! Manifests: which config and which layers make an image. OCI's and docker's version 2.
 
-use super::descriptor::Descriptor;
-use super::{MAX_LAYERS, json, malformed, unsupported};
+use super::descriptor::{self, Descriptor};
+use super::json::{self, List, Object, need};
+use super::{MAX_LAYERS, malformed, unsupported};
 use crate::error::{Code, Errno, Error, Result};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The media type of a manifest of ours.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -63,16 +65,27 @@ pub struct Manifest {
     pub layers: Vec<LayerBlob>,
 }
 
+/// A manifest as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    config: Option<Object<descriptor::Written>>,
+    layers: Option<List<Object<descriptor::Written>, MAX_LAYERS>>,
+}
+
 impl Manifest {
     /// Reads a manifest; `told` is the media type that its descriptor gives.
     pub fn parse(data: &[u8], told: &str) -> Result<Manifest> {
-        let manifest = json::object(data)?;
-        check_schema(&manifest)?;
-        if manifest.contains_key("manifests") {
+        let manifest: Written = json::object(data)?;
+        check_schema(manifest.schema_version)?;
+        if manifest.manifests.is_some() {
             return Err(malformed("it is a manifest and an index at once"));
         }
-        let own = json::text(&manifest, "mediaType")?.unwrap_or_default();
-        let media_type = match (told, own) {
+        let own = manifest.media_type.unwrap_or_default();
+        let media_type = match (told, own.as_str()) {
             ("", "") => OCI_MANIFEST,
             ("", own) => own,
             (told, own) if own.is_empty() || own == told => told,
@@ -87,22 +100,19 @@ impl Manifest {
                 "manifests of type {media_type} are not supported"
             )));
         }
-        let Some(config) = manifest.get("config") else {
-            return Err(malformed("it has no \"config\""));
-        };
-        let config = Descriptor::read(config)?;
+        let config = Descriptor::read(need(manifest.config, "config")?)?;
         if !matches!(config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG) {
             return Err(unsupported(format!(
                 "it is no image, but an artifact: its config is of type \"{}\"",
                 config.media_type
             )));
         }
-        let layers = json::array(&manifest, "layers")?;
-        check_count(layers.len())?;
+        let layers = manifest.layers.unwrap_or_default();
+        check_count(layers.count)?;
         Ok(Manifest {
             media_type: media_type.to_string(),
             config,
-            layers: layers.iter().map(layer).collect::<Result<_>>()?,
+            layers: layers.items.into_iter().map(layer).collect::<Result<_>>()?,
         })
     }
 
@@ -125,8 +135,8 @@ impl Manifest {
     }
 }
 
-fn layer(value: &Value) -> Result<LayerBlob> {
-    let descriptor = Descriptor::read(value)?;
+fn layer(written: Object<descriptor::Written>) -> Result<LayerBlob> {
+    let descriptor = Descriptor::read(written)?;
     let told = descriptor.media_type.as_str();
     let foreign = FOREIGN.contains(&told);
     if !foreign && !LAYERS.contains(&told) {
@@ -150,8 +160,8 @@ pub(super) fn check_count(layers: usize) -> Result<()> {
 }
 
 /// Only version 2 is what it looks like.
-pub(super) fn check_schema(object: &Map<String, Value>) -> Result<()> {
-    match json::need_number(object, "schemaVersion")? {
+pub(super) fn check_schema(version: Option<u64>) -> Result<()> {
+    match need(version, "schemaVersion")? {
         2 => Ok(()),
         version => Err(unsupported(format!(
             "manifests of schemaVersion {version} are not supported"

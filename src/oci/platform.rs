@@ -1,9 +1,27 @@
 //! What an image runs on: `os/architecture[/variant]`, in the words of Go.
 
-use super::json;
 use crate::error::{Error, Result};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 use std::fmt;
+
+/// A platform as a descriptor or a config writes it.
+#[derive(Deserialize)]
+pub(super) struct Written {
+    pub os: Option<String>,
+    pub architecture: Option<String>,
+    pub variant: Option<String>,
+}
+
+impl Written {
+    /// None where it tells neither system nor processor.
+    pub fn read(&self) -> Option<Platform> {
+        let os = self.os.as_deref().unwrap_or_default();
+        let architecture = self.architecture.as_deref().unwrap_or_default();
+        let variant = self.variant.as_deref().filter(|text| !text.is_empty());
+        (!os.is_empty() || !architecture.is_empty())
+            .then(|| Platform::of(os, architecture, variant))
+    }
+}
 
 /// See the module's text. Spellings of one platform are made the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,17 +65,6 @@ impl Platform {
             other => other,
         };
         Self::of("linux", architecture, None)
-    }
-
-    /// The members of a descriptor's `platform`, or of a config; none where it tells neither.
-    pub(super) fn read(object: &Map<String, Value>) -> Result<Option<Platform>> {
-        let os = json::text(object, "os")?.unwrap_or_default();
-        let architecture = json::text(object, "architecture")?.unwrap_or_default();
-        let variant = json::text(object, "variant")?.filter(|variant| !variant.is_empty());
-        if os.is_empty() && architecture.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Self::of(os, architecture, variant)))
     }
 
     fn of(os: &str, architecture: &str, variant: Option<&str>) -> Platform {

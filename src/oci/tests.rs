@@ -73,7 +73,7 @@ fn other_diff_ids_and_nothing_else() {
     let ids = [Digest::of(b"")];
     let after = String::from_utf8(Config::with_diff_ids(before, &ids).unwrap()).unwrap();
     let wanted = format!(
-        r#"{{"a":"\u00e9","rootfs":{{"diff_ids":["{}"],"more":1e999,"type":"layers"}},"z":1.50}}"#,
+        r#"{{"z": 1.50, "rootfs": {{"type":"layers", "diff_ids":["{}"], "more": 1e999}}, "a":"\u00e9"}}"#,
         ids[0]
     );
     assert_eq!(after, wanted);
@@ -89,8 +89,33 @@ fn whatever_is_written_is_read() {
     assert_eq!(read.layers.len(), 1);
     assert_eq!(read.layers[0].descriptor.digest_text(), layer.digest_text());
     let named = Descriptor::new(OCI_MANIFEST, Digest::of(&manifest), manifest.len() as u64);
-    let index = parse_index(&write_index(&named, "1.0")).unwrap();
+    let index = parse_index(&write_index(&named, "1.0"), 1).unwrap();
     assert_eq!(index[0].names, ["1.0"]);
     assert_eq!(index[0].size, named.size);
     parse_layout(LAYOUT_TEXT.as_bytes()).unwrap();
+}
+
+#[test]
+fn members_that_are_there_twice_and_arrays_for_objects() {
+    let id = Digest::of(b"");
+    let rootfs = format!(r#""rootfs":{{"type":"layers","diff_ids":["{id}"]}}"#);
+    for (text, fine) in [
+        (format!("{{{rootfs}}}"), true),
+        (format!(r#"{{{rootfs},"x":[],"x":{{}}}}"#), true),
+        (format!("{{{rootfs},{rootfs}}}"), false),
+        (
+            format!(r#"{{{rootfs},"config":{{"Cmd":null,"User":"a","User":"b"}}}}"#),
+            false,
+        ),
+        (
+            format!(
+                r#"["linux","amd64",null,{{{}}}]"#,
+                &rootfs[10..rootfs.len() - 1]
+            ),
+            false,
+        ),
+        (format!(r#"{{"rootfs":["layers",["{id}"]]}}"#), false),
+    ] {
+        assert_eq!(Config::parse(text.as_bytes()).is_ok(), fine, "{text}");
+    }
 }

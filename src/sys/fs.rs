@@ -284,9 +284,12 @@ pub fn open_file(dir: impl AsFd, name: &[u8]) -> SysCall<OwnedFd> {
 pub fn open_within(dir: impl AsFd, path: &[u8]) -> SysCall<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut renamed = 0;
     loop {
         match rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve) {
-            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::INTR) => {}
+            // Something was renamed while the kernel looked; somebody may do so for ever.
+            Err(Errno::AGAIN) if renamed < 1000 => renamed += 1,
             other => return other,
         }
     }

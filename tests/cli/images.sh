@@ -187,6 +187,39 @@ test_kept_blobs_are_exported_byte_for_byte() {
 	same "$(ls store/blob/sha256)$(ovl list)" ""
 }
 
+# docker's manifests stay what they are.
+test_kept_blobs_of_a_docker_manifest() {
+	need skopeo
+	layout
+	skopeo copy -q --format v2s2 oci:lay:1.0 oci:v2:1.0
+	skopeo copy -q --format v2s2 oci:lay:1.0 dir:wanted
+	jq -e '.manifests[0].mediaType | test("docker")' v2/index.json >out
+	top=$(ovl import --keep-blobs v2 app:1.0)
+	same "$top" "$(ovl import lay other)"
+	mkdir out.d
+	digest=$(ovl export app:1.0 out.d)
+	same "$digest" "sha256:$(sha256 <wanted/manifest.json)"
+	same "$(jq -r '.manifests[0] | .digest, .mediaType' out.d/index.json)" "$(jq -r '.manifests[0] | .digest, .mediaType' v2/index.json)"
+	(cd out.d/blobs/sha256 && for blob in *; do
+		cmp $blob ../../../v2/blobs/sha256/$blob
+	done)
+	ovl export app:1.0 out.tar >out
+	for from in oci:out.d oci-archive:out.tar; do
+		rm -rf copy
+		skopeo copy -q --preserve-digests $from dir:copy
+		cmp copy/manifest.json wanted/manifest.json
+		skopeo copy -q $from docker-archive:back.tar:app:2
+		same "$(ovl import back.tar back)" "$top"
+		rm back.tar
+	done
+	same "$(ovl import --ref 1.0 out.d again)" "$top"
+	# Made anew it is OCI's, and found by its name.
+	ovl import v2 app:1.0 >out
+	ovl export app:1.0 - >out.tar 2>err
+	rm -rf copy
+	skopeo copy -q oci-archive:out.tar:1.0 dir:copy
+}
+
 test_exports_appear_whole() {
 	saved a.tar '{}'
 	ovl import a.tar app >out
@@ -263,6 +296,26 @@ test_run_image_as_the_config_says() {
 	same "$(ovl list | wc -l)" 2
 	ovl rm box
 	ovl rm "$(ovl list)"
+}
+
+# Of the variables with one name the last counts, wherever it stands; many take no time.
+test_run_image_with_many_variables() {
+	env='"A=1","PATH=/bin","B=x=y","A=2","HOME=/h","=none","none"'
+	many=$(seq -s, -f '"V%.0f=1"' 60000)
+	saved a.tar "{\"Env\":[$env,$many,\"V7=last\",\"HOME=/home\"],\"Entrypoint\":[\"/bin/sh\",\"-c\"]}"
+	ovl import a.tar app >out
+	same "$(timeout 15 "$OVL" run --rm --image app 'echo $A $B $HOME $PATH $V1 $V7 $V60000')" '2 x=y /home /bin 1 last 1'
+}
+
+# Who may not give up his groups does not run a command with them.
+test_run_image_keeps_no_groups() {
+	is_root || skip root
+	need setpriv
+	saved a.tar '{"User":"0:0","Cmd":["/bin/sh","-c","while read -r key rest; do [ $key != Groups: ] || echo $rest; done </proc/self/status"]}'
+	ovl import a.tar app >out
+	same "$(setpriv --groups 0,27 "$OVL" run --rm --image app)" ""
+	exits 125 setpriv --groups 0,27 --inh-caps=-setgid --bounding-set=-setgid "$OVL" run --rm --image app
+	one_line 'run: 0:0: Operation not permitted'
 }
 
 test_run_image_users() {

@@ -238,3 +238,41 @@ fn one_that_is_alone() {
         assert!(said.contains("linux/amd64"), "{said}");
     });
 }
+
+/// What runs on another system is taken by who asks for that, and by nobody else.
+#[test]
+fn another_system() {
+    require!("root", "overlay");
+    let mut image = one("a");
+    image.config["os"] = "windows".into();
+    image.seal();
+    let other = one("b");
+    with_store(|store, _| {
+        let alone = image.layout();
+        let told = layout(&[on(other.described(None), "linux/amd64")], other.blobs());
+        for files in [&alone, &image.saved(&["a:1"])] {
+            let said = choose(store, files, None, None).unwrap_err();
+            assert!(said.contains("windows/amd64"), "{said}");
+            assert_eq!(
+                choose(store, files, None, Some("windows/amd64")),
+                Ok(image.top())
+            );
+            assert!(choose(store, files, None, Some("linux/amd64")).is_err());
+        }
+        if ovl::oci::Platform::host().architecture == "amd64" {
+            assert_eq!(choose(store, &told, None, None), Ok(other.top()));
+            // Whatever the index says of it.
+            let lies = layout(&[on(image.described(None), "linux/amd64")], image.blobs());
+            let said = choose(store, &lies, None, None).unwrap_err();
+            assert!(said.contains("windows/amd64"), "{said}");
+        }
+        // Another processor's is taken, as an emulator may run it; one that tells no system too.
+        image.config["os"] = "linux".into();
+        image.config["architecture"] = "s390x".into();
+        image.seal();
+        assert_eq!(choose(store, &image.layout(), None, None), Ok(image.top()));
+        image.config.as_object_mut().unwrap().remove("os");
+        image.seal();
+        assert_eq!(choose(store, &image.layout(), None, None), Ok(image.top()));
+    });
+}

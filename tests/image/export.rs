@@ -315,3 +315,81 @@ fn a_sink_that_fails() {
         }
     });
 }
+
+/// An export goes on, whatever becomes of the image meanwhile.
+#[test]
+fn replaced_and_removed_while_it_is_written() {
+    require!("root", "overlay");
+    struct Meanwhile<'a> {
+        out: Vec<u8>,
+        act: Option<&'a dyn Fn()>,
+    }
+    impl Sink for Meanwhile<'_> {
+        fn write_all(&mut self, buf: &[u8]) -> Result<()> {
+            if let Some(act) = self.act.take() {
+                act();
+            }
+            self.out.extend_from_slice(buf);
+            Ok(())
+        }
+    }
+    let image = small();
+    let other = Image::new(vec![Blob::gzip(layer(&[("name", "other")]))]);
+    with_store(|store, base| {
+        let replace = || drop(import_with(store, "app", &other.archive(), &keeping()).unwrap());
+        let remove = || rmi(store, "app").unwrap();
+        for act in [&replace as &dyn Fn(), &remove] {
+            for keep in [true, false] {
+                let how = if keep { keeping() } else { quick() };
+                import_with(store, "app", &image.archive(), &how).unwrap();
+                let wanted = export(store, "app").unwrap().0;
+                let mut sink = Meanwhile {
+                    out: Vec::new(),
+                    act: Some(act),
+                };
+                let target = Target::Stream(&mut sink);
+                let options = ExportOptions::default();
+                store
+                    .export_image(b"app", target, &options, &mut Watch::default())
+                    .unwrap();
+                assert!(sink.out == wanted);
+                // The layers stayed while they were read.
+                import(store, "app", &image.archive()).unwrap();
+                rmi(store, "app").unwrap();
+                assert!(layers(store).is_empty());
+                assert_clean(store, base);
+            }
+        }
+    });
+}
+
+/// What others have put into the directory stays, and of what was written nothing does.
+#[test]
+fn only_what_was_written_is_taken_back() {
+    require!("root", "overlay");
+    let big = crate::support::rng::Rng::new(5, 5).bytes(5 << 20);
+    let image = Image::new(vec![Blob::plain(tar(&vec![
+        file("big", big),
+        file("small", "x"),
+    ]))]);
+    with_store(|store, base| {
+        import_with(store, "app", &image.archive(), &keeping()).unwrap();
+        for theirs in ["blobs/sha256/theirs", "blobs/theirs", "index.json"] {
+            let dir = base.join("out");
+            std::fs::create_dir(&dir).unwrap();
+            let mut stop = |_: &ovl::watch::Progress| {
+                std::fs::write(dir.join(theirs), "theirs").unwrap();
+                1
+            };
+            let watch = &mut Watch::new(None, Some(&mut stop));
+            let opened = File::open(&dir).unwrap();
+            let target = Target::Directory(opened.as_fd());
+            let options = ExportOptions::default();
+            let error = fails(store.export_image(b"app", target, &options, watch));
+            assert_eq!(error.errno(), Errno::CANCELED, "{theirs}: {error}");
+            let left: Vec<String> = files_of(&dir).into_keys().collect();
+            assert_eq!(left, [theirs]);
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
+    });
+}

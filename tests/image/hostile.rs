@@ -466,7 +466,9 @@ fn links_lead_nowhere_else() {
         let absolute = base.join("secret").display().to_string();
         let mut inside = change(&files, &path, over.clone());
         inside.push(file("there", secret.clone()));
-        let hard = change(&inside, &path, What::Hard("there".into()));
+        let mut hard = change(&inside, &path, What::Hard("there".into()));
+        // A hard link comes after what it links to.
+        hard.rotate_right(1);
         for files in [&inside, &hard] {
             import(store, "app", &tar(files)).unwrap();
             rmi(store, "app").unwrap();

@@ -6,6 +6,8 @@
 //! | `common` | a store, and short names for its calls |
 //! | `import` | what becomes of an archive, of every sort |
 //! | `choice` | which of several images |
+//! | `bounds` | what an archive may cost: descriptors, names, memory |
+//! | `links` | links in an archive, as when it is unpacked |
 //! | `hostile` | wrong digests, cut archives, links out of it, junk, and mutations of all sorts |
 //! | `share` | layers that images share, replacing, removing |
 //! | `export` | layouts back out |
@@ -17,6 +19,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bounds;
 mod check;
 mod choice;
 mod common;
@@ -24,6 +27,7 @@ mod export;
 mod hostile;
 mod import;
 mod kill;
+mod links;
 mod make;
 mod race;
 mod share;

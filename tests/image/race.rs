@@ -2,6 +2,9 @@ use crate::common::*;
 use crate::make::*;
 use crate::support::fsys;
 use ovl::error::{Code, Errno};
+use ovl::store::{ExportOptions, Target};
+use ovl::watch::Watch;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn above(base: &Image, text: &str) -> Image {
@@ -138,6 +141,98 @@ fn one_name_from_two_sides() {
         }
         rmi(store, "app").unwrap();
         assert!(layers(store).is_empty());
+    });
+}
+
+/// What is whole is never called damaged, nor its layers missing.
+#[test]
+fn exports_while_the_image_is_replaced() {
+    require!("root", "overlay");
+    let base = small();
+    let images = [
+        above(&base, "a"),
+        Image::new(above(&base, "b").layers[2..].to_vec()),
+    ];
+    with_store(|store, dir| {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (home, done) = (dir.join("home"), &done);
+            let archives = images.each_ref().map(Image::archive);
+            let worker = scope.spawn(move || {
+                let store = open(&home);
+                for n in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        return n;
+                    }
+                    let options = if n % 8 < 4 { keeping() } else { quick() };
+                    import_with(&store, "app", &archives[n % 2], &options).unwrap();
+                    if n % 16 == 15 {
+                        rmi(&store, "app").unwrap();
+                    }
+                }
+                0
+            });
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            let (mut whole, mut wrong) = (0, None);
+            while std::time::Instant::now() < end && wrong.is_none() {
+                let told = [
+                    export(store, "app").map(|(archive, _)| assert!(files(&archive).len() >= 4)),
+                    store.stat_image(b"app").map(drop),
+                ];
+                for told in told {
+                    match told {
+                        Ok(()) => whole += 1,
+                        Err(error) if error.code() == Code::NoImage => {}
+                        Err(error) => wrong = Some(error),
+                    }
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            let replaced = worker.join().unwrap();
+            assert!(wrong.is_none(), "{}", wrong.unwrap());
+            assert!(replaced > 10 && whole > 10, "{whole}");
+        });
+    });
+}
+
+#[test]
+fn two_exports_into_one_directory() {
+    require!("root", "overlay");
+    let image = small();
+    with_store(|store, base| {
+        for keep in [keeping(), quick()] {
+            import_with(store, "app", &image.archive(), &keep).unwrap();
+            for round in 0..150 {
+                let out = base.join("out");
+                std::fs::create_dir(&out).unwrap();
+                let barrier = std::sync::Barrier::new(3);
+                let done: Vec<Result<(), Errno>> = std::thread::scope(|scope| {
+                    let threads = [(); 3].map(|()| {
+                        scope.spawn(|| {
+                            let dir = std::fs::File::open(&out).unwrap();
+                            barrier.wait();
+                            let target = Target::Directory(dir.as_fd());
+                            let options = ExportOptions::default();
+                            store
+                                .export_image(b"app", target, &options, &mut Watch::default())
+                                .map(drop)
+                                .map_err(|error| error.errno())
+                        })
+                    });
+                    threads.map(|thread| thread.join().unwrap()).to_vec()
+                });
+                let good = done.iter().filter(|one| one.is_ok()).count();
+                assert_eq!(good, 1, "round {round}: {done:?}");
+                assert!(
+                    done.iter()
+                        .all(|one| matches!(one, Ok(()) | Err(Errno::NOTEMPTY))),
+                    "round {round}: {done:?}"
+                );
+                assert_eq!(import_dir(store, "again", &out).unwrap().layers, 3);
+                rmi(store, "again").unwrap();
+                std::fs::remove_dir_all(&out).unwrap();
+            }
+        }
     });
 }
 

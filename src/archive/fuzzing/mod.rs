@@ -14,6 +14,7 @@ pub use codecs::{gzip, zstd};
 pub use names::names;
 pub use records::pax;
 pub use sparse::sparse;
+pub(crate) use tar::repair;
 pub use tar::tar;
 pub use written::roundtrip;
 

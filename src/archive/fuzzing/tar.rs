@@ -16,7 +16,7 @@ pub fn tar(data: &[u8]) {
 }
 
 /// Makes the checksums of all blocks right that look like headers.
-fn repair(archive: &mut [u8]) {
+pub(crate) fn repair(archive: &mut [u8]) {
     for block in archive.chunks_exact_mut(512) {
         if &block[257..262] == b"ustar" || &block[154..156] == b"\0 " {
             block[148..156].fill(b' ');

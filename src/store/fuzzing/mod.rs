@@ -1,9 +1,11 @@
 //! What the fuzz targets of the store do with their bytes. See `docs/fuzzing.md`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod image;
 mod layers;
 mod world;
 
+pub use image::{image, image_in};
 pub use layers::{layers, layers_in};
 pub use world::{World, apply, apply_in};
 

@@ -198,7 +198,7 @@ impl World {
         Ok(diff)
     }
 
-    fn nothing_left(&self) {
+    pub fn nothing_left(&self) {
         for place in ["stage", "trash"] {
             let left = std::fs::read_dir(self.home.join(place)).unwrap().count();
             assert_eq!(left, 0, "left in {place}");

@@ -4,6 +4,7 @@
 //! A stream, and a compressed archive, become such a tar first, in a file without a name in the
 //! stage. Links lead to other files of the archive, and to nothing else.
 
+use super::names::{self, Names, Place};
 use super::options::Archive;
 use crate::archive::{
     Compression, Decoder, Kind, Limits as TarLimits, Reader, Source, compression, path,
@@ -13,7 +14,6 @@ use crate::store::Limits;
 use crate::store::apply::{decoding, reading};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::watch::Watch;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Members of an archive: each takes memory, and no image comes near.
@@ -21,9 +21,6 @@ const MAX_MEMBERS: u64 = 1 << 16;
 
 /// Bytes of a member's name.
 const MAX_NAME: usize = 4096;
-
-/// Links that lead to one file.
-const MAX_LINKS: usize = 16;
 
 /// What is copied at once.
 const PIECE: usize = 128 << 10;
@@ -114,7 +111,7 @@ impl Files {
                     _ => Err(no_file(path)),
                 }
             }
-            Files::Tar(tar) => tar.get(clean),
+            Files::Tar(tar) => tar.get(&clean),
         }
     }
 
@@ -126,25 +123,14 @@ impl Files {
     }
 }
 
-/// Where the members of a tar are.
+/// A tar, and where its members are.
 pub struct Tar {
     file: Arc<OwnedFd>,
-    members: HashMap<Vec<u8>, Place>,
-}
-
-enum Place {
-    File {
-        start: u64,
-        size: u64,
-    },
-    Link(Vec<u8>),
-    /// A link that leads out of the archive, or something that is no file.
-    Wrong,
+    names: Names,
 }
 
 impl Tar {
-    /// Reads the names. Of a name that is there twice the last counts, as it does for a program
-    /// that unpacks the archive.
+    /// Reads the names.
     fn read(tar: Member, limits: &Limits, watch: &mut Watch<'_>) -> Result<Tar> {
         let (file, base) = (tar.file.clone(), tar.at);
         let asked = reading(limits);
@@ -153,73 +139,43 @@ impl Tar {
             max_path: asked.max_path.min(MAX_NAME),
             ..asked
         };
-        let mut members = HashMap::new();
+        let mut names = Names::default();
         let mut reader = Reader::new(tar, limits);
         while let Some(entry) = reader.next_entry().map_err(|e| e.context("the archive"))? {
             watch.check()?;
-            let name = path::clean(&entry.path)?;
-            let place = match entry.kind {
+            let member = match entry.kind {
                 Kind::File if entry.sparse => {
                     let message = "a sparse file in an image archive is not supported";
                     return Err(
                         Error::new(Code::Unsupported, Errno::OPNOTSUPP, message).at(&entry.path)
                     );
                 }
-                Kind::File => Place::File {
+                Kind::File => names::Member::File(Place {
                     start: base + reader.offset(),
                     size: entry.size,
-                },
-                Kind::HardLink => path::clean(&entry.link).map_or(Place::Wrong, Place::Link),
-                Kind::Symlink => {
-                    let (parent, _) = path::split(&name);
-                    lead(parent, &entry.link).map_or(Place::Wrong, Place::Link)
-                }
-                Kind::Directory => continue,
-                _ => Place::Wrong,
+                }),
+                Kind::HardLink => names::Member::HardLink(&entry.link),
+                Kind::Symlink => names::Member::Symlink(&entry.link),
+                Kind::Directory => names::Member::Directory,
+                _ => names::Member::Other,
             };
-            members.insert(name, place);
+            names.add(&entry.path, &member)?;
         }
-        Ok(Tar { file, members })
+        Ok(Tar { file, names })
     }
 
-    fn get(&self, path: Vec<u8>) -> Result<Option<Member>> {
-        let mut at = &path;
-        for _ in 0..MAX_LINKS {
-            match self.members.get(at) {
-                None => return Ok(None),
-                Some(Place::File { start, size }) => {
-                    return Ok(Some(Member::new(self.file.clone(), *start, *size)));
-                }
-                Some(Place::Link(next)) => at = next,
-                Some(Place::Wrong) => return Err(outside(path.escape_ascii().to_string())),
-            }
+    fn get(&self, path: &[u8]) -> Result<Option<Member>> {
+        // No name is longer.
+        if path.len() > MAX_NAME {
+            return Ok(None);
         }
-        let message = "links in the archive lead in a circle";
-        Err(Error::new(Code::Archive, Errno::BADMSG, message).at(path))
+        let found = self.names.find(path).map_err(|e| e.at(path))?;
+        Ok(found.map(|place| Member::new(self.file.clone(), place.start, place.size)))
     }
-}
-
-/// Where a symbolic link in the directory `parent` leads; none where that is out of the archive.
-fn lead(parent: &[u8], target: &[u8]) -> Option<Vec<u8>> {
-    if target.starts_with(b"/") || target.contains(&0) {
-        return None;
-    }
-    let mut parts: Vec<&[u8]> = parent
-        .split(|&b| b == b'/')
-        .filter(|p| !p.is_empty())
-        .collect();
-    for part in target.split(|&b| b == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join(&b'/'))
 }
 
 fn outside(path: impl AsRef<[u8]>) -> Error {
-    let message = "it leads out of the archive, or is no file";
+    let message = "it leads out of the archive";
     Error::new(Code::Escape, Errno::XDEV, message).at(path)
 }
 

@@ -15,10 +15,14 @@ use super::target::Layout;
 use crate::archive::{Compression, Digest, Sha256, Sink, compression};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::oci::{Config, Descriptor, Manifest, OCI_LAYER, name, write_index};
+use crate::store::layer::Layer;
 use crate::store::lock::{Mode, PATIENCE};
 use crate::store::{Against, DiffOptions, LayerInfo, Store, text};
-use crate::sys::fs;
+use crate::sys::{OwnedFd, fs};
 use crate::watch::Watch;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 /// What is written as a blob of the layout.
 pub struct Piece {
@@ -30,12 +34,21 @@ pub struct Piece {
 enum From {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// The kept blob.
-    Kept,
+    /// The kept blob; open, as it may go from its name.
+    Kept(Arc<OwnedFd>),
     /// The layer's diff.
     Layer(String),
     /// It is written already.
     Written,
+}
+
+/// What makes an image, held while it is written.
+struct Held {
+    config: Vec<u8>,
+    manifest: Option<Vec<u8>>,
+    /// Those that are kept; none where they are not.
+    blobs: HashMap<Digest, Arc<OwnedFd>>,
+    _top: Option<Layer>,
 }
 
 impl Store {
@@ -54,11 +67,10 @@ impl Store {
                 Some(text) => reference(text)?,
                 None => name::tag(name).unwrap_or("latest"),
             };
-            let (record, (config, manifest)) = self.with_record(name, |record, dir| {
-                Ok((record.read_config(dir)?, record.read_manifest(dir)?))
-            })?;
+            let (record, held) =
+                self.with_record(name, |record, dir| self.hold(record, dir, watch))?;
             let mut layout = Layout::begin(target)?;
-            let done = self.write_image(&record, config, manifest, reference, &mut layout, watch);
+            let done = self.write_image(&record, held, reference, &mut layout, watch);
             match done {
                 Ok(info) => Ok(info),
                 Err(error) => {
@@ -70,45 +82,62 @@ impl Store {
         .map_err(|e: Error| e.at(name).op("image_export"))
     }
 
+    /// Holds all that makes an image, so that it can be written whatever becomes of it.
+    fn hold(&self, record: &Record, dir: &OwnedFd, watch: &mut Watch<'_>) -> Result<Held> {
+        let mut held = Held {
+            config: record.read_config(dir)?,
+            manifest: record.read_manifest(dir)?,
+            blobs: HashMap::new(),
+            _top: None,
+        };
+        if record.kept {
+            for (digest, _) in record.blobs() {
+                if let Entry::Vacant(vacant) = held.blobs.entry(digest) {
+                    vacant.insert(Arc::new(self.blob(&digest)?));
+                }
+            }
+            return Ok(held);
+        }
+        for listed in &record.layers {
+            self.listed(listed)?;
+        }
+        // Nobody removes it meanwhile, nor those below it.
+        if let Some(top) = record.top() {
+            held._top = Some(self.lock_layer(top, Mode::Shared, PATIENCE, watch)?);
+        }
+        Ok(held)
+    }
+
     fn write_image(
         &self,
         record: &Record,
-        config: Vec<u8>,
-        manifest: Option<Vec<u8>>,
+        held: Held,
         reference: &str,
         layout: &mut Layout<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<ImageInfo> {
         let mut info = record.info();
-        if !record.kept {
-            for listed in &record.layers {
-                self.listed(listed)?;
-            }
-        }
-        // Nobody removes it meanwhile, nor those below it.
-        let _top = match record.top() {
-            Some(top) if !record.kept => {
-                Some(self.lock_layer(top, Mode::Shared, PATIENCE, watch)?)
-            }
-            _ => None,
-        };
+        let (config, manifest) = (held.config, held.manifest);
         let mut layers = Vec::with_capacity(record.layers.len());
         let mut described = Vec::with_capacity(record.layers.len());
         let mut diff_ids = Vec::with_capacity(record.layers.len());
         for listed in &record.layers {
-            match listed.blob {
-                Some((digest, size)) if record.kept => {
+            let kept = listed
+                .blob
+                .and_then(|(digest, size)| Some((digest, size, held.blobs.get(&digest)?)));
+            match kept {
+                Some((digest, size, blob)) => {
                     if manifest.is_none() {
-                        described.push(self.describe_blob(digest, size)?);
+                        described.push(describe_blob(blob, digest, size)?);
                     }
                     diff_ids.push(listed.diff_id);
                     layers.push(Piece {
                         digest,
                         size,
-                        from: From::Kept,
+                        from: From::Kept(blob.clone()),
                     });
                 }
-                _ => {
+                None => {
                     info.size += self.listed(listed)?.size;
                     let piece = self.measure(&listed.id, layout, &mut info, watch)?;
                     described.push(Descriptor::new(OCI_LAYER, piece.digest, piece.size));
@@ -222,7 +251,7 @@ impl Store {
             From::Bytes(data) => return sink.write_all(data),
             From::Written => return Ok(()),
             From::Layer(id) => self.layer_tar(id, sink, watch)?.diff_id,
-            From::Kept => Some(self.copy_blob(piece, sink, watch)?),
+            From::Kept(blob) => Some(copy_blob(blob, piece, sink, watch)?),
         };
         if digest == Some(piece.digest) {
             return Ok(());
@@ -233,53 +262,51 @@ impl Store {
         };
         Err(text::damaged(what).at(piece.digest.to_string()))
     }
+}
 
-    /// Copies a kept blob, and hashes it on the way.
-    fn copy_blob(
-        &self,
-        piece: &Piece,
-        sink: &mut dyn Sink,
-        watch: &mut Watch<'_>,
-    ) -> Result<Digest> {
-        let blob = self.blob(&piece.digest)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 256 << 10];
-        let mut left = piece.size;
-        while left > 0 {
-            let most = usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
-            let room = buffer.get_mut(..most).unwrap_or_default();
-            let n = fs::read(&blob, room).call_at("read", blobs::SHA256)?;
-            if n == 0 {
-                let what = "a kept blob is cut short: import the image again";
-                return Err(text::damaged(what).at(piece.digest.to_string()));
-            }
-            let data = buffer.get(..n).unwrap_or_default();
-            hasher.update(data);
-            sink.write_all(data)?;
-            watch.bytes(n as u64)?;
-            left -= n as u64;
+/// Copies a kept blob, and hashes it on the way.
+fn copy_blob(
+    blob: &OwnedFd,
+    piece: &Piece,
+    sink: &mut dyn Sink,
+    watch: &mut Watch<'_>,
+) -> Result<Digest> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut left = piece.size;
+    while left > 0 {
+        let most = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let room = buffer.get_mut(..most).unwrap_or_default();
+        let n = fs::read(blob, room).call_at("read", blobs::SHA256)?;
+        if n == 0 {
+            let what = "a kept blob is cut short: import the image again";
+            return Err(text::damaged(what).at(piece.digest.to_string()));
         }
-        Ok(hasher.digest())
+        let data = buffer.get(..n).unwrap_or_default();
+        hasher.update(data);
+        sink.write_all(data)?;
+        watch.bytes(n as u64)?;
+        left -= n as u64;
     }
+    Ok(hasher.digest())
+}
 
-    /// The descriptor of a kept blob that no manifest told of.
-    fn describe_blob(&self, digest: Digest, size: u64) -> Result<Descriptor> {
-        let mut head = [0; 10];
-        let blob = self.blob(&digest)?;
-        let got = fs::read_at(&blob, &mut head, 0).call_at("read", blobs::SHA256)?;
-        let suffix = match compression(head.get(..got).unwrap_or_default())? {
-            Compression::Plain => "",
-            Compression::Gzip => "+gzip",
-            Compression::Zstd => "+zstd",
-        };
-        Ok(Descriptor::new(
-            &format!("{OCI_LAYER}{suffix}"),
-            digest,
-            size,
-        ))
-    }
+/// The descriptor of a kept blob that no manifest told of.
+fn describe_blob(blob: &OwnedFd, digest: Digest, size: u64) -> Result<Descriptor> {
+    let mut head = [0; 10];
+    let got = fs::read_at(blob, &mut head, 0).call_at("read", blobs::SHA256)?;
+    let suffix = match compression(head.get(..got).unwrap_or_default())? {
+        Compression::Plain => "",
+        Compression::Gzip => "+gzip",
+        Compression::Zstd => "+zstd",
+    };
+    Ok(Descriptor::new(
+        &format!("{OCI_LAYER}{suffix}"),
+        digest,
+        size,
+    ))
 }
 
 /// Takes what nobody wants to see.

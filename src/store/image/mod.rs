@@ -14,6 +14,7 @@ mod chain;
 mod check;
 mod export;
 mod import;
+mod names;
 mod options;
 mod record;
 mod remove;
@@ -40,11 +41,14 @@ impl Store {
     /// What is known of the image `name`.
     pub fn stat_image(&self, name: &[u8]) -> Result<ImageInfo> {
         (|| {
-            let record = self.image(name::check(name)?)?;
+            let (record, size) = self.with_record(name::check(name)?, |record, _| {
+                let layers = record.layers.iter().map(|listed| self.listed(listed));
+                layers
+                    .map(|layer| layer.map(|one| one.size))
+                    .sum::<Result<u64>>()
+            })?;
             let mut info = record.info();
-            for listed in &record.layers {
-                info.size += self.listed(listed)?.size;
-            }
+            info.size = size;
             Ok(info)
         })()
         .map_err(|e: Error| e.at(name).op("image_stat"))
@@ -104,11 +108,11 @@ impl Store {
     }
 
     /// The record of the image `name`, and what is read beside it: all of one image, also where it
-    /// is replaced meanwhile.
+    /// is replaced meanwhile. What has gone with the image is then looked for in the new one.
     fn with_record<T>(
         &self,
         name: &str,
-        read: impl Fn(&Record, &OwnedFd) -> Result<T>,
+        mut read: impl FnMut(&Record, &OwnedFd) -> Result<T>,
     ) -> Result<(Record, T)> {
         let encoded = name::encode(name)?;
         let images = self.images()?.ok_or_else(|| no_image(name))?;
@@ -129,6 +133,9 @@ impl Store {
                 Ok(told) => return Ok(told),
                 Err(error) => error.at(name),
             };
+            if error.code() == Code::Cancelled {
+                return Err(error);
+            }
             // One that went while it was read looks damaged.
             let mine = fs::stat(&dir).call_at("statx", name)?;
             match fs::stat_at(&images, encoded.as_bytes()) {

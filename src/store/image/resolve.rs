@@ -4,8 +4,8 @@ use super::archive::{Files, Member};
 use crate::archive::{Digest, Sha256, Source};
 use crate::error::{Code, Errno, Error, Result};
 use crate::oci::{
-    self, Config, Descriptor, INDEX, LAYOUT, Manifest, Wanted, blob_path, choose, choose_saved,
-    is_index, parse_index, parse_layout, parse_saved,
+    self, Config, Descriptor, INDEX, LAYOUT, MAX_DESCRIPTORS, Manifest, Wanted, blob_path, choose,
+    choose_saved, is_index, parse_index, parse_layout, parse_saved,
 };
 use crate::watch::Watch;
 
@@ -46,7 +46,7 @@ pub fn resolve(files: &Files, wanted: &Wanted, watch: &mut Watch<'_>) -> Result<
             return Err(lacks(LAYOUT));
         };
         parse_layout(&layout).map_err(|e| e.at(LAYOUT))?;
-        layout_image(files, &index, wanted)?
+        layout_image(files, &index, wanted, watch)?
     } else if let Some(saved) = files.read(SAVED)? {
         saved_image(files, &saved, wanted)?
     } else if files.read("repositories")?.is_some() {
@@ -62,26 +62,36 @@ pub fn resolve(files: &Files, wanted: &Wanted, watch: &mut Watch<'_>) -> Result<
             "it is no image archive: neither index.json nor manifest.json is in it",
         ));
     };
-    if let (Some(wanted), Some(is)) = (&wanted.platform, &picked.parsed.platform) {
-        if !is.is(wanted) {
-            return Err(Error::invalid(format!(
-                "the image is for {is}, not for {wanted}"
-            )));
-        }
+    match (&wanted.platform, &picked.parsed.platform) {
+        (Some(wanted), Some(is)) if !is.is(wanted) => Err(Error::invalid(format!(
+            "the image is for {is}, not for {wanted}"
+        ))),
+        // An emulator may run what is another processor's, and nothing what is another system's.
+        (None, Some(is)) if !matches!(is.os.as_str(), "" | "linux") => Err(Error::invalid(
+            format!("the image is for {is}: it is imported where that platform is asked for"),
+        )),
+        _ => Ok(picked),
     }
-    Ok(picked)
 }
 
 /// An image of an OCI layout.
-fn layout_image(files: &Files, index: &[u8], wanted: &Wanted) -> Result<Picked> {
-    let mut among = parse_index(index).map_err(|e| e.at(INDEX))?;
+fn layout_image(
+    files: &Files,
+    index: &[u8],
+    wanted: &Wanted,
+    watch: &mut Watch<'_>,
+) -> Result<Picked> {
+    let mut among = parse_index(index, MAX_DESCRIPTORS).map_err(|e| e.at(INDEX))?;
+    let mut room = MAX_DESCRIPTORS.saturating_sub(among.len());
     let mut wanted = wanted.clone();
     for _ in 0..MAX_DEPTH {
         let descriptor = choose(&among, &wanted)?.clone();
         let path = blob_path(&descriptor.digest()?);
         let data = document(files, &descriptor)?;
+        watch.bytes(data.len() as u64)?;
         if is_index(&descriptor.media_type) {
-            among = parse_index(&data).map_err(|e| e.at(&path))?;
+            among = parse_index(&data, room).map_err(|e| e.at(&path))?;
+            room = room.saturating_sub(among.len());
             // Names stand in index.json alone.
             wanted.reference = None;
             continue;

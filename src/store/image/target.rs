@@ -9,49 +9,55 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::oci::{INDEX, LAYOUT, LAYOUT_TEXT, blob_path};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{self, RenameFlags};
-use crate::sys::{BorrowedFd, OwnedFd};
-use crate::tree::remove_tree;
-use crate::watch::Watch;
+use crate::sys::{AsFd, BorrowedFd, OwnedFd};
 
 /// The index, until all is there.
 const COMING: &[u8] = b".index.json.ovl";
 /// A blob, until its digest is known.
-const BLOB: &[u8] = b"blobs/sha256/.blob.ovl";
+const BLOB: &str = ".blob.ovl";
 
 /// See the module's text.
 pub enum Layout<'a> {
     /// A directory.
-    Directory(BorrowedFd<'a>),
+    Directory(Directory<'a>),
     /// A tar; gone once it is finished.
     Tar(Option<Writer<&'a mut dyn Sink>>),
+}
+
+/// A directory, and what was made in it: that alone is taken back.
+pub struct Directory<'a> {
+    top: BorrowedFd<'a>,
+    /// `blobs/sha256`.
+    blobs: OwnedFd,
+    made: Vec<&'static [u8]>,
+    made_blobs: Vec<String>,
 }
 
 /// Writes a blob's bytes.
 pub type Write<'w> = dyn FnMut(&mut dyn Sink) -> Result<()> + 'w;
 
 impl<'a> Layout<'a> {
-    /// ENOTEMPTY where a directory has anything in it.
+    /// ENOTEMPTY where a directory has anything in it. Of several that begin at once one makes
+    /// `blobs`, and with it the layout.
     pub fn begin(target: Target<'a>) -> Result<Layout<'a>> {
-        let dir = match target {
+        let top = match target {
             Target::Stream(sink) => return Ok(Layout::Tar(Some(Writer::new(sink)))),
             Target::Directory(dir) => dir,
         };
-        let own = fs::open_dir_trusted(dir, b".").call("open")?;
+        let own = fs::open_dir_trusted(top, b".").call("open")?;
         if !DirBuf::default().is_empty(own).call("getdents64")? {
-            return Err(Error::new(
-                Code::NotEmpty,
-                Errno::NOTEMPTY,
-                "the directory is not empty",
-            ));
+            return Err(not_empty());
         }
-        let made = fs::mkdir(dir, b"blobs", 0o755)
-            .and_then(|()| fs::mkdir(dir, b"blobs/sha256", 0o755))
-            .call_at("mkdir", "blobs/sha256");
-        let layout = Layout::Directory(dir);
-        match made {
-            Ok(()) => Ok(layout),
+        make(top, b"blobs")?;
+        match blobs_in(top) {
+            Ok(blobs) => Ok(Layout::Directory(Directory {
+                top,
+                blobs,
+                made: Vec::new(),
+                made_blobs: Vec::new(),
+            })),
             Err(error) => {
-                layout.undo();
+                remove_blobs(top);
                 Err(error)
             }
         }
@@ -65,12 +71,15 @@ impl<'a> Layout<'a> {
         let Layout::Directory(dir) = self else {
             return Ok(false);
         };
-        let mut file = File(fs::create_file(*dir, BLOB, 0o644).call_at("create", BLOB)?);
+        let mut file = dir.create_blob(BLOB.to_string())?;
         let digest = write(&mut file)?;
-        let path = blob_path(&digest);
-        fs::sync(&file.0).call_at("fsync", &path)?;
-        fs::rename(*dir, BLOB, *dir, path.as_bytes(), RenameFlags::empty())
-            .call_at("rename", path)?;
+        let name = digest.hex();
+        fs::sync(&file.0).call_at("fsync", blob_path(&digest))?;
+        let (from, to) = (BLOB.as_bytes(), name.as_bytes());
+        fs::rename(&dir.blobs, from, &dir.blobs, to, RenameFlags::empty())
+            .call_at("rename", blob_path(&digest))?;
+        dir.made_blobs.pop();
+        dir.made_blobs.push(name);
         Ok(true)
     }
 
@@ -78,8 +87,8 @@ impl<'a> Layout<'a> {
     pub fn head(&mut self, index: &[u8]) -> Result<()> {
         match self {
             Layout::Directory(dir) => {
-                put(*dir, LAYOUT.as_bytes(), LAYOUT_TEXT.as_bytes())?;
-                put(*dir, COMING, index)
+                dir.put(LAYOUT.as_bytes(), LAYOUT_TEXT.as_bytes())?;
+                dir.put(COMING, index)
             }
             Layout::Tar(writer) => {
                 let writer = open(writer)?;
@@ -98,8 +107,7 @@ impl<'a> Layout<'a> {
         let path = blob_path(digest);
         match self {
             Layout::Directory(dir) => {
-                let made = fs::create_file(*dir, path.as_bytes(), 0o644);
-                let mut file = File(made.call_at("create", &path)?);
+                let mut file = dir.create_blob(digest.hex())?;
                 write(&mut file)?;
                 fs::sync(&file.0).call_at("fsync", path)
             }
@@ -119,31 +127,78 @@ impl<'a> Layout<'a> {
                 let writer = writer.take().ok_or_else(over)?;
                 return writer.finish().map(drop);
             }
-            Layout::Directory(dir) => *dir,
+            Layout::Directory(dir) => dir,
         };
-        for name in [&b"blobs/sha256"[..], b"blobs", b"."] {
-            let below = fs::open_dir(dir, name).call_at("open", name)?;
-            fs::sync(below).call_at("fsync", name)?;
-        }
-        let own = fs::open_dir(dir, b".").call("open")?;
-        fs::rename(dir, COMING, dir, INDEX.as_bytes(), RenameFlags::NOREPLACE)
+        let above = fs::open_dir(dir.top, b"blobs").call_at("open", "blobs")?;
+        let own = fs::open_dir(dir.top, b".").call("open")?;
+        fs::sync(&dir.blobs).call_at("fsync", "blobs/sha256")?;
+        fs::sync(above).call_at("fsync", "blobs")?;
+        fs::sync(&own).call_at("fsync", ".")?;
+        let index = INDEX.as_bytes();
+        fs::rename(dir.top, COMING, dir.top, index, RenameFlags::NOREPLACE)
             .call_at("rename", INDEX)?;
+        dir.made.pop();
+        dir.made.push(index);
         fs::sync(own).call_at("fsync", INDEX)
     }
 
-    /// After a failure a directory is empty again, as far as that can be; a stream has the
-    /// beginning of a tar, and no end.
+    /// After a failure what was written goes, as far as that can be; a stream has the beginning of
+    /// a tar, and no end.
     pub fn undo(&self) {
         if let Layout::Directory(dir) = self {
-            for name in [INDEX.as_bytes(), COMING, LAYOUT.as_bytes()] {
-                let _ = fs::unlink(dir, name);
+            for name in &dir.made {
+                let _ = fs::unlink(dir.top, name);
             }
-            let own: Result<OwnedFd> = fs::open_dir(dir, b".").call("open");
-            if let Ok(own) = own {
-                let _ = remove_tree(&own, b"blobs", &mut Watch::default());
+            for name in &dir.made_blobs {
+                let _ = fs::unlink(&dir.blobs, name.as_bytes());
             }
+            remove_blobs(dir.top);
         }
     }
+}
+
+impl Directory<'_> {
+    fn create_blob(&mut self, name: String) -> Result<File> {
+        let made = fs::create_file(&self.blobs, name.as_bytes(), 0o644);
+        let file = made.call_at("create", format!("blobs/sha256/{name}"))?;
+        self.made_blobs.push(name);
+        Ok(File(file))
+    }
+
+    /// `COMING` is the last.
+    fn put(&mut self, name: &'static [u8], data: &[u8]) -> Result<()> {
+        let file = fs::create_file(self.top, name, 0o644).call_at("create", name)?;
+        self.made.push(name);
+        fs::write_all(&file, data).call_at("write", name)?;
+        fs::sync(&file).call_at("fsync", name)
+    }
+}
+
+/// Makes a directory that nobody else has made meanwhile.
+fn make(dir: impl AsFd, name: &[u8]) -> Result<()> {
+    match fs::mkdir(dir, name, 0o755) {
+        Err(Errno::EXIST) => Err(not_empty()),
+        made => made.call_at("mkdir", name),
+    }
+}
+
+fn blobs_in(top: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let above = fs::open_dir(top, b"blobs").call_at("open", "blobs")?;
+    make(&above, b"sha256")?;
+    fs::open_dir(&above, b"sha256").call_at("open", "blobs/sha256")
+}
+
+/// What is not empty stays.
+fn remove_blobs(top: BorrowedFd<'_>) {
+    if let Ok(above) = fs::open_dir(top, b"blobs") {
+        let _ = fs::rmdir(above, b"sha256");
+    }
+    let _ = fs::rmdir(top, b"blobs");
+}
+
+fn not_empty() -> Error {
+    let message = "the directory is not empty";
+    Error::new(Code::NotEmpty, Errno::NOTEMPTY, message)
 }
 
 fn open<'w, 'a>(
@@ -154,12 +209,6 @@ fn open<'w, 'a>(
 
 fn over() -> Error {
     Error::new(Code::Bug, Errno::NOTRECOVERABLE, "the layout is written")
-}
-
-fn put(dir: BorrowedFd<'_>, name: &[u8], data: &[u8]) -> Result<()> {
-    let file = fs::create_file(dir, name, 0o644).call_at("create", name)?;
-    fs::write_all(&file, data).call_at("write", name)?;
-    fs::sync(&file).call_at("fsync", name)
 }
 
 /// Always the same owner, mode and time.
