@@ -3,10 +3,15 @@
 use super::judge::Look;
 use super::story::{self, Call, Shown};
 use super::trees;
-use ovl::error::Code;
+use ovl::error::{Code, Error};
 use ovl::store::*;
 use ovl::watch::Watch;
 use std::collections::BTreeSet;
+
+/// What is said of a call that cannot be made again.
+pub fn wrong_again(call: &Call, error: &Error) -> String {
+    format!("again {call:?}: {error}")
+}
 
 impl Look<'_> {
     /// Makes the calls again that the cut interrupted: each ends as it would have.
@@ -18,6 +23,10 @@ impl Look<'_> {
                 continue;
             }
             let call = calls[done.call];
+            if let Some(name) = call.image() {
+                self.repeat_image(store, call, name);
+                continue;
+            }
             let Some(id) = call.id() else {
                 continue;
             };
@@ -49,7 +58,7 @@ impl Look<'_> {
                         _ => false,
                     };
                     if !fine {
-                        self.wrong(format!("again {call:?}: {error}"));
+                        self.wrong(wrong_again(call, &error));
                         continue;
                     }
                     if lacks || (!was && !matches!(call, Call::Remove { .. })) {
@@ -118,6 +127,7 @@ impl Look<'_> {
 
     /// Every layer can be removed, children before their parents, and nothing is left.
     pub fn remove_all(&mut self, store: &Store) {
+        self.remove_images(store);
         let mut left = store.list().unwrap();
         let mut last = None;
         while !left.is_empty() {

@@ -3,6 +3,7 @@
 use super::cut::Cut;
 use super::disk::{Content, Disk};
 use super::fuse::Server;
+use super::images;
 use super::machine::Mounted;
 use super::record::Record;
 use super::scripts::Script;
@@ -183,7 +184,10 @@ impl Look<'_> {
         let known = self.record.notes.versions.keys();
         let all: BTreeSet<&String> = known.chain(&visible).collect();
         for id in all {
-            self.layer(store, id, &visible);
+            match images::name_of(id) {
+                Some(name) => self.image(store, id, name),
+                None => self.layer(store, id, &visible),
+            }
         }
         visible
     }

@@ -16,10 +16,15 @@ mod support;
 #[allow(dead_code)]
 mod tar;
 
+#[path = "../image/make.rs"]
+#[allow(dead_code)]
+mod make;
+
 mod again;
 mod cut;
 mod disk;
 mod fuse;
+mod images;
 mod judge;
 mod lies;
 mod machine;

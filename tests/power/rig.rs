@@ -53,10 +53,11 @@ impl<'r> Run<'r> {
         self.run(&all, None)
     }
 
-    /// The plainest story, with syncs that are lies.
+    /// The plainest story, or those asked for, with syncs that are lies.
     pub fn lying(&self, lies: Lies) -> Sum {
+        let stories = std::env::var("OVL_POWER_STORIES").unwrap_or_else(|_| "apply".to_string());
         let mut all = scripts::all();
-        all.retain(|script| script.name == "apply");
+        all.retain(|script| stories.split(',').any(|name| name == script.name));
         self.run(&all, Some(lies))
     }
 

@@ -56,6 +56,14 @@ fn remove(id: &'static str) -> Call {
     Call::Remove { id, flags }
 }
 
+const fn import(name: &'static str, layers: &'static [Which], keep: bool) -> Call {
+    Call::Import { name, layers, keep }
+}
+
+fn rmi(name: &'static str) -> Call {
+    Call::RemoveImage { name }
+}
+
 fn container(id: &'static str, flags: MountFlags, steps: &'static [Step]) -> Call {
     Call::Container { id, flags, steps }
 }
@@ -219,6 +227,28 @@ pub fn all() -> Vec<Script> {
                 container("loose", MountFlags::empty(), WORK_LOOSE),
                 Call::Wait(10),
                 container("loose", MountFlags::empty(), LOOSE_MORE),
+            ]],
+        },
+        Script {
+            name: "images",
+            before: vec![
+                Call::Open,
+                import("old", &[Which::Base(1), Which::Over(1)], true),
+            ],
+            threads: vec![vec![
+                import("app", &[Which::Base(1), Which::Over(2)], true),
+                Call::Wait(10),
+                import(
+                    "app",
+                    &[Which::Base(1), Which::Over(3), Which::Over(4)],
+                    true,
+                ),
+                rmi("old"),
+                import("old", &[Which::Base(5)], false),
+                Call::Wait(10),
+                rmi("app"),
+                import("app", &[Which::Base(1), Which::Over(2)], false),
+                import("app", &[Which::Base(1)], true),
             ]],
         },
         Script {

@@ -5,7 +5,9 @@
 //! one that was promised to stay.
 
 use super::disk::Disk;
+use super::images;
 use super::scene::Step;
+use super::tars::Which;
 use super::trees;
 use ovl::error::{Code, Result};
 use ovl::store::*;
@@ -26,7 +28,7 @@ pub enum Call {
         kind: Option<Kind>,
         durability: Durability,
         /// Which tar: a parent's, or a layer over it.
-        tar: super::tars::Which,
+        tar: Which,
     },
     Create {
         id: &'static str,
@@ -40,6 +42,15 @@ pub enum Call {
     Remove {
         id: &'static str,
         flags: RemoveFlags,
+    },
+    /// Makes an image of an archive.
+    Import {
+        name: &'static str,
+        layers: &'static [Which],
+        keep: bool,
+    },
+    RemoveImage {
+        name: &'static str,
     },
     Cleanup,
     /// Lets the neighbours work for so many milliseconds.
@@ -57,11 +68,20 @@ impl Call {
     pub fn id(&self) -> Option<&'static str> {
         match self {
             Call::Open | Call::Cleanup | Call::Wait(_) => None,
+            Call::Import { .. } | Call::RemoveImage { .. } => None,
             Call::Apply { id, .. }
             | Call::Create { id, .. }
             | Call::Commit { id, .. }
             | Call::Remove { id, .. }
             | Call::Container { id, .. } => Some(id),
+        }
+    }
+
+    /// The image that it is about.
+    pub fn image(&self) -> Option<&'static str> {
+        match self {
+            Call::Import { name, .. } | Call::RemoveImage { name } => Some(name),
+            _ => None,
         }
     }
 
@@ -88,6 +108,7 @@ impl Call {
                 }
             }
             Call::Container { .. } => Promise::Whole,
+            Call::Import { .. } | Call::RemoveImage { .. } => Promise::Stays,
             Call::Open | Call::Remove { .. } | Call::Cleanup | Call::Wait(_) => Promise::Stays,
         }
     }
@@ -204,6 +225,17 @@ impl Teller<'_> {
                 let shown = look(store, self.home, id);
                 self.note(id, begin, Some(end), promise, shown);
             }
+            Call::Import { name, .. } | Call::RemoveImage { name } => {
+                let mut about = images::layers(store, name);
+                make(store, call).unwrap_or_else(|e| panic!("{call:?}: {e}"));
+                let end = self.disk.position();
+                about.extend(images::layers(store, name));
+                about.insert(images::key(name));
+                for id in about {
+                    let shown = look(store, self.home, &id);
+                    self.note(&id, begin, Some(end), Promise::Stays, shown);
+                }
+            }
             _ => {
                 make(store, call).unwrap_or_else(|e| panic!("{call:?}: {e}"));
                 let end = self.disk.position();
@@ -246,6 +278,9 @@ impl Teller<'_> {
 
 /// What a layer is now.
 pub fn look(store: &Store, home: &Path, id: &str) -> Shown {
+    if let Some(name) = images::name_of(id) {
+        return images::look(store, home, name);
+    }
     match store.stat(id.as_bytes()) {
         Ok(info) => Shown::Tree {
             committed: info.state == State::Committed,
@@ -308,6 +343,8 @@ pub fn make(store: &Store, call: &Call) -> Result<()> {
             store.commit(id.as_bytes(), *durability, CommitFlags::empty(), watch)
         }
         Call::Remove { id, flags } => store.remove(id.as_bytes(), *flags, watch),
+        Call::Import { name, layers, keep } => images::import(store, name, layers, *keep),
+        Call::RemoveImage { name } => images::remove(store, name),
         Call::Cleanup => store.cleanup(watch).map(drop),
     }
 }

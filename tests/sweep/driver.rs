@@ -107,7 +107,7 @@ pub fn sweep(prefixes: &[&str]) {
         return;
     }
     let mut failed = Vec::new();
-    for op in ops::OPS {
+    for op in ops::all() {
         let mine = prefixes.iter().any(|prefix| op.name.starts_with(prefix));
         if mine && !only_other(op) {
             failed.extend(child(OPERATION, op.name, &how()));

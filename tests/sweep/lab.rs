@@ -15,6 +15,8 @@ pub struct Lab {
     pub store: Option<Store>,
     /// A handle that the operation found, or that it made.
     pub mount: Option<Mount>,
+    /// The caller's directory for an export.
+    pub out: Option<fs::File>,
 }
 
 impl Lab {
@@ -23,6 +25,7 @@ impl Lab {
             dir: dir.to_path_buf(),
             store: None,
             mount: None,
+            out: None,
         }
     }
 

@@ -80,7 +80,15 @@ const LIMITS: &[Limit] = &[
 const MOST: usize = 120;
 
 fn writes(op: &Op) -> bool {
-    let names = ["create", "apply", "commit", "copy", "mount-held", "remove"];
+    let names = [
+        "create",
+        "apply",
+        "commit",
+        "copy",
+        "mount-held",
+        "remove",
+        "import",
+    ];
     names.iter().any(|name| op.name.starts_with(name)) && op.name != "copy-links"
 }
 
@@ -201,7 +209,7 @@ pub fn squeeze(name: &str, base: &Path) -> usize {
         place = place.quota();
     }
     let (mut wrong, mut met, mut done) = (0, 0, 0);
-    for op in ops::OPS.iter().filter(|op| (limit.wanted)(op)) {
+    for op in ops::all().filter(|op| (limit.wanted)(op)) {
         if driver::only_other(op) {
             continue;
         }

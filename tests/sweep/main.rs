@@ -12,8 +12,12 @@ mod support;
 
 mod calls;
 mod driver;
+mod images;
 mod lab;
 mod limits;
+#[path = "../image/make.rs"]
+#[allow(dead_code)]
+mod make;
 mod ops;
 mod point;
 mod proof;
@@ -34,7 +38,7 @@ macro_rules! swept {
         #[test]
         fn every_operation_is_swept() {
             let all = [$($($prefix),+),+];
-            for op in ops::OPS {
+            for op in ops::all() {
                 let tests = all.iter().filter(|prefix| op.name.starts_with(*prefix));
                 assert_eq!(tests.count(), 1, "{}", op.name);
             }
@@ -57,4 +61,5 @@ swept! {
     looks: "stat" "list" "check";
     refuses: "refused";
     copies: "copy";
+    images: "import" "rmi" "export" "images";
 }

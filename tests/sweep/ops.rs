@@ -32,8 +32,15 @@ pub struct Op {
     pub damage: &'static [&'static str],
     /// All points are every so many.
     pub stride: usize,
+    /// Looks at what it made outside of the store; whether it succeeded.
+    pub look: fn(&Lab, bool),
     /// Takes back what was prepared and nothing of the library's ends.
     pub undo: fn(&Lab),
+}
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Op> {
+    OPS.iter().chain(crate::images::OPS)
 }
 
 pub const OP: Op = Op {
@@ -47,6 +54,7 @@ pub const OP: Op = Op {
     late: &[],
     damage: &[],
     stride: 1,
+    look: |_, _| {},
     undo: |_| {},
 };
 
@@ -865,7 +873,7 @@ pub const OPS: &[Op] = &[
 
 /// The operation of a name.
 pub fn find(name: &str) -> &'static Op {
-    let mut all = OPS.iter().chain(crate::proof::CARELESS);
+    let mut all = all().chain(crate::proof::CARELESS);
     let found = all.find(|op| op.name == name);
     found.unwrap_or_else(|| panic!("there is no operation {name}"))
 }

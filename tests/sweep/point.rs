@@ -357,6 +357,9 @@ fn clutter(dir: &Path) -> Vec<String> {
     let hidden = |name: &str| name.starts_with('.');
     list(&home, &hidden);
     list(dir, &hidden);
+    list(&dir.join("out"), &|_| true);
+    list(&home.join("layer"), &|_| true);
+    list(&home.join("blob/sha256"), &|_| true);
     for entry in fs::read_dir(home.join("layer")).into_iter().flatten() {
         let layer = entry.unwrap().path();
         list(&layer, &hidden);
@@ -438,7 +441,12 @@ pub fn look(
     }
     let visible = !before.judge(before, &reference.after, true).0.is_empty();
     let done = changed || !visible;
-    let used = || use_it(op, dir, before, reference, torn, done);
+    let used = || {
+        if !op.opens {
+            (op.look)(&Lab::open(dir), succeeded);
+        }
+        use_it(op, dir, before, reference, torn, done);
+    };
     step("afterwards", used).map(|()| changed)
 }
 
@@ -532,7 +540,9 @@ fn nothing_left(lab: &Lab) {
         assert_eq!(names(&home.join(place)), [""; 0], "{place} after a cleanup");
     }
     let ours = ["layer", "ovl-store", "stage", "trash"];
-    assert_eq!(names(&home), ours, "the home after a cleanup");
+    let mut all = names(&home);
+    all.retain(|name| !matches!(name.as_str(), "blob" | "image"));
+    assert_eq!(all, ours, "the home after a cleanup");
     for id in names(&home.join("layer")) {
         let layer = home.join("layer").join(&id);
         assert_eq!(names(&layer.join("pin")), [""; 0], "{id}/pin");
@@ -548,6 +558,18 @@ fn nothing_left(lab: &Lab) {
 
 /// All can be removed: nothing is held.
 fn remove_all(lab: &Lab) {
+    let watch = &mut Watch::default();
+    for image in lab.store().list_images().unwrap() {
+        lab.store()
+            .remove_image(image.name.as_bytes(), watch)
+            .unwrap();
+    }
+    for place in ["image", "blob/sha256"] {
+        let place = lab.home().join(place);
+        if place.exists() {
+            assert_eq!(names(&place), [""; 0], "{} after rmi", place.display());
+        }
+    }
     loop {
         let ids = lab.store().list().unwrap();
         if ids.is_empty() {

@@ -1,5 +1,6 @@
 //! A store as it lies on the disk, read without the library.
 
+use crate::images::ImagesView;
 use crate::support::tree::{Compare, Snapshot};
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +22,7 @@ pub struct View {
     pub layers: BTreeMap<String, LayerView>,
     /// The destination of a copy.
     pub copy: Option<Snapshot>,
+    pub images: ImagesView,
 }
 
 /// What overlayfs notes in an upper of its own accord.
@@ -58,18 +60,23 @@ impl View {
             format: fs::read(home.join("ovl-store")).ok(),
             layers,
             copy: copy.exists().then(|| Snapshot::of(&copy)),
+            images: ImagesView::of(&home),
         }
     }
 
     /// What is neither as in `before`, which is this very store, nor as in `after`, which is another
-    /// that the operation was done in; a line each. `strict`: all of it must be as in `after`.
+    /// that the operation was done in; a line each. `strict`: all of it must be as in `after`, but
+    /// for layers of images: those that no image lists stay until somebody removes them, and what
+    /// an image lists must be there, says `check`. Neither they nor blobs make an operation done.
     pub fn judge(&self, before: &View, after: &View, strict: bool) -> (Vec<String>, bool) {
         let mut wrong = Vec::new();
         let mut changed = false;
         let mut tell = |what: String, is_before: bool, is_after: bool, why: Vec<String>| {
-            if !is_before && is_after {
+            let of_images = what.starts_with("layer sha256-") || what.starts_with("blob");
+            if !is_before && is_after && !of_images {
                 changed = true;
             }
+            let strict = strict && !what.starts_with("layer sha256-");
             if !(is_after || is_before && !strict) {
                 wrong.push(format!("{what}: {}", why.join("; ")));
             }
@@ -118,6 +125,23 @@ impl View {
             is_after.is_empty(),
             both,
         );
+        let shown = |view: &View| format!("{:?}", view.images.lasting());
+        tell(
+            "images".into(),
+            self.images.images == before.images.images,
+            shown(self) == shown(after),
+            vec![shown(self)],
+        );
+        let (is, was, will) = (&self.images, &before.images, &after.images);
+        let names = is.blobs.keys().chain(was.blobs.keys());
+        let mut names: Vec<&String> = names.chain(will.blobs.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let [is, was, will] = [is, was, will].map(|view| view.blobs.get(name));
+            let why = vec![format!("there: {}", is.is_some())];
+            tell(format!("blob {name}"), is == was, is == will, why);
+        }
         (wrong, changed)
     }
 

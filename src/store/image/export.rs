@@ -164,12 +164,14 @@ impl Store {
             }
         };
         if record.kept {
-            // The layers need not be there.
-            let sizes = record.layers.iter().map(|listed| self.listed(listed));
-            info.size = sizes
-                .filter_map(|layer| layer.ok())
-                .map(|layer| layer.size)
-                .sum();
+            for listed in &record.layers {
+                match self.listed(listed) {
+                    Ok(layer) => info.size += layer.size,
+                    // It need not be there.
+                    Err(error) if matches!(error.code(), Code::NoLayer | Code::Damaged) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
         let [config, manifest] = [config, manifest].map(|data| Piece {
             digest: Digest::of(&data),
