@@ -29,8 +29,8 @@ _FAULTS = (
     signal.SIGTRAP,
 )
 
-# signal.pthread_sigmask() makes an enumeration of each of sixty signals, which takes longer than the
-# call that it is to protect, and runs handlers.
+# signal.pthread_sigmask() makes an enumeration of each of sixty signals, which takes longer than
+# the call that it is to protect, and runs handlers.
 _SignalSet = ctypes.c_ubyte * 128
 _libc = ctypes.PyDLL(None)
 _sigmask = _libc.pthread_sigmask
