@@ -2,6 +2,7 @@ package ovl
 
 import (
 	"context"
+	"syscall"
 	"time"
 
 	"github.com/libovl/libovl/bindings/go/internal/capi"
@@ -57,7 +58,19 @@ func patient(ctx context.Context, once bool, f func() *capi.Error) *capi.Error {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
+		settle()
 	}
+}
+
+// settle waits until the programs that are being started now have got to their exec: package syscall
+// holds this lock until then. Only one that gets a user namespace of its own may still be on its way.
+func settle() { unforked(func() *capi.Error { return nil }) }
+
+// unforked runs f while no program is being started.
+func unforked(f func() *capi.Error) *capi.Error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return f()
 }
 
 // cancelWith raises the flag when ctx is done. What it returns frees the flag, when nobody can raise it

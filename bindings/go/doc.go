@@ -66,9 +66,9 @@
 // threads as it finds them: nothing needs [runtime.LockOSThread]. A call occupies a thread while it
 // runs. A goroutine that is locked to a thread in other namespaces mounts in those.
 //
-// A program that is being started has copies of all descriptors until its exec. What the library is told
-// to be mounted for that reason it is asked again, for an eighth of a second; only then is it
-// [ErrMounted].
+// A program that is being started has copies of all descriptors until its exec. What seems to be mounted
+// for that reason is asked for again, when [syscall.ForkLock] is free and for an eighth of a second; only
+// then is it [ErrMounted]. So nobody calls this package who holds that lock.
 //
 // Close gives up what a handle holds. A Store or Mount that is forgotten is closed when the
 // garbage collector finds it, at no certain time. The descriptors of the library are close-on-exec.

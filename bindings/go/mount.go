@@ -158,7 +158,13 @@ func (m *Mount) Unmount(opts *UnmountOptions) error {
 		opts = &UnmountOptions{}
 	}
 	err := m.use("unmount", func(raw *capi.Mount) *capi.Error {
-		e := patient(context.Background(), false, func() *capi.Error { return raw.Unmount(opts.Lazy) })
+		unmount := func() *capi.Error { return raw.Unmount(opts.Lazy) }
+		e := unmount()
+		if e != nil && e.Code == capi.EMounted {
+			// The library closes the descriptor of the mount's root for it, but a program that is
+			// started in that moment has a copy.
+			e = patient(context.Background(), false, func() *capi.Error { return unforked(unmount) })
+		}
 		if e == nil {
 			m.raw.open = nil
 		}

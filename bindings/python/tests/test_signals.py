@@ -5,6 +5,7 @@ Each is a program of its own, with a real signal, on the main thread.
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import subprocess
@@ -271,6 +272,70 @@ def test_a_reader_that_goes_away_is_an_error_and_no_signal(prepared: Path, threa
         out, err = process.communicate(timeout=30)
     assert (out, process.returncode) == ("over\n", 0), err
     assert not err
+
+
+STORM = """
+import random
+class Alarm(Exception):
+    pass
+def raises(number, frame):
+    raise Alarm
+signal.signal(signal.SIGALRM, raises)
+store.close()
+before = len(os.listdir("/proc/self/fd"))
+def once():
+    with ovl.Store(place + "/s") as store:
+        store.exists("base")
+        list(store)
+        store.diff("base").close()
+        store.diff("base", place + "/out.tar")
+        store.apply("new", place + "/out.tar")
+end = time.monotonic() + 5
+while time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.003))
+        try:
+            once()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except (Alarm, FileExistsError):
+        pass
+    except OSError as error:
+        if error.errno != 30:  # "new" was made before the signal came
+            raise
+import gc
+gc.collect()
+alone()
+assert len(os.listdir("/proc/self/fd")) == before, os.listdir("/proc/self/fd")
+assert not [name for name in os.listdir(place) if name.startswith(".")], os.listdir(place)
+print("over", flush=True)
+"""
+
+
+def test_handlers_that_raise_lose_no_descriptor_and_no_file(prepared: Path) -> None:
+    """A signal at any moment, many times."""
+    program = HEAD + STORM
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(prepared)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
+    # What a handler raises in a finalizer is printed; a descriptor closed twice would be there too.
+    assert "Bad file descriptor" not in done.stderr, done.stderr
+
+
+def test_a_replaced_file_stays_when_a_handler_raises(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def interrupted(*paths: bytes) -> None:
+        replace(*paths)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with ovl.Store(prepared / "s") as store, pytest.raises(KeyboardInterrupt):
+        store.diff("base", prepared / "out.tar")
+    assert (prepared / "out.tar").stat().st_size > 0
 
 
 def test_at_exit_no_thread_can_be_had(prepared: Path) -> None:

@@ -145,6 +145,9 @@ def test_apply_options(store: ovl.Store) -> None:
     store.apply("good", [data], diff_id=info.diff_id)
     top = store.apply("top", [data], parent="good", kind=Kind.ROOT)
     assert (top.parent, top.kind) == ("good", Kind.ROOT)
+    for wrong in ({"size": -1}, {"entries": 1 << 64}, {"path": -1 << 64}, {"zstd_window_log": 32}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            store.apply("bad", [data], limits=ovl.Limits(**wrong))
     for limits in (ovl.Limits(size=600), ovl.Limits(path=3)):
         with pytest.raises(OSError) as limit:
             store.apply("bad", [data], limits=limits)

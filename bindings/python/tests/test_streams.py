@@ -154,9 +154,23 @@ class Liar:
         return self.answer
 
 
+class LiarInto:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def readinto(self, buffer: memoryview) -> Any:
+        return self.answer
+
+
 def test_file_objects_that_lie(store: ovl.Store) -> None:
     with pytest.raises(ValueError, match="gave"):
         store.apply("layer", Liar(0))
+    for answer in (-1, 1 << 40):
+        with pytest.raises(ValueError, match="gave"):
+            store.apply("layer", LiarInto(answer))  # type: ignore[arg-type]
+    for answer in ("1", 2.5):
+        with pytest.raises(TypeError):
+            store.diff(store.create(f"n{answer}").id, Liar(answer))
     store.apply("layer", [DATA])
     for answer in (0, -1, 1 << 40):
         with pytest.raises(ValueError, match="took"):
@@ -370,6 +384,8 @@ def test_what_is_no_target(layer: ovl.Layer, place: Path) -> None:
                 layer.diff(wrong)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="negative"):
         layer.diff(-1)
+    with pytest.raises(ValueError, match="descriptor"):
+        layer.diff(1 << 32)
 
 
 def test_options(store: ovl.Store, place: Path) -> None:
@@ -389,3 +405,5 @@ def test_options(store: ovl.Store, place: Path) -> None:
     assert other.diff_id == store.diff("layer", out, clamp=10**18).diff_id
     with pytest.raises(ValueError, match="time zone"):
         store.diff("layer", out, clamp=datetime(2001, 9, 9))
+    with pytest.raises(ValueError, match="64 bits"):
+        store.diff("layer", out, clamp=1 << 93)

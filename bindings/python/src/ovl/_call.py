@@ -24,6 +24,7 @@ from collections import deque
 from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _capi
+from ._constants import Code
 from ._worker import Worker, undisturbed
 from .cancel import Cancel, CancelFlag, CancelLike
 from .errors import OvlError, error_of
@@ -35,6 +36,10 @@ Operation = Callable[[Any], int]
 
 EVERY = 0.1
 """How often a cancel function is asked, in seconds."""
+
+_WAITS = [0.001 * 2**turn for turn in range(8)]
+"""How long a layer may be mounted, as it seems: a program that another thread starts has copies of
+this process's descriptors between its fork and its exec, and what they are open on is in use."""
 
 
 class Progress(NamedTuple):
@@ -102,6 +107,8 @@ class Call:
         self.read: Callable[[int], Any] = _no_stream
         self.write: Callable[[bytes], int] = _no_stream
         self.kept: Any = None
+        # Whether it has a stream, which is not there to be read or written a second time.
+        self.once = False
         # Whether whoever makes it keeps the store from being freed.
         self.holds_store = False
         self._polled = 0.0
@@ -169,9 +176,15 @@ class Call:
         pointer = _capi.ErrorPtr()
         try:
             _here.call = _calls[self.key] = self
-            self._said = operation(ctypes.byref(pointer))
-            if self._said < 0:
-                self._error = error_of(self._said, pointer)
+            for wait in (*_WAITS, None):
+                self._said = operation(ctypes.byref(pointer))
+                self._error = error_of(self._said, pointer) if self._said < 0 else None
+                busy = self._error is not None and self._error.code == Code.MOUNTED
+                if not busy or self.once or self._stopped or wait is None:
+                    break
+                _capi.lib.ovl_error_free(pointer)
+                pointer.value = None
+                time.sleep(wait)
         except BaseException as error:
             self._fail(error)
         finally:

@@ -9,6 +9,8 @@ import weakref
 from types import TracebackType
 from typing import Any, Callable
 
+from ._worker import undisturbed
+
 
 def _free(cell: Any, free: Callable[[Any], None]) -> None:
     if cell:
@@ -105,5 +107,6 @@ class Handle:
         self.cell.value = None
 
     def _free_now(self) -> None:
-        if self._net.detach() is not None:
-            _free(self.cell, self._free)
+        with undisturbed():
+            if self._net.detach() is not None:
+                _free(self.cell, self._free)

@@ -116,7 +116,10 @@ class Reading(StoreBase):
         opts.flags = (DiffFlag.STRICT if strict else 0) | (DiffFlag.SPARSE if sparse else 0)
         if clamp is not None:
             opts.flags |= DiffFlag.CLAMP
-            opts.clamp_sec, opts.clamp_nsec = divmod(_nanoseconds(clamp), 1_000_000_000)
+            seconds, opts.clamp_nsec = divmod(_nanoseconds(clamp), 1_000_000_000)
+            if not -(1 << 63) <= seconds < 1 << 63:
+                raise ValueError("a time to clamp to is 64 bits of seconds")
+            opts.clamp_sec = seconds
         info = _capi.LayerInfo()
 
         def write_to(fd: int) -> LayerInfo:

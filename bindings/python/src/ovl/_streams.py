@@ -10,17 +10,19 @@ import collections.abc
 import ctypes
 import errno
 import io
+import operator
 import os
 import secrets
 import stat
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Callable, Protocol, Union
 
 from . import _capi
 from ._call import Call, called
 from ._text import PathLike, bytes_at, encode
+from ._worker import undisturbed
 
 
 class Readable(Protocol):
@@ -47,26 +49,33 @@ Target = Union[PathLike, int, Writable]
 class _File:
     """A descriptor that a call has opened. A directory has one too, which `open` would not give."""
 
-    def __init__(self, path: bytes, flags: int) -> None:
-        self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
-        self._net = weakref.finalize(self, os.close, self.fd)
+    def __init__(self, path: bytes, flags: int, mode: int | None) -> None:
+        """`mode` is what stat says of it, None where it is not there."""
+        # Whoever waits for the other end of a pipe is to be interrupted.
+        may_wait = mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        with nullcontext() if may_wait else undisturbed():
+            self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+            self._net = weakref.finalize(self, os.close, self.fd)
 
     def close(self, call: Call) -> None:
         # After a second Ctrl-C the library may still be using it. The call keeps it, and with the
         # call it is closed.
         call.kept = self
-        if call.over and self._net.detach() is not None:
-            os.close(self.fd)
+        with undisturbed():
+            if call.over and self._net.detach() is not None:
+                os.close(self.fd)
 
 
 @contextmanager
 def source(what: Source, call: Call) -> Iterator[int]:
     """The descriptor to read from, or -1 and `call.read`."""
+    call.once = True
     fd = _descriptor(what)
     if fd is not None:
         yield fd
     elif isinstance(what, (str, bytes, os.PathLike)):
-        with _opened(_File(encode(what), os.O_RDONLY), call) as fd:
+        path = encode(what)
+        with _opened(_File(path, os.O_RDONLY, _mode(path)), call) as fd:
             yield fd
     else:
         call.read = _reader(what)
@@ -77,6 +86,7 @@ def source(what: Source, call: Call) -> Iterator[int]:
 def target(what: Target, call: Call, *, directory: bool = False) -> Iterator[int]:
     """The descriptor to write to, or -1 and `call.write`. A regular file is replaced when the block
     ends, and left as it was when it fails. With `directory`, the path may be that of one."""
+    call.once = True
     fd = _descriptor(what)
     if fd is not None:
         yield fd
@@ -84,10 +94,10 @@ def target(what: Target, call: Call, *, directory: bool = False) -> Iterator[int
         path = encode(what)
         mode = _mode(path)
         if directory and mode is not None and stat.S_ISDIR(mode):
-            opened = _opened(_File(path, os.O_RDONLY | os.O_DIRECTORY), call)
+            opened = _opened(_File(path, os.O_RDONLY | os.O_DIRECTORY, mode), call)
         elif mode is not None and not stat.S_ISREG(mode):
             # A device or a pipe. Should it be gone by now, no file is made in its place.
-            opened = _opened(_File(path, os.O_WRONLY), call)
+            opened = _opened(_File(path, os.O_WRONLY, mode), call)
         else:
             opened = _replaced(path, mode, call)
         with opened as fd:
@@ -100,11 +110,16 @@ def target(what: Target, call: Call, *, directory: bool = False) -> Iterator[int
 def _descriptor(what: object) -> int | None:
     """The descriptor that it is, or that is all there is to it."""
     if isinstance(what, int) and not isinstance(what, bool):
-        if what < 0:
-            raise ValueError("negative file descriptor")
-        return what
+        return descriptor(what)
     # A file with a buffer may be ahead of its descriptor, or behind.
     return what.fileno() if isinstance(what, io.FileIO) else None
+
+
+def descriptor(fd: int) -> int:
+    """It, if it is one: ctypes would cut it to the width of an int."""
+    if not 0 <= fd < 1 << 31:
+        raise ValueError("negative file descriptor" if fd < 0 else "no file descriptor")
+    return fd
 
 
 def _mode(path: bytes) -> int | None:
@@ -125,28 +140,25 @@ def _opened(file: _File, call: Call) -> Iterator[int]:
 @contextmanager
 def _replaced(path: bytes, mode: int | None, call: Call) -> Iterator[int]:
     path = os.path.realpath(path)
-    file, new = _new_file(path)
+    parent, name = os.path.split(path)
+    unique = secrets.token_hex(8).encode("ascii")
+    new = os.path.join(parent, b"." + name[:200] + b"." + unique)
+    file = None
     try:
+        # Made with the mode that the umask leaves.
+        with undisturbed():
+            file = _File(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, None)
         with _opened(file, call) as fd:
             if mode is not None:
                 os.fchmod(fd, stat.S_IMODE(mode))
             yield fd
         os.replace(new, path)
     except BaseException:
-        os.unlink(new)
+        if file is not None:
+            # It may be in its place already, and then a signal's handler raised.
+            with suppress(FileNotFoundError):
+                os.unlink(new)
         raise
-
-
-def _new_file(path: bytes) -> tuple[_File, bytes]:
-    """A file beside the one that it is to replace, with the mode that the umask leaves."""
-    parent, name = os.path.split(path)
-    while True:
-        unique = secrets.token_hex(8).encode("ascii")
-        new = os.path.join(parent, b"." + name[:200] + b"." + unique)
-        try:
-            return _File(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), new
-        except FileExistsError:
-            continue
 
 
 # ---- file objects and iterables as functions ----
@@ -163,7 +175,8 @@ def _reader(what: Any) -> Callable[[int], Any]:
             if len(buffer) < size:
                 buffer = bytearray(size)
             view = memoryview(buffer)[:size]
-            return view[: _answer(what.readinto(view))]
+            count = _count(what.readinto(view), 0, size, "readinto() of {} bytes gave {}")
+            return view[:count]
 
         return readinto
     if hasattr(what, "read"):
@@ -200,7 +213,7 @@ def _writer(what: Any) -> Callable[[bytes], int]:
             "a diff is written to a path, a descriptor or a binary file, not to "
             f"{type(what).__name__}"
         )
-    return lambda data: int(_answer(what.write(data)))
+    return lambda data: _count(what.write(data), 1, len(data), "write() of {} bytes took {}")
 
 
 def _answer(answer: Any) -> Any:
@@ -208,6 +221,14 @@ def _answer(answer: Any) -> Any:
     if answer is None:
         raise BlockingIOError(errno.EAGAIN, "the file is non-blocking, and not ready")
     return answer
+
+
+def _count(answer: Any, lowest: int, highest: int, did: str) -> int:
+    """How many bytes a file says that it read or wrote."""
+    count = operator.index(_answer(answer))
+    if not lowest <= count <= highest:
+        raise ValueError(did.format(highest, count))
+    return count
 
 
 # ---- the callbacks ----
@@ -230,10 +251,7 @@ def _write(user: int, buffer: int, size: int) -> int:
     call = called(user)
 
     def work() -> int:
-        taken = call.write(bytes_at(buffer, size))
-        if not 0 < taken <= size:
-            raise ValueError(f"write() of {size} bytes took {taken}")
-        return taken
+        return call.write(bytes_at(buffer, size))
 
     return call.enter(work, -errno.EIO)
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import ctypes
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from typing import Callable
+from typing import Any, Callable
 
-_HELD_BACK = signal.valid_signals() - {
-    # What a fault of the thread itself raises.
+# What a fault of the thread itself raises.
+_FAULTS = (
     signal.SIGSEGV,
     signal.SIGBUS,
     signal.SIGFPE,
@@ -25,7 +27,26 @@ _HELD_BACK = signal.valid_signals() - {
     signal.SIGABRT,
     signal.SIGSYS,
     signal.SIGTRAP,
-}
+)
+
+# signal.pthread_sigmask() makes an enumeration of each of sixty signals, which takes longer than
+# the call that it is to protect, and runs handlers.
+_SignalSet = ctypes.c_ubyte * 128
+_libc = ctypes.PyDLL(None)
+_sigmask = _libc.pthread_sigmask
+_sigmask.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+_sigmask.restype = ctypes.c_int
+
+
+def _all_but_faults() -> Any:
+    held_back = _SignalSet()
+    _libc.sigfillset(ctypes.byref(held_back))
+    for number in _FAULTS:
+        _libc.sigdelset(ctypes.byref(held_back), int(number))
+    return held_back
+
+
+_HELD_BACK = _all_but_faults()
 
 
 class Worker:
@@ -35,6 +56,8 @@ class Worker:
         self._work = work
         self._task = ""
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ident = 0
+        self._pid = os.getpid()
         self.started = False
         self.done = False
 
@@ -45,19 +68,36 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+            self._ident = _thread.get_ident()
+            _sigmask(signal.SIG_BLOCK, ctypes.byref(_HELD_BACK), None)
             self._task = f"/proc/self/task/{_thread.get_native_id()}"
             self._work()
         finally:
             self.done = True
             self._ended.put(None)
 
+    @property
+    def inherited(self) -> bool:
+        """Whether it came through a fork: the thread is not here."""
+        return os.getpid() != self._pid
+
+    @property
+    def current(self) -> bool:
+        """Whether it is the thread that asks."""
+        return self._ident == _thread.get_ident() and not self.inherited
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the work ends in that time."""
+        if not self.done:
+            with contextlib.suppress(queue.Empty):
+                self._ended.get(timeout=seconds)
+        return self.done
+
     def join(self) -> None:
         """Waits for the end of the work, and until the thread is gone for the kernel as well: until
         then unshare(2) of a user namespace fails, which a single thread alone may do."""
-        while not self.done:
-            with contextlib.suppress(queue.Empty):
-                self._ended.get(timeout=1)
+        while not self.wait(1):
+            pass
         for turn in range(1000):
             if not os.path.exists(self._task):
                 break
@@ -66,9 +106,16 @@ class Worker:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """The signals of this thread wait until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    """The signals of this thread wait until the end of the block: between what makes a thing and
+    what owns it, no handler raises. On other threads than the main one none does anyway."""
+    if _thread.get_ident() != threading.main_thread().ident:
+        yield
+        return
+    before = _SignalSet()
+    # Asked for first: the handler of a signal that has come may raise when the others are blocked.
+    _sigmask(signal.SIG_BLOCK, None, ctypes.byref(before))
     try:
+        _sigmask(signal.SIG_BLOCK, ctypes.byref(_HELD_BACK), None)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _sigmask(signal.SIG_SETMASK, ctypes.byref(before), None)

@@ -8,6 +8,7 @@ from typing import Any
 from . import _capi
 from ._call import Call, ProgressFn
 from ._constants import CopyFlag, Reflink
+from ._streams import descriptor
 from ._text import PathLike, encode
 from .cancel import CancelLike
 from .results import CopyStats, plain
@@ -54,9 +55,9 @@ def copy_dir(
     opts = _capi.CopyOpts(flags=flags, reflink=reflink, **call.control())
     stats = _capi.CopyStats()
     places = (
-        _AT_FDCWD if src_dir_fd is None else src_dir_fd,
+        _AT_FDCWD if src_dir_fd is None else descriptor(src_dir_fd),
         encode(src),
-        _AT_FDCWD if dst_dir_fd is None else dst_dir_fd,
+        _AT_FDCWD if dst_dir_fd is None else descriptor(dst_dir_fd),
         encode(dst),
     )
 

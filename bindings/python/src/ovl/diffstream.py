@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import io
 import os
+import select
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable
 
 from ._call import Call
+from ._constants import Code
 from ._handle import Handle
-from ._worker import Worker
+from ._worker import Worker, undisturbed
+from .errors import OvlError
 from .results import LayerInfo
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK = 128 << 10
+
+PATIENCE = 0.2
+"""Seconds in which a stopped diff ends that waits for nobody: it looks ten times a second."""
 
 
 class _Maker:
@@ -29,15 +38,19 @@ class _Maker:
         self._write_to = write_to
         self._call = call
         self._store = store
-        self._worker = Worker(self._work)
+        self.worker = Worker(self._work)
+        self._fd = -1
+        self._fd_lock = threading.Lock()
 
     def start(self, fd: int) -> None:
+        """Takes the descriptor too, unless it raises."""
         self._fd = fd
         # From now on a close of the store waits for the end of the diff.
         self._store.__enter__()
         self._call.holds_store = True
+        self._call.once = True
         try:
-            self._worker.start()
+            self.worker.start()
         except BaseException:
             self._store.__exit__(None, None, None)
             raise
@@ -48,14 +61,39 @@ class _Maker:
         except BaseException as error:
             self.error = error
         finally:
-            os.close(self._fd)
+            with self._fd_lock:
+                os.close(self._fd)
+                self._fd = -1
             self._store.__exit__(None, None, None)
 
     def stop(self) -> None:
         self._call.stop()
 
-    def join(self) -> None:
-        self._worker.join()
+    def end(self) -> None:
+        """Waits for the end of a diff that was stopped."""
+        # Its next write fails, or it sees that it is stopped. Where another process has the reading
+        # end too, it may be in a write that waits for that one.
+        if not self.worker.wait(PATIENCE):
+            with contextlib.suppress(OSError):
+                self._read_all()
+        self.worker.join()
+
+    def _read_all(self) -> None:
+        with self._fd_lock:
+            if self._fd < 0:
+                return
+            # A descriptor of its own, so that nobody else's becomes non-blocking.
+            how = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(f"/proc/self/fd/{self._fd}", how)
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            while not self.worker.done:
+                with contextlib.suppress(BlockingIOError):
+                    if poll.poll(1000) and not os.read(fd, CHUNK):
+                        return
+        finally:
+            os.close(fd)
 
 
 class DiffStream(io.RawIOBase):
@@ -64,24 +102,29 @@ class DiffStream(io.RawIOBase):
     It has a descriptor (`fileno()`), the end of a pipe, for a process or a selector. Iterating
     gives pieces of bytes. The end of the tar is the end of the file only where the diff succeeded;
     a diff that fails raises its error from the read that would have met the end, and from
-    `result()`. Closing it before the end stops the diff. The functions for progress and cancel run
-    on the stream's thread.
+    `result()`. Closing it before the end stops the diff, for other readers of the pipe too. The
+    functions for progress and cancel run on the stream's thread; they may close it, and then its
+    thread ends when they return. In a forked child it can be closed, and its descriptor read; what
+    became of the diff is not known there (EOWNERDEAD).
     """
+
+    _fd = -1
+    _maker: _Maker | None = None
 
     def __init__(self, write_to: Callable[[int], LayerInfo], call: Call, store: Handle) -> None:
         super().__init__()
-        self._maker: _Maker | None = None
-        self._fd, writing = os.pipe()
-        try:
-            maker = _Maker(write_to, call, store)
-            maker.start(writing)
-        except BaseException:
-            os.close(writing)
-            os.close(self._fd)
-            self._fd = -1
-            raise
-        self._maker = maker
-        _open_streams.add(self)
+        with undisturbed():
+            self._fd, writing = os.pipe()
+            try:
+                maker = _Maker(write_to, call, store)
+                maker.start(writing)
+            except BaseException:
+                os.close(writing)
+                os.close(self._fd)
+                self._fd = -1
+                raise
+            self._maker = maker
+            _open_streams.add(self)
 
     def readable(self) -> bool:
         """It is, and not writable."""
@@ -118,24 +161,31 @@ class DiffStream(io.RawIOBase):
 
     def close(self) -> None:
         """Stops the diff if it has not ended, and closes the pipe."""
-        if not self.closed:
-            _open_streams.discard(self)
+        if self.closed:
+            return
+        maker = self._maker
+        with undisturbed():
             fd, self._fd = self._fd, -1
-            try:
-                if fd >= 0:
-                    os.close(fd)
-                maker = self._maker
-                if maker is not None:
-                    # Writing fails now; a diff that is far from writing is told.
-                    maker.stop()
-                    maker.join()
-            finally:
-                super().close()
+            if fd >= 0:
+                os.close(fd)
+            if maker is not None and not maker.worker.inherited:
+                maker.stop()
+        try:
+            if maker is not None and not (maker.worker.inherited or maker.worker.current):
+                maker.end()
+        finally:
+            _open_streams.discard(self)
+            super().close()
 
     def _finish(self) -> _Maker:
         maker = self._maker
         assert maker is not None
-        maker.join()
+        if maker.worker.inherited:
+            what = "the stream was opened before this process was forked"
+            raise OvlError(errno.EOWNERDEAD, what, code=Code.FORKED, operation="diff")
+        if maker.worker.current:
+            raise RuntimeError("a progress or cancel function waits for its own call")
+        maker.worker.join()
         if maker.error is not None:
             raise maker.error
         return maker

@@ -309,7 +309,11 @@ class Limits(NamedTuple):
     """The window of a zstd stream, as a power of two; 27, at most 31."""
 
     def _members(self) -> dict[str, int]:
-        """As the members of an option struct."""
+        """As the members of an option struct. ctypes would cut what does not fit."""
+        for name, value in zip(self._fields, self):
+            highest = 31 if name == "zstd_window_log" else (1 << 64) - 1
+            if not 0 <= value <= highest:
+                raise ValueError(f"a limit is 0 to {highest}, and {name} is {value}")
         return {
             "max_size": self.size,
             "max_entries": self.entries,

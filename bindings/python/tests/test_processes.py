@@ -1,0 +1,121 @@
+"""Other processes with copies of descriptors: forked children, and programs that are started."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ovl
+from conftest import large_tar, need
+
+
+@pytest.fixture
+def large(store: ovl.Store) -> ovl.Store:
+    store.apply("large", [large_tar()])
+    return store
+
+
+def run(program: str, place: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, str(place)], capture_output=True, text=True, timeout=30
+    )
+
+
+FORKED = """
+import errno, os, signal, sys
+import ovl
+store = ovl.Store(sys.argv[1])
+stream = store.diff("large")
+stream.read(1)
+child = os.fork()
+if child == 0:
+    signal.alarm(10)  # ends it where it waits for ever
+    try:
+        stream.result()
+    except ovl.OvlError as error:
+        assert (error.errno, error.code) == (errno.EOWNERDEAD, ovl.Code.FORKED)
+        {leave}
+    os._exit(3)
+assert os.waitpid(child, 0)[1] == 0
+assert len(stream.read()) > 32 << 20
+stream.close()
+store.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "leave", ["sys.exit()", "stream.close(); os._exit(0)", "del stream; os._exit(0)"]
+)
+def test_a_diff_in_a_forked_child_ends(large: ovl.Store, place: Path, leave: str) -> None:
+    """Its thread is in the parent, and nobody waits for it elsewhere; the parent's diff goes on."""
+    done = run(FORKED.format(leave=leave), place / "store")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_diff_closed_early_does_not_wait_for_other_readers(large: ovl.Store) -> None:
+    stream = large.diff("large")
+    with subprocess.Popen(["sleep", "30"], stdin=stream.fileno()) as other:
+        before = time.monotonic()
+        stream.close()
+        took = time.monotonic() - before
+        other.kill()
+    assert took < 10
+    with pytest.raises(OSError) as stopped:
+        stream.result()
+    assert stopped.value.errno in (errno.EPIPE, errno.ECANCELED)
+
+
+CLOSED_WITHIN = """
+import errno, signal, sys
+import ovl
+signal.alarm(20)
+store = ovl.Store(sys.argv[1])
+def tell(now):
+    try:
+        stream.result()
+    except RuntimeError:
+        stream.close()
+stream = store.diff("large", progress=tell)
+try:
+    while stream.read(1 << 20):
+        pass
+except (OSError, ValueError):
+    pass
+assert stream.closed
+try:
+    stream.result()
+except OSError as error:
+    assert error.errno in (errno.EPIPE, errno.ECANCELED), error
+else:
+    assert False
+store.close()
+"""
+
+
+def test_a_function_of_a_diff_closes_it(large: ovl.Store, place: Path) -> None:
+    """It runs on the thread that a close would wait for."""
+    done = run(CLOSED_WITHIN, place / "store")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_is_started_is_waited_for(store: ovl.Store) -> None:
+    """Until its exec it has copies of all descriptors, that of a mount's root too."""
+    need("overlay")
+    store.create("base").commit()
+    mount = store.create("layer", "base").mount()
+    with subprocess.Popen(["sleep", "0.05"], pass_fds=[mount.fileno()]):
+        mount.unmount()
+    mount = store.layer("layer").mount()
+    with subprocess.Popen(["sleep", "30"], pass_fds=[mount.fileno()]) as other:
+        with pytest.raises(OSError) as busy:
+            mount.unmount()
+        other.kill()
+    assert busy.value.errno == errno.EBUSY
+    mount.unmount()
+    assert not os.path.ismount(mount)
