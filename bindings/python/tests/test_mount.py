@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,22 @@ def test_an_exception_in_the_block_comes_out(box: ovl.Layer) -> None:
     with pytest.raises(KeyError), box.mount():
         raise KeyError("mine")
     assert not box.stat().mounted
+
+
+def test_ctrl_c_in_the_block_comes_out_of_a_busy_mount(box: ovl.Layer) -> None:
+    mount = box.mount()
+    with pytest.raises(KeyboardInterrupt) as stopped, mount as path:
+        file = open(path / "file", "rb")
+        raise KeyboardInterrupt
+    assert not mount.closed
+    if sys.version_info >= (3, 11):
+        assert "busy" in stopped.value.__notes__[0]
+    with pytest.raises(OSError) as busy, mount:
+        raise ValueError
+    assert busy.value.errno == errno.EBUSY
+    assert isinstance(busy.value.__context__, ValueError)
+    file.close()
+    mount.unmount()
 
 
 def test_kept(box: ovl.Layer, store: ovl.Store) -> None:

@@ -275,7 +275,7 @@ def test_a_reader_that_goes_away_is_an_error_and_no_signal(prepared: Path, threa
 
 
 STORM = """
-import random
+import gc, random
 class Alarm(Exception):
     pass
 def raises(number, frame):
@@ -303,8 +303,7 @@ while time.monotonic() < end:
     except OSError as error:
         if error.errno != 30:  # "new" was made before the signal came
             raise
-import gc
-gc.collect()
+    gc.collect()  # not under the next signal
 alone()
 assert len(os.listdir("/proc/self/fd")) == before, os.listdir("/proc/self/fd")
 assert not [name for name in os.listdir(place) if name.startswith(".")], os.listdir(place)

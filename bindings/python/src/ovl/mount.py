@@ -85,8 +85,15 @@ class MountHandle:
             return
         if self._keep:
             self.release()
-        else:
+            return
+        try:
             self.unmount()
+        except OSError as busy:
+            # Ctrl-C does not become an OSError: the mount that is left is told with it.
+            if error is None or isinstance(error, Exception):
+                raise
+            if hasattr(error, "add_note"):  # since Python 3.11
+                error.add_note(f"the mount is left: {busy}")
 
     def _check_open(self) -> None:
         if self.closed:
