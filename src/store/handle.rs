@@ -22,6 +22,8 @@ pub struct Mount {
     pub(super) lock: Own,
     /// The store's.
     pub(super) marks: Marks,
+    /// The process that made it.
+    pub(super) process: u32,
 }
 
 impl Mount {
@@ -100,6 +102,23 @@ impl Mount {
         };
         if lock::lock(&pins, Mode::Exclusive, PATIENCE, &mut Watch::default()).is_ok() {
             session::end(&self.lock, self.marks);
+        }
+    }
+}
+
+/// What the handle has locked is unlocked in so many words: closed alone it would stay locked for as long
+/// as a program that another thread just started has copies of the descriptors, and the last handle
+/// would not know that it is the last. A forked child's copies are not its own to unlock.
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
+        let pin = self.pin.iter().map(|(_, pin)| &pin.file);
+        for lock in pin.chain([&self.lock]) {
+            if lock.check().is_ok() {
+                lock::unlock(lock);
+            }
         }
     }
 }

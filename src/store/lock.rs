@@ -42,6 +42,11 @@ pub fn try_lock(fd: impl AsFd, mode: Mode) -> Result<bool> {
     }
 }
 
+/// Gives the lock up, whoever else has the open file.
+pub fn unlock(fd: impl AsFd) {
+    let _ = fs::flock(fd, FlockOperation::Unlock);
+}
+
 /// Waits for the lock up to `patience`, and no longer than the caller does; EBUSY then.
 pub fn lock(fd: impl AsFd, mode: Mode, patience: Duration, watch: &mut Watch<'_>) -> Result<()> {
     let start = Instant::now();

@@ -122,6 +122,7 @@ impl Store {
                 pin: None,
                 lock: handle,
                 marks: self.marks,
+                process: std::process::id(),
             });
         }
         let scratch = layer.open("pin")?;
@@ -158,6 +159,7 @@ impl Store {
                 pin: Some((dir, pin)),
                 lock: handle,
                 marks: self.marks,
+                process: std::process::id(),
             });
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
@@ -168,6 +170,7 @@ impl Store {
                 pin: None,
                 lock: handle,
                 marks: self.marks,
+                process: std::process::id(),
             });
         }
         match wish.target {
@@ -321,6 +324,7 @@ impl Store {
                 pin: None,
                 lock: handle,
                 marks: self.marks,
+                process: std::process::id(),
             });
         }
         if let Some(target) = wish.target {
@@ -414,6 +418,7 @@ fn attach(
         pin: Some((dir, pin)),
         lock: handle,
         marks: pins.marks,
+        process: std::process::id(),
     })
 }
 
