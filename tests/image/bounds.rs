@@ -145,7 +145,9 @@ fn names_of_members_are_counted() {
                 (Errno::FBIG, Code::Limit),
                 "{error}"
             );
-            assert!(error.message().contains("bytes"), "{error}");
+            // Files with so long names are too many directories first.
+            let says = if link { "bytes" } else { "directories" };
+            assert!(error.message().contains(says), "{error}");
         }
     });
 }

@@ -499,6 +499,8 @@ fn use_it(op: &Op, dir: &Path, before: &View, reference: &Reference, torn: bool,
     let now = View::of(dir);
     let (wrong, _) = now.judge(before, &reference.after, true);
     assert!(wrong.is_empty(), "done again it is: {}", wrong.join("; "));
+    let blobs = [&now, &reference.after].map(|view| view.images.blobs.keys().collect::<Vec<_>>());
+    assert_eq!(blobs[0], blobs[1], "blobs after a cleanup");
     let names = now.names_differ(&reference.after);
     assert!(names.is_empty(), "done again: {}", names.join("; "));
     (op.undo)(&lab);

@@ -66,8 +66,8 @@ impl View {
 
     /// What is neither as in `before`, which is this very store, nor as in `after`, which is another
     /// that the operation was done in; a line each. `strict`: all of it must be as in `after`, but
-    /// for layers of images: those that no image lists stay until somebody removes them, and what
-    /// an image lists must be there, says `check`. Neither they nor blobs make an operation done.
+    /// for layers and blobs of images: those that no image names may stay, and what one names must be
+    /// there, says `check`. They do not make an operation done.
     pub fn judge(&self, before: &View, after: &View, strict: bool) -> (Vec<String>, bool) {
         let mut wrong = Vec::new();
         let mut changed = false;
@@ -76,7 +76,7 @@ impl View {
             if !is_before && is_after && !of_images {
                 changed = true;
             }
-            let strict = strict && !what.starts_with("layer sha256-");
+            let strict = strict && !of_images;
             if !(is_after || is_before && !strict) {
                 wrong.push(format!("{what}: {}", why.join("; ")));
             }

@@ -26,6 +26,8 @@ pub struct Chain {
     pub top: Option<Layer>,
     /// The ids of the layers, the lowest first.
     pub ids: Vec<String>,
+    /// The one that is on its way.
+    pub next: Option<String>,
     /// Those that were made now.
     pub made: Vec<String>,
     /// Blobs that lie in the stage, each under its digits.
@@ -65,6 +67,7 @@ impl Store {
                 seen: None,
                 made: false,
             };
+            chain.next = Some(bring.id.clone());
             let layer = bring.layer(watch);
             if bring.made {
                 chain.made.push(bring.id.clone());

@@ -55,6 +55,10 @@ impl Store {
             Err(error) => {
                 // What nobody asked for by itself.
                 chain.top = None;
+                // While it was held, no hint of what was built on it could go.
+                if let (Some(parent), Some(next)) = (chain.ids.last(), &chain.next) {
+                    self.drop_hint(parent, next);
+                }
                 self.drop_layers(&chain.made, &mut Watch::default());
                 return Err(error);
             }
