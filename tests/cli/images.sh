@@ -230,13 +230,13 @@ test_exports_appear_whole() {
 	echo old >there
 	refuses 'export: nosuch: ' export nosuch there
 	same "$(cat there)" old
-	ovl rm "$(ovl list)"
-	refuses 'export: sha256-[0-9a-f]*: the image.s layer is missing: import it again$' export app there
-	same "$(cat there)" old
 	mkdir full
 	echo x >full/x
 	refuses 'export: app: the directory is not empty$' export app full
 	refuses 'export: nosuch/there: ' export app nosuch/there
+	ovl rm "$(ovl list)"
+	refuses 'export: sha256-[0-9a-f]*: the image.s layer is missing: import it again$' export app there
+	same "$(cat there)" old
 	same "$(ls -A)" "$(printf 'a.tar\nerr\nfull\nout\nsave\nstore\nthere')"
 	exits 1 "$OVL" check
 	grep -q '^image/app: no layer: ' out
