@@ -16,6 +16,7 @@ const JOBS: &[(&str, Job)] = &[
     ("lend", crate::holders::child_lends),
     ("borrow", crate::holders::child_borrows),
     ("hold-top", crate::holders::child_keeps_top),
+    ("fork", crate::holders::child_forks),
     ("clean", crate::gc::child_cleans),
     ("churn", crate::races::child_churns),
     ("userns", crate::marks::child_in_userns),
