@@ -1,5 +1,6 @@
 //! What is in the store, and how somebody else would mount it.
 
+use super::layer::Layer;
 use super::{LayerInfo, SpecFlags, Store, id, path_of, session};
 use crate::error::{Code, Error, Result, SysResult};
 use crate::mount::spec;
@@ -44,24 +45,26 @@ impl Store {
 
     /// What is known of the layer `id`.
     pub fn stat(&self, id: &[u8]) -> Result<LayerInfo> {
-        (|| {
-            let id = id::check(id)?;
-            loop {
-                let layer = self.layer(id)?;
-                match self.is_mounted(&layer) {
-                    Ok(mounted) => {
-                        let mut info = layer.info(mounted);
-                        info.unclean = !layer.committed()
-                            && matches!(session::of(&layer)?, session::Session::Lost { .. });
-                        return Ok(info);
-                    }
-                    // One that was removed while it was looked at is not damaged, but gone.
-                    Err(_) if !self.is_there(&layer)? => {}
-                    Err(error) => return Err(error),
-                }
+        self.look(id, |layer| {
+            let mut info = layer.info(self.is_mounted(layer)?);
+            info.unclean =
+                !layer.committed() && matches!(session::of(layer)?, session::Session::Lost { .. });
+            Ok(info)
+        })
+        .map_err(|e| e.at(id).op("stat"))
+    }
+
+    /// What `ask` finds in the layer `id`, with no lock held: one that was removed while it was
+    /// looked at is not damaged, but gone, or another one by now.
+    fn look<T>(&self, id: &[u8], mut ask: impl FnMut(&Layer) -> Result<T>) -> Result<T> {
+        let id = id::check(id)?;
+        loop {
+            let layer = self.layer(id)?;
+            match ask(&layer) {
+                Err(_) if !self.is_there(&layer)? => {}
+                answer => return answer,
             }
-        })()
-        .map_err(|e: Error| e.at(id).op("stat"))
+        }
     }
 
     /// Type, source and options by which somebody else mounts the layer `id`.
@@ -71,12 +74,11 @@ impl Store {
         flags: SpecFlags,
         label: Option<&[u8]>,
     ) -> Result<spec::Spec> {
-        self.specify(id, flags, label)
+        self.look(id, |layer| self.specify(layer, flags, label))
             .map_err(|e| e.at(id).op("mount_spec"))
     }
 
-    fn specify(&self, id: &[u8], flags: SpecFlags, label: Option<&[u8]>) -> Result<spec::Spec> {
-        let layer = self.layer(id::check(id)?)?;
+    fn specify(&self, layer: &Layer, flags: SpecFlags, label: Option<&[u8]>) -> Result<spec::Spec> {
         let layers = path_of(self.layers.as_fd())?;
         let read_only = flags.contains(SpecFlags::READ_ONLY) || layer.committed();
         let below = |path: &[u8]| [&layers[..], b"/", path].concat();
@@ -87,7 +89,7 @@ impl Store {
             return spec::bind(&below(format!("{}/root", layer.id).as_bytes()), read_only);
         }
         self.need_marks()?;
-        let stack = self.stack(&layer)?;
+        let stack = self.stack(layer)?;
         let own = usize::from(!layer.committed());
         let lowers: Vec<Vec<u8>> = stack.trees()[own..]
             .iter()

@@ -19,6 +19,7 @@ const JOBS: &[(&str, Job)] = &[
     ("fork", crate::holders::child_forks),
     ("clean", crate::gc::child_cleans),
     ("churn", crate::races::child_churns),
+    ("look", crate::races::child_looks),
     ("userns", crate::marks::child_in_userns),
     ("make", crate::durability::make),
     ("use", crate::session::child_uses),

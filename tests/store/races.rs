@@ -3,7 +3,7 @@
 use crate::child;
 use crate::common::*;
 use crate::support::fsys;
-use ovl::error::{Errno, Error, Result};
+use ovl::error::{Code, Errno, Error, Result};
 use ovl::store::*;
 use ovl::watch::Watch;
 use std::fs;
@@ -95,6 +95,44 @@ fn churn(store: &Store, seed: u64, time: Duration) {
 pub fn child_churns(dir: &Path, words: &[&str]) {
     let number = |at: usize| words[at].parse::<u64>().unwrap();
     churn(&store(dir), number(0), Duration::from_millis(number(1)));
+}
+
+pub fn child_looks(dir: &Path, _: &[&str]) {
+    let store = store(dir);
+    println!("READY");
+    while !dir.join("over").exists() {
+        for _ in 0..64 {
+            if let Err(error) = store.mount_spec(b"top", SpecFlags::empty(), None) {
+                assert_eq!(error.code(), Code::NoLayer, "{error:?}");
+            }
+        }
+    }
+    // Nobody reads what the test harness would say.
+    std::process::exit(0);
+}
+
+/// A chain that goes while somebody looks at it, and is held up at that, is not damaged.
+#[test]
+fn a_chain_that_goes_while_it_is_looked_at() {
+    let dir = fsys::scratch();
+    let dir = dir.path();
+    let made = store(dir);
+    let looker = child::ready(child::command(dir, "look"));
+    let pid = rustix::process::Pid::from_child(&looker);
+    let mut dice = Dice(815);
+    for _ in 0..200 {
+        create(&made, "base", None).unwrap();
+        commit(&made, "base").unwrap();
+        create(&made, "top", Some("base")).unwrap();
+        std::thread::sleep(Duration::from_micros(dice.roll(300)));
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        remove(&made, "top").unwrap();
+        remove(&made, "base").unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    }
+    fs::write(dir.join("over"), "").unwrap();
+    let said = looker.wait_with_output().unwrap();
+    assert!(said.status.success(), "{said:?}");
 }
 
 /// Every layer that is there is whole, and all of it can be taken away.
