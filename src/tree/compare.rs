@@ -1,7 +1,8 @@
 //! Whether two inodes are equal in all that a layer can say.
 
 use super::attrs::Inode;
-use crate::error::{Errno, Error, Result, SysResult};
+use super::inode::changed;
+use crate::error::{Errno, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{BorrowedFd, OwnedFd, fs};
@@ -27,7 +28,11 @@ impl Place<'_> {
         match self.content {
             // A descriptor of its own, whose owner need not live on.
             Some(fd) => crate::sys::fd::duplicate(fd).call("fcntl"),
-            None => fs::open_file(self.dir, self.name).call("open"),
+            None => match fs::open_file(self.dir, self.name) {
+                // It was a regular file: by now it is none, or a whiteout, or a link.
+                Err(Errno::NOENT | Errno::NXIO | Errno::LOOP) => Err(changed()),
+                other => other.call("open"),
+            },
         }
     }
 }
@@ -107,9 +112,7 @@ fn same_content(a: Place<'_>, b: Place<'_>, watch: &mut Watch<'_>) -> Result<boo
             return if at == a.meta.size {
                 Ok(true)
             } else {
-                Err(Error::sys(Errno::IO, "read")
-                    .context("the file changed while it was read")
-                    .at(a.name))
+                Err(changed().at(a.name))
             };
         }
         at += n as u64;
@@ -133,5 +136,38 @@ pub fn clamp(time: Time, clamp: Option<Time>) -> Time {
     match clamp {
         Some(limit) if time > limit => limit,
         _ => time,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What was listed as a regular file, and is none when it is opened.
+    #[test]
+    fn a_file_that_is_none_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "data").unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+        // Opened, it says what a whiteout says.
+        std::os::unix::net::UnixListener::bind(dir.path().join("device")).unwrap();
+        let fd = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let meta = fs::stat_at(&fd, b"file").unwrap();
+        let open = |name: &[u8]| {
+            Place {
+                dir: fd.as_fd(),
+                name,
+                meta: &meta,
+                content: None,
+            }
+            .open()
+        };
+        assert!(open(b"file").is_ok());
+        for name in [&b"none"[..], b"link", b"device"] {
+            let error = open(name).unwrap_err();
+            assert_eq!(error.errno(), Errno::IO);
+            assert!(error.message().contains("changed while it was read"));
+        }
     }
 }
