@@ -48,7 +48,7 @@ struct args {
 	char *word[3];          /* the arguments that are not options */
 	int words;
 	char **rest;            /* run: CMD and its arguments, NULL-terminated */
-	const char *parent, *kind, *diff_id, *reflink, *budget;
+	const char *parent, *kind, *diff_id, *reflink, *budget, *durability;
 	const char *ref, *platform, *image, *name;
 	int read_only, nul, hard_link, salvage, volatile_, repair, keep_blobs, remove;
 };
@@ -386,6 +386,37 @@ static int open_store(struct tool *tool, uint64_t flags)
 	return EXIT_SUCCESS;
 }
 
+/* What --durability says, and what is usual where it is not given. */
+static int read_durability(const struct tool *tool, const struct args *args, uint32_t *durability)
+{
+	const char *word = args->durability;
+
+	*durability = OVL_DURABILITY_DEFAULT;
+	if (!word)
+		return EXIT_SUCCESS;
+	if (strcmp(word, "none") == 0)
+		*durability = OVL_DURABILITY_NONE;
+	else if (strcmp(word, "full") == 0)
+		*durability = OVL_DURABILITY_FULL;
+	else if (strcmp(word, "verified") == 0)
+		*durability = OVL_DURABILITY_VERIFIED;
+	else
+		return fail(tool->command, "--durability", "must be none, full or verified");
+	return EXIT_SUCCESS;
+}
+
+/* The same for what is not committed: it has no digests that could be kept. */
+static int read_sync(const struct tool *tool, const struct args *args, uint64_t sync, uint64_t *flags)
+{
+	const char *word = args->durability;
+
+	if (word && strcmp(word, "full") == 0)
+		*flags |= sync;
+	else if (word && strcmp(word, "none") != 0)
+		return fail(tool->command, "--durability", "must be none or full");
+	return EXIT_SUCCESS;
+}
+
 /* The layer as it is now; in text the commands that change a layer are silent. */
 static int show_layer(struct tool *tool, const char *id)
 {
@@ -416,6 +447,9 @@ static int cmd_create(struct tool *tool, const struct args *args)
 	struct ovl_error *error = NULL;
 	int said;
 
+	if (read_sync(tool, args, OVL_CREATE_SYNC, &opts.flags) != EXIT_SUCCESS
+	    || open_store(tool, 0) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
 	if (parent && !*parent)
 		parent = NULL;
 	said = ovl_create(tool->store, id, parent, &opts, sizeof opts, &error);
@@ -434,8 +468,11 @@ static int cmd_commit(struct tool *tool, const struct args *args)
 		.cancel = tool->cancel, .progress = bar_function(), .progress_user = &bar
 	};
 	struct ovl_error *error = NULL;
-	int said = ovl_commit(tool->store, id, &opts, sizeof opts, &error);
+	int said;
 
+	if (read_durability(tool, args, &opts.durability) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
+	said = ovl_commit(tool->store, id, &opts, sizeof opts, &error);
 	bar_end(&bar);
 	if (said < 0)
 		return failed(tool, error, id);
@@ -494,6 +531,8 @@ static int cmd_apply(struct tool *tool, const struct args *args)
 		opts.kind = OVL_KIND_OVERLAY;
 	else if (args->kind)
 		return fail("apply", "--kind", "must be root or overlay");
+	if (read_durability(tool, args, &opts.durability) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
 	if (strcmp(path, "-") != 0)
 		input = open(path, O_RDONLY | O_CLOEXEC);
 	if (input < 0)
@@ -604,6 +643,8 @@ static int cmd_copy(struct tool *tool, const struct args *args)
 		opts.reflink = OVL_REFLINK_NEVER;
 	else if (strcmp(how, "auto") != 0)
 		return fail("copy", "--reflink", "must be auto, always or never");
+	if (read_sync(tool, args, OVL_COPY_SYNC, &opts.flags) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
 	said = ovl_copy_dir(AT_FDCWD, args->word[0], AT_FDCWD, to, &opts, sizeof opts,
 			    &stats, sizeof stats, &error);
 	bar_end(&bar);
@@ -718,6 +759,8 @@ static int cmd_import(struct tool *tool, const struct args *args)
 	};
 	int input = STDIN_FILENO, status;
 
+	if (read_durability(tool, args, &opts.durability) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
 	if (strcmp(path, "-") != 0)
 		input = open(path, O_RDONLY | O_CLOEXEC);
 	if (input < 0)
@@ -1884,7 +1927,7 @@ enum {                          /* which options a command takes, and what it ne
 	PARENT = 1 << 0, KIND = 1 << 1, DIFF_ID = 1 << 2, READ_ONLY = 1 << 3, NUL = 1 << 4,
 	HARD_LINK = 1 << 5, REFLINK = 1 << 6, SALVAGE = 1 << 7, VOLATILE = 1 << 12, REPAIR = 1 << 13,
 	NO_STORE = 1 << 8,      /* needs none, or opens it itself */
-	NEW_STORE = 1 << 9,     /* makes one where there is none */
+	DURABILITY = 1 << 9,
 	BUDGET = 1 << 11,
 	KEEP_BLOBS = 1 << 14, REF = 1 << 15, PLATFORM = 1 << 16,
 	RUN = 1 << 10           /* all after the first word is a command of its own */
@@ -1896,14 +1939,14 @@ static const struct command {
 	unsigned takes;
 	int (*function)(struct tool *, const struct args *);
 } commands[] = {
-	{ "create", "ID [PARENT]", "a new writable layer, on PARENT if one is given",
-	  1, 2, NEW_STORE, cmd_create },
-	{ "apply", "ID [--parent PARENT] [--kind root|overlay] [--diff-id sha256:HEX] FILE|-",
+	{ "create", "ID [PARENT] [--durability none|full]", "a new writable layer, on PARENT if one is given",
+	  1, 2, NO_STORE | DURABILITY, cmd_create },
+	{ "apply", "ID [--parent PARENT] [--kind root|overlay] [--diff-id sha256:HEX] [--durability none|full|verified] FILE|-",
 	  "a layer from a layer tar (plain, gzip or zstd); prints its diff ID",
-	  2, 2, NO_STORE | PARENT | KIND | DIFF_ID, cmd_apply },
-	{ "commit", "ID [--salvage]",
+	  2, 2, NO_STORE | PARENT | KIND | DIFF_ID | DURABILITY, cmd_apply },
+	{ "commit", "ID [--salvage] [--durability none|full|verified]",
 	  "the layer never changes again; --salvage also after a crash of the machine under it",
-	  1, 1, SALVAGE, cmd_commit },
+	  1, 1, SALVAGE | DURABILITY, cmd_commit },
 	{ "rm", "ID", "remove the layer", 1, 1, 0, cmd_rm },
 	{ "list", "", "the layers' ids", 0, 0, 0, cmd_list },
 	{ "info", "ID", "what is known of the layer", 1, 1, 0, cmd_info },
@@ -1920,15 +1963,15 @@ static const struct command {
 	  1, 2, 0, cmd_diff },
 	{ "changes", "ID [PARENT] [-z]", "\"A /path\", \"C /path\", \"D /path\"; -z ends each with NUL",
 	  1, 2, NUL, cmd_changes },
-	{ "import", "[--keep-blobs] [--ref REF] [--platform OS/ARCH] FILE|DIR|- NAME",
+	{ "import", "[--keep-blobs] [--ref REF] [--platform OS/ARCH] [--durability none|full|verified] FILE|DIR|- NAME",
 	  "an image from an OCI archive or layout, or docker save; prints its topmost layer",
-	  2, 2, NO_STORE | KEEP_BLOBS | REF | PLATFORM, cmd_import },
+	  2, 2, NO_STORE | DURABILITY | KEEP_BLOBS | REF | PLATFORM, cmd_import },
 	{ "export", "NAME FILE|DIR|-", "the image as an OCI archive, or as a layout in an empty directory",
 	  2, 2, 0, cmd_export },
 	{ "images", "", "the images' names", 0, 0, 0, cmd_images },
 	{ "rmi", "NAME", "remove the image, and its layers that nobody else uses", 1, 1, 0, cmd_rmi },
-	{ "copy", "[--hardlink | --reflink=auto|always|never] SRC DST", "copy a directory tree",
-	  2, 2, NO_STORE | HARD_LINK | REFLINK, cmd_copy },
+	{ "copy", "[--hardlink | --reflink=auto|always|never] [--durability none|full] SRC DST",
+	  "copy a directory tree", 2, 2, NO_STORE | DURABILITY | HARD_LINK | REFLINK, cmd_copy },
 	{ "check", "[--repair]",
 	  "look for damage in the whole store; --repair mends what can be mended without losing anything",
 	  0, 0, REPAIR, cmd_check },
@@ -1970,6 +2013,7 @@ static int take_option(const struct command *command, struct args *args, char *w
 		{ "--volatile", VOLATILE, &args->volatile_, NULL },
 		{ "--repair", REPAIR, &args->repair, NULL },
 		{ "--budget", BUDGET, NULL, &args->budget },
+		{ "--durability", DURABILITY, NULL, &args->durability },
 		{ "--keep-blobs", KEEP_BLOBS, &args->keep_blobs, NULL },
 		{ "--ref", REF, NULL, &args->ref },
 		{ "--platform", PLATFORM, NULL, &args->platform },
@@ -2076,8 +2120,7 @@ static int run_command(struct tool *tool, const struct command *command, char **
 	}
 	if (read_args(command, argv, &args) < 0)
 		return failure;
-	if (!(command->takes & NO_STORE)
-	    && open_store(tool, command->takes & NEW_STORE ? 0 : OVL_STORE_MUST_EXIST) != EXIT_SUCCESS)
+	if (!(command->takes & NO_STORE) && open_store(tool, OVL_STORE_MUST_EXIST) != EXIT_SUCCESS)
 		return failure;
 	if (!(command->takes & RUN))
 		cancel_on_signals(tool);

@@ -26,6 +26,31 @@ test_commands_that_change_are_silent() {
 	same "$(cat out err)" ""
 }
 
+# How often "$@" syncs.
+syncs() {
+	strace -f -qq -e trace=fsync,fdatasync,syncfs -o trace "$OVL" "$@" >/dev/null
+	grep -cE ' (fsync|fdatasync|syncfs)\(' trace || :
+}
+
+test_durability() {
+	command -v strace >/dev/null || skip strace
+	ovl apply base "$BASE/rootfs.tar" >/dev/null    # which makes the store
+	same "$(syncs apply none --durability none "$BASE/rootfs.tar")" 0
+	same "$(syncs create c --durability=none)" 0
+	same "$(syncs commit c --durability none)" 0
+	same "$(syncs copy --durability none "$BASE/rootfs" copied)" 0
+	[ "$(syncs apply full --durability full "$BASE/rootfs.tar")" -gt 0 ]
+	[ "$(syncs create d --durability full)" -gt 0 ]
+	[ "$(syncs copy --durability full "$BASE/rootfs" synced)" -gt 0 ]
+	same "$(syncs apply usual "$BASE/rootfs.tar")" "$(syncs apply again --durability full "$BASE/rootfs.tar")"
+	ovl apply verified --durability verified "$BASE/rootfs.tar" >/dev/null
+	ovl create e
+	ovl commit e --durability verified
+	ovl check >out
+	! grep -qE '^(verified|e): not recorded' out || wrong "digests were not kept: $(cat out)"
+	grep -q '^full: not recorded' out
+}
+
 test_commit() {
 	container
 	ovl commit c

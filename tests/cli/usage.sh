@@ -31,6 +31,10 @@ test_bad_usage_is_one_line_and_1() {
 	refuses 'mount: --ro=1: takes no value' mount a --ro=1
 	refuses 'gc: --repair: unknown option' gc --repair
 	refuses 'check: --budget: unknown option' check --budget 1
+	refuses 'apply: --durability: must be none, full or verified' apply a --durability fast /dev/null
+	refuses 'import: --durability: must be' import --durability= /dev/null a
+	refuses 'create: --durability: must be none or full' create a --durability verified
+	refuses 'copy: --durability: must be none or full' copy --durability=verified a b
 	refuses 'copy: --reflink: must be' copy --reflink=maybe a b
 	refuses 'copy: --hardlink: ' copy --hardlink --reflink=auto a b
 	[ ! -e store ] || wrong "a refused command made a store"
