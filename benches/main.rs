@@ -1,106 +1,183 @@
-//! What libovl costs beside the tools that people know: each job and its peer in turn, whole
-//! processes, medians of the ratios. Absolute times mean nothing on a shared machine.
+//! What libovl costs beside the tools that people know, and beside what the kernel needs at least: how
+//! it is measured, and how the report is read, is in docs/performance.md.
 //!
-//! `cargo bench` uses `build/ovl`; OVL names another. `OVL_BENCH_DIR` says where to work (default:
-//! the temporary directory), `OVL_BENCH_ENTRIES` how large the tree is.
+//! `make bench` runs it; `cargo bench -- JOB...` runs the jobs whose names begin so.
 
-use std::io::Write;
+mod counts;
+mod digest;
+mod grow;
+mod inputs;
+mod job;
+mod jobs;
+mod machine;
+mod options;
+mod place;
+mod report;
+mod run;
+
+use jobs::Bench;
+use options::Options;
+use place::Place;
+use report::{Report, markdown, plot};
+use run::{has, sh};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::ExitCode;
 
-const ROUNDS: usize = 5;
-
-fn main() {
-    let ovl = std::env::var("OVL").unwrap_or_else(|_| "build/ovl".into());
-    let ovl = std::fs::canonicalize(&ovl).unwrap_or_else(|_| panic!("{ovl} is not built: make"));
-    let base = std::env::var_os("OVL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let work = tempfile::Builder::new()
-        .prefix("ovl-bench-")
-        .tempdir_in(base)
-        .unwrap();
-    let entries: usize = std::env::var("OVL_BENCH_ENTRIES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(20_000);
-    let dir = work.path();
-    println!(
-        "{entries} entries in {}, {ROUNDS} rounds, wall time ratio to the peer",
-        dir.display()
-    );
-    grow(&dir.join("tree"), entries);
-    sh(dir, "tar --xattrs -C tree -cf tree.tar .");
-    sh(dir, "gzip -6 -k tree.tar");
-
-    let ovl = ovl.display();
-    compare(
-        dir,
-        "clone by hard links",
-        &format!("{ovl} copy --hardlink tree a"),
-        "cp -al tree b",
-    );
-    compare(
-        dir,
-        "copy by content",
-        &format!("{ovl} copy tree a"),
-        "cp -a tree b",
-    );
-    let apply = |file: &str| format!("{ovl} --store a apply x {file}");
-    let untar = |flags: &str, file: &str| format!("mkdir b && tar --xattrs -C b {flags} {file}");
-    let plain = format!("{} && sync -f b", untar("-xpf", "tree.tar"));
-    compare(dir, "apply tar, synced", &apply("tree.tar"), &plain);
-    let packed = format!("{} && sync -f b", untar("-xzpf", "tree.tar.gz"));
-    compare(dir, "apply tar.gz, synced", &apply("tree.tar.gz"), &packed);
+fn main() -> ExitCode {
+    let said = Options::read().and_then(|options| match place::inside() {
+        true => measure(&options).map(|()| ExitCode::SUCCESS),
+        false => place::supervise(&options.dir),
+    });
+    said.unwrap_or_else(|error| {
+        eprintln!("bench: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-/// A tree with the shape of a root file system: a tenth directories, small files, some links.
-fn grow(root: &Path, entries: usize) {
-    let mut made = 0;
-    for d in 0.. {
-        let dir = root.join(format!("d{}/d{d}", d % 50));
-        std::fs::create_dir_all(&dir).unwrap();
-        for f in 0..8 {
-            let mut file = std::fs::File::create(dir.join(format!("file{f}"))).unwrap();
-            file.write_all(&vec![b'x'; (f * 700) % 9000]).unwrap();
-        }
-        std::os::unix::fs::symlink("file0", dir.join("link")).unwrap();
-        made += 10;
-        if made >= entries {
-            return;
+fn measure(options: &Options) -> Result<(), String> {
+    let (work, _lock) = place::lock(&options.dir)?;
+    place::clear(&work)?;
+    let (places, mut left_out) = place::all(&work, &options.kinds);
+    let first = places.first().ok_or("there is no file system to work on")?;
+    let programs = compile(options, &work)?;
+    let inputs = inputs::Inputs::new(options, first.dir.join("in"))?;
+    let bench = Bench { options, inputs: &inputs, programs };
+    let mut report = Report {
+        version: 1,
+        machine: machine::Machine::here(&options.dir),
+        rounds: options.rounds,
+        floor_rss_kib: 0,
+        jobs: Vec::new(),
+        instructions: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for entry in jobs::ALL.iter().filter(|entry| options.wants(entry.name)) {
+        for place in standing(entry, &places, &mut left_out) {
+            run_entry(&bench, entry, place, &mut report, &mut left_out)?;
         }
     }
+    if !options.wants("instructions") {
+    } else if has("valgrind") {
+        eprint!("instructions ");
+        report.instructions = counts::instructions(&options.ovl, &inputs, &first.dir)?;
+        eprintln!();
+    } else {
+        left_out.push("instructions: there is no valgrind".to_string());
+    }
+    if !has("strace") {
+        left_out.push("system calls: there is no strace".to_string());
+    }
+    report.floor_rss_kib = own_peak();
+    report.left_out = left_out;
+    write(options, &report)?;
+    place::clear(&work).or_else(|error| match places.len() {
+        // What is mounted there ends with the namespace.
+        _ if std::env::var_os("OVL_BENCH_INSIDE").is_some() => Ok(()),
+        _ => Err(error),
+    })
 }
 
-fn compare(dir: &Path, what: &str, ours: &str, peer: &str) {
-    let mut ratios: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let a = timed(dir, ours);
-            let b = timed(dir, peer);
-            a / b
-        })
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    let (low, middle, high) = (ratios[0], ratios[ROUNDS / 2], ratios[ROUNDS - 1]);
-    println!("{what:24} {middle:5.2}  ({low:.2} to {high:.2})");
+/// The file systems that a job is about; where there is but one without a choice, that.
+fn standing<'a>(entry: &jobs::Entry, places: &'a [Place], left_out: &mut Vec<String>) -> Vec<&'a Place> {
+    let root = rustix::process::geteuid().is_root();
+    if entry.root && !root {
+        left_out.push(format!("{}: only root can do it", entry.name));
+        return Vec::new();
+    }
+    let known = |place: &&Place| ["ext4", "xfs", "tmpfs", "btrfs"].contains(&place.kind.as_str());
+    let on: Vec<&Place> = places.iter().filter(|place| entry.kinds.contains(&place.kind.as_str())).collect();
+    if on.is_empty() && (places.len() == 1 || !places.iter().any(|place| known(&place))) {
+        return places.iter().take(1).collect();
+    }
+    for kind in entry.kinds.iter().filter(|kind| !places.iter().any(|place| place.kind == **kind)) {
+        left_out.push(format!("{} on {kind}: there is no {kind}", entry.name));
+    }
+    on
 }
 
-/// Seconds that a shell line takes; what it made is removed before and after.
-fn timed(dir: &Path, line: &str) -> f64 {
-    sh(dir, "rm -rf a b; sync -f .");
-    let start = Instant::now();
-    sh(dir, line);
-    let took = start.elapsed().as_secs_f64();
-    sh(dir, "rm -rf a b");
-    took
+fn run_entry(
+    bench: &Bench,
+    entry: &jobs::Entry,
+    place: &Place,
+    report: &mut Report,
+    left_out: &mut Vec<String>,
+) -> Result<(), String> {
+    eprintln!("{} on {}", entry.name, place.kind);
+    let jobs = match (entry.build)(bench, place) {
+        Ok(jobs) => jobs,
+        Err(why) => match why.strip_prefix("left out: ") {
+            Some(why) => {
+                left_out.push(format!("{}: {why}", entry.name));
+                return Ok(());
+            }
+            None => return Err(format!("{}: {why}", entry.name)),
+        },
+    };
+    for job in jobs {
+        eprint!("    {} ", job.title);
+        let load = machine::load();
+        let all = job::measure(&job, bench.options)?;
+        let calls = if job.counted && has("strace") { counts::calls(&job)? } else { Vec::new() };
+        let outcome = report::outcome(&job, load, &all, calls);
+        eprintln!();
+        for row in &outcome.rows {
+            let ratio = row.wall_ratio.map_or(String::new(), |ratio| format!("  wall ratio {:.2}", ratio.median));
+            eprintln!("        {:24} {:9.4} s{ratio}", row.who, row.wall.median);
+        }
+        report.jobs.push(outcome);
+    }
+    // All but the inputs, and the tree that several jobs share.
+    sh(&place.dir, "find . -mindepth 1 -maxdepth 1 ! -name in ! -name tree -exec rm -rf {} +; sync -f .")
 }
 
-fn sh(dir: &Path, line: &str) {
-    let mut shell = Command::new("sh");
-    shell
-        .arg("-ec")
-        .arg(line)
-        .current_dir(dir)
-        .stdout(Stdio::null());
-    let status = shell.status().unwrap();
-    assert!(status.success(), "{line}: {status}");
+/// Compiles the programs of calls/ and floors/.
+fn compile(options: &Options, work: &Path) -> Result<PathBuf, String> {
+    let programs = work.join("programs");
+    fs::create_dir(&programs).map_err(|e| format!("{}: {e}", programs.display()))?;
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let library = options.ovl.parent().unwrap_or(top);
+    let script = format!(
+        "CC=${{CC:-cc}}; W='-O2 -std=c99 -pedantic -Wall -Wextra -Wshadow'
+         for name in cycle remove; do $CC $W '{top}'/benches/floors/$name.c -o floor-$name; done
+         for name in cycle remove open; do
+             $CC $W -I'{top}/include' '{top}'/benches/calls/$name.c -o $name -L'{lib}' -lovl -Wl,-rpath,'{lib}'
+         done",
+        top = top.display(),
+        lib = library.display()
+    );
+    sh(&programs, &script)?;
+    Ok(programs)
+}
+
+fn write(options: &Options, report: &Report) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", options.out.display());
+    fs::create_dir_all(&options.out).map_err(told)?;
+    let json = serde_json::to_string_pretty(report).map_err(|e| e.to_string())?;
+    for (name, text) in [
+        ("report.md", markdown::write(report)),
+        ("report.json", json + "\n"),
+        ("wall.svg", plot::wall(report)),
+        ("cpu.svg", plot::cpu(report)),
+    ] {
+        fs::write(options.out.join(name), text).map_err(told)?;
+    }
+    let mut table = String::new();
+    markdown::summary(&mut table, report);
+    println!("\n{table}");
+    for what in &report.left_out {
+        println!("left out: {what}");
+    }
+    for (program, package) in &report.machine.missing {
+        println!("left out: {program} is not installed (Debian's package is {package})");
+    }
+    println!("{}", options.out.join("report.md").display());
+    Ok(())
+}
+
+/// This program's own peak, in KiB: what a child starts with.
+fn own_peak() -> u64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }

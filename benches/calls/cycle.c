@@ -2,6 +2,8 @@
  * A container's life through the C interface: create, mount, unmount, remove; see floors/cycle.c.
  *
  *     cycle DIR LAYERS TIMES volatile|synced
+ *
+ * The chain of LAYERS is made where it is not there yet.
  */
 #define _GNU_SOURCE
 #include "store.h"
@@ -47,9 +49,10 @@ int main(int argc, char **argv)
 	times = number(argv[3], MOST_TIMES);
 	is_volatile = strcmp(argv[4], "volatile") == 0;
 	store = open_store(argv[1]);
-	for (int i = 0; i < layers; i++)
-		add_lower(store, i);
 	snprintf(parent, sizeof parent, "l%d", layers - 1);
+	if (ovl_exists(store, parent, NULL, 0, NULL) != 1)
+		for (int i = 0; i < layers; i++)
+			add_lower(store, i);
 	home = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (home < 0 || syncfs(home) < 0) {
 		perror(argv[1]);

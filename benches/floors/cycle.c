@@ -4,8 +4,8 @@
  *     cycle DIR LAYERS TIMES volatile|synced
  *
  * The calls of libovl that change the disk or the mounts, and those that sync, in its order; none of
- * those that look first: no lock, no stat, nothing read. DIR must be empty, and is left with LAYERS
- * directories in it.
+ * those that look first: no lock, no stat, nothing read. LAYERS directories are made in DIR where they are
+ * not there yet.
  */
 #define _GNU_SOURCE
 #include "overlay.h"
@@ -17,6 +17,13 @@ struct floor {
 	int is_volatile;
 };
 
+static int have_dir(int at, const char *name)
+{
+	if (mkdirat(at, name, 0755) < 0 && errno != EEXIST)
+		die(name);
+	return open_dir(at, name);
+}
+
 /* What lies below: LAYERS directories, each with one file of its own. */
 static void make_lowers(struct floor *floor, int count)
 {
@@ -24,9 +31,9 @@ static void make_lowers(struct floor *floor, int count)
 
 	for (int i = 0; i < count; i++) {
 		snprintf(name, sizeof name, "l%d", i);
-		floor->lower[i] = make_dir(floor->layers, name, 0755);
-		make_file(floor->lower[i], name, name, 0);
-		must(mkdirat(floor->lower[i], "child", 0700), "child");
+		floor->lower[i] = have_dir(floor->layers, name);
+		if (mkdirat(floor->lower[i], "child", 0700) == 0)
+			make_file(floor->lower[i], name, name, 0);
 	}
 	floor->lowers = count;
 }
@@ -144,9 +151,9 @@ int main(int argc, char **argv)
 	times = number(argv[3], MOST_TIMES);
 	floor.is_volatile = strcmp(argv[4], "volatile") == 0;
 	home = open_dir(AT_FDCWD, argv[1]);
-	floor.layers = make_dir(home, "layer", 0700);
-	floor.stage = make_dir(home, "stage", 0700);
-	floor.trash = make_dir(home, "trash", 0700);
+	floor.layers = have_dir(home, "layer");
+	floor.stage = have_dir(home, "stage");
+	floor.trash = have_dir(home, "trash");
 	make_lowers(&floor, number(argv[2], 500));
 	must(syncfs(home), "syncfs");
 	for (; steps.times < times; steps.times++) {

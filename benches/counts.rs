@@ -1,0 +1,102 @@
+//! What does not depend on how busy the machine is: system calls, and instructions.
+
+use crate::inputs::Inputs;
+use crate::job::{Job, OVL, Run};
+use crate::run::{Line, has, sh};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The system calls of one run.
+#[derive(Serialize)]
+pub struct Calls {
+    /// The program.
+    pub who: String,
+    /// All of them.
+    pub total: u64,
+    /// For each entry of the job.
+    pub per_entry: f64,
+    /// The most frequent ones, for each entry.
+    pub names: Vec<(String, f64)>,
+}
+
+/// The instructions of one run.
+#[derive(Serialize)]
+pub struct Instructions {
+    /// What ran.
+    pub job: String,
+    /// How many entries.
+    pub entries: u64,
+    /// How many instructions, in user space.
+    pub count: u64,
+}
+
+/// Counts the system calls of a job's ways that are whole processes of their own.
+pub fn calls(job: &Job) -> Result<Vec<Calls>, String> {
+    let mut all = Vec::new();
+    for run in job.runs.iter().filter(|run| !run.daemon) {
+        let file = job.runs[0].line.dir.join("strace.out");
+        // Threads and children too.
+        let line = run.line.under(&format!("strace -f -qq -c -o {}", file.display()));
+        (job.before)().and_then(|()| (run.before)())?;
+        line.timed()?;
+        let text = std::fs::read_to_string(&file).map_err(|e| e.to_string())?;
+        let _ = std::fs::remove_file(&file);
+        all.push(table(job, run, &text));
+    }
+    Ok(all)
+}
+
+/// Reads strace's summary: "% time, seconds, usecs/call, calls, [errors,] syscall".
+fn table(job: &Job, run: &Run, text: &str) -> Calls {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (Some(Ok(calls)), Some(name)) = (words.get(3).map(|word| word.parse::<u64>()), words.last()) else {
+            continue;
+        };
+        if words.len() >= 5 && *name != "total" {
+            *counts.entry(name).or_default() += calls;
+        }
+    }
+    let entries = job.entries.max(1) as f64;
+    let total = counts.values().sum();
+    let mut names: Vec<(String, f64)> =
+        counts.into_iter().map(|(name, calls)| (name.to_string(), calls as f64 / entries)).collect();
+    names.sort_by(|a, b| b.1.total_cmp(&a.1));
+    names.truncate(8);
+    Calls { who: run.who.clone(), total, per_entry: total as f64 / entries, names }
+}
+
+/// Instructions of ours, on a small tree.
+pub fn instructions(ovl: &Path, inputs: &Inputs, dir: &Path) -> Result<Vec<Instructions>, String> {
+    let archive = inputs.little()?;
+    let (ovl, file) = (ovl.display(), archive.file.display());
+    sh(dir, &format!("rm -rf i; mkdir i; cd i; cp -a '{}' tree; gzip -nk <{file} >t.gz", archive.tree.display()))?;
+    let dir = dir.join("i");
+    if has("zstd") {
+        sh(&dir, &format!("zstd -q {file} -o t.zst"))?;
+    }
+    let mut jobs = vec![
+        ("hard-link clone", format!("{ovl} copy --hardlink tree a")),
+        ("content clone", format!("{ovl} copy --reflink=never tree b")),
+        ("apply, plain tar", format!("{ovl} --store s apply plain --durability none {file}")),
+        ("apply, tar.gz", format!("{ovl} --store s apply gz --durability none t.gz")),
+    ];
+    if has("zstd") {
+        jobs.push(("apply, tar.zst", format!("{ovl} --store s apply zst --durability none t.zst")));
+    }
+    jobs.push(("diff, everything", format!("{ovl} --store s diff plain")));
+    let mut all = Vec::new();
+    for (job, words) in jobs {
+        let line = Line::new(&dir, &words).under("valgrind --tool=callgrind --callgrind-out-file=/dev/null");
+        let (_, said) = line.run()?;
+        let count = said
+            .lines()
+            .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
+            .ok_or_else(|| format!("{OVL}: callgrind said no count: {said}"))?;
+        all.push(Instructions { job: job.to_string(), entries: archive.digest.entries, count });
+    }
+    sh(&dir, "cd ..; rm -rf i")?;
+    Ok(all)
+}
