@@ -6,6 +6,7 @@
 
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 pub enum Scope {
     /// Everything.
     All,
-    /// Not the directories: a diff leaves those out that are as they were.
+    /// Not the directories, since a diff leaves those out that are as they were, and not overlayfs's
+    /// own attributes.
     Files,
 }
 
@@ -72,7 +74,7 @@ fn each(root: &Path, scope: Scope, tell: &mut dyn FnMut(&str)) -> Result<(), Str
             left.append(&mut names);
         }
         if scope == Scope::All || !meta.is_dir() {
-            tell(&line(root, &path, &meta, &mut groups).map_err(told)?);
+            tell(&line(root, &path, &meta, scope, &mut groups).map_err(told)?);
         }
     }
     Ok(())
@@ -82,6 +84,7 @@ fn line(
     root: &Path,
     path: &Path,
     meta: &Metadata,
+    scope: Scope,
     groups: &mut HashMap<(u64, u64), String>,
 ) -> std::io::Result<String> {
     let name = escaped(path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes());
@@ -104,8 +107,13 @@ fn line(
     };
     let mut names: Vec<_> = xattr::list(path)?.collect();
     names.sort_unstable();
-    // SELinux labels what is made after its own rules.
-    for name in names.iter().filter(|name| *name != "security.selinux") {
+    // SELinux labels what is made after its own rules, and XFS shows each ACL a second time.
+    let other = |name: &&OsString| {
+        *name != "security.selinux"
+            && !name.as_bytes().starts_with(b"trusted.SGI_ACL_")
+            && (scope == Scope::All || !name.as_bytes().starts_with(b"trusted.overlay."))
+    };
+    for name in names.iter().filter(other) {
         let value = xattr::get(path, name)?.unwrap_or_default();
         let _ = write!(line, " {}={}", escaped(name.as_bytes()), hex(&value));
     }

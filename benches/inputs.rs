@@ -109,8 +109,10 @@ impl<'a> Inputs<'a> {
         let file = self.dir.join(name);
         if !file.exists() {
             let (from, to) = (tree.display(), file.display());
-            let tar = format!("{TAR} --sort=name --format=posix -C '{from}' -cf - .");
-            sh(&self.dir, &format!("set -o pipefail 2>/dev/null || :; {tar} | {through} >'{to}'"))?;
+            sh(
+                &self.dir,
+                &format!("{TAR} --sort=name --format=posix -I '{through}' -C '{from}' -cf '{to}' ."),
+            )?;
         }
         let digest = self.digest(name, tree)?;
         Ok(Archive { file, tree: tree.to_path_buf(), digest })

@@ -23,7 +23,12 @@ pub struct Place {
 
 /// Is this the run in its own namespaces, or one that needs none?
 pub fn inside() -> bool {
-    std::env::var_os(INSIDE).is_some() || !can_mount()
+    private() || !can_mount()
+}
+
+/// Whether this run has namespaces of its own: what is mounted or started in them ends with it.
+pub fn private() -> bool {
+    std::env::var_os(INSIDE).is_some()
 }
 
 fn can_mount() -> bool {
@@ -37,7 +42,7 @@ pub fn lock(dir: &Path) -> Result<(PathBuf, File), String> {
     let told = |error: std::io::Error| format!("{}: {error}", work.display());
     fs::create_dir_all(&work).map_err(told)?;
     let lock = File::open(&work).map_err(told)?;
-    if std::env::var_os(INSIDE).is_none() {
+    if !private() {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| format!("{}: another run is at work there", work.display()))?;
     }
@@ -71,7 +76,7 @@ pub fn clear(work: &Path) -> Result<(), String> {
 pub fn all(work: &Path, kinds: &[String]) -> (Vec<Place>, Vec<String>) {
     let mut left_out = Vec::new();
     let mut places = Vec::new();
-    if std::env::var_os(INSIDE).is_none() {
+    if !private() {
         left_out.push(format!("{}: only root can mount them", kinds.join(", ")));
         match stand(work) {
             Ok(place) => places.push(place),

@@ -18,7 +18,7 @@ pub struct Containerd {
 impl Containerd {
     /// Whether it is installed, and may run: in a namespace that it cannot outlive.
     pub fn is_there() -> bool {
-        has("containerd") && has("ctr") && has("umoci") && std::env::var_os("OVL_BENCH_INSIDE").is_some()
+        has("containerd") && has("ctr") && has("umoci") && crate::place::private()
     }
 
     /// Starts it; and makes an archive of an image with this one layer.

@@ -86,6 +86,7 @@ impl Bench<'_> {
             sh(&place.dir, &format!("cp -a '{}' tree; sync -f .", from.display()))?;
         }
         let digest = self.inputs.digest("tree", &from)?;
+        same(&to, &from, &digest).map_err(|e| format!("cp -a to {}: {e}", place.kind))?;
         Ok((to, digest))
     }
 }
