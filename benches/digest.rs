@@ -41,18 +41,26 @@ pub fn of(root: &Path, scope: Scope) -> Result<TreeDigest, String> {
         sha.update(line.as_bytes());
         entries += 1;
     })?;
-    Ok(TreeDigest { sha256: hex(&sha.finalize()), entries })
+    Ok(TreeDigest {
+        sha256: hex(&sha.finalize()),
+        entries,
+    })
 }
 
 /// Where two trees differ first: for an error's words.
 pub fn difference(got: &Path, wanted: &Path, scope: Scope) -> Result<String, String> {
     let lines = |root: &Path| -> Result<Vec<String>, String> {
         let mut lines = Vec::new();
-        each(root, scope, &mut |line| lines.push(line.trim_end().to_string()))?;
+        each(root, scope, &mut |line| {
+            lines.push(line.trim_end().to_string())
+        })?;
         Ok(lines)
     };
     let (got, wanted) = (lines(got)?, lines(wanted)?);
-    let at = got.iter().zip(&wanted).position(|(got, wanted)| got != wanted);
+    let at = got
+        .iter()
+        .zip(&wanted)
+        .position(|(got, wanted)| got != wanted);
     let at = at.unwrap_or(got.len().min(wanted.len()));
     let show = |lines: &[String]| lines.get(at).map_or("nothing", String::as_str).to_string();
     Ok(format!("got {}; wanted {}", show(&got), show(&wanted)))
@@ -87,7 +95,12 @@ fn line(
     scope: Scope,
     groups: &mut HashMap<(u64, u64), String>,
 ) -> std::io::Result<String> {
-    let name = escaped(path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes());
+    let name = escaped(
+        path.strip_prefix(root)
+            .unwrap_or(path)
+            .as_os_str()
+            .as_bytes(),
+    );
     let kind = meta.file_type();
     let mut line = format!(
         "/{name} mode={:o} owner={}:{} mtime={}.{:09}",
@@ -100,7 +113,11 @@ fn line(
     let _ = match () {
         () if kind.is_file() => write!(line, " size={} data={}", meta.len(), content(path)?),
         () if kind.is_symlink() => {
-            write!(line, " to={}", escaped(fs::read_link(path)?.as_os_str().as_bytes()))
+            write!(
+                line,
+                " to={}",
+                escaped(fs::read_link(path)?.as_os_str().as_bytes())
+            )
         }
         () if kind.is_dir() => Ok(()),
         () => write!(line, " device={:x}", meta.rdev()),
@@ -119,7 +136,9 @@ fn line(
     }
     if meta.nlink() > 1 && !kind.is_dir() {
         // A clone by links shares its inodes with the source: the group is what lies in this tree.
-        let first = groups.entry((meta.dev(), meta.ino())).or_insert_with(|| name.clone());
+        let first = groups
+            .entry((meta.dev(), meta.ino()))
+            .or_insert_with(|| name.clone());
         if *first != name {
             let _ = write!(line, " link=/{first}");
         }

@@ -34,8 +34,22 @@ impl Dice {
 }
 
 const WORDS: [&str; 16] = [
-    "layer ", "store ", "mount ", "upper ", "lower ", "the ", "of ", "and ", "inode ", "entry ", "digest ",
-    "archive ", "owner ", "time\n", "link ", "0123456789 ",
+    "layer ",
+    "store ",
+    "mount ",
+    "upper ",
+    "lower ",
+    "the ",
+    "of ",
+    "and ",
+    "inode ",
+    "entry ",
+    "digest ",
+    "archive ",
+    "owner ",
+    "time\n",
+    "link ",
+    "0123456789 ",
 ];
 
 /// `size` bytes: words, and one part in `noise` that no compressor gets smaller.
@@ -65,7 +79,8 @@ pub fn root_file_system(root: &Path, entries: u64) -> io::Result<()> {
     let mut files: Vec<PathBuf> = Vec::new();
     specials(root)?;
     for made in 10..entries.max(10) {
-        let dir = dirs[(dirs.len() as u64 - 1 - dice.below(dirs.len().min(40) as u64)) as usize].clone();
+        let dir =
+            dirs[(dirs.len() as u64 - 1 - dice.below(dirs.len().min(40) as u64)) as usize].clone();
         let path = match made % 50 {
             n if n % 10 == 0 => {
                 let parent = dirs[dice.below(dirs.len() as u64) as usize].clone();
@@ -122,7 +137,9 @@ fn decorate(dice: &mut Dice, path: &Path, made: u64) -> io::Result<()> {
         9 if is_root() => xattr::set(
             path,
             "security.capability",
-            &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[
+                1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
         ),
         _ => Ok(()),
     }
@@ -130,9 +147,13 @@ fn decorate(dice: &mut Dice, path: &Path, made: u64) -> io::Result<()> {
 
 fn acl() -> Vec<u8> {
     let mut bytes = 2u32.to_le_bytes().to_vec();
-    for (tag, rights, id) in
-        [(1u16, 6u16, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 4, u32::MAX)]
-    {
+    for (tag, rights, id) in [
+        (1u16, 6u16, u32::MAX),
+        (2, 4, 1000),
+        (4, 4, u32::MAX),
+        (16, 4, u32::MAX),
+        (32, 4, u32::MAX),
+    ] {
         bytes.extend_from_slice(&tag.to_le_bytes());
         bytes.extend_from_slice(&rights.to_le_bytes());
         bytes.extend_from_slice(&id.to_le_bytes());
@@ -209,9 +230,16 @@ pub fn mixed(root: &Path, megabytes: u64) -> io::Result<()> {
 fn set_time(path: &Path, made: u64) -> io::Result<()> {
     let time = Timespec {
         tv_sec: 1_600_000_000 + (made * 977 % 100_000_000) as i64,
-        tv_nsec: if made % 4 == 0 { (made * 7919 % 1_000_000_000) as _ } else { 0 },
+        tv_nsec: if made % 4 == 0 {
+            (made * 7919 % 1_000_000_000) as _
+        } else {
+            0
+        },
     };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     utimensat(CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }

@@ -38,7 +38,9 @@ impl<'a> Inputs<'a> {
     pub fn tree(&self) -> Result<PathBuf, String> {
         match &self.options.tree {
             Some(tree) => Ok(tree.clone()),
-            None => self.once("tree", |dir| grow::root_file_system(dir, self.options.entries)),
+            None => self.once("tree", |dir| {
+                grow::root_file_system(dir, self.options.entries)
+            }),
         }
     }
 
@@ -111,11 +113,17 @@ impl<'a> Inputs<'a> {
             let (from, to) = (tree.display(), file.display());
             sh(
                 &self.dir,
-                &format!("{TAR} --sort=name --format=posix -I '{through}' -C '{from}' -cf '{to}' ."),
+                &format!(
+                    "{TAR} --sort=name --format=posix -I '{through}' -C '{from}' -cf '{to}' ."
+                ),
             )?;
         }
         let digest = self.digest(name, tree)?;
-        Ok(Archive { file, tree: tree.to_path_buf(), digest })
+        Ok(Archive {
+            file,
+            tree: tree.to_path_buf(),
+            digest,
+        })
     }
 
     /// The caller's tar: GNU tar says what is in it.
@@ -123,20 +131,34 @@ impl<'a> Inputs<'a> {
         let tree = self.dir.join("given");
         if !tree.exists() {
             let (from, to) = (tar.display(), tree.display());
-            sh(&self.dir, &format!("mkdir '{to}'; {TAR} -xpf '{from}' -C '{to}'"))?;
+            sh(
+                &self.dir,
+                &format!("mkdir '{to}'; {TAR} -xpf '{from}' -C '{to}'"),
+            )?;
         }
         let digest = self.digest("given", &tree)?;
-        Ok(Archive { file: tar.to_path_buf(), tree, digest })
+        Ok(Archive {
+            file: tar.to_path_buf(),
+            tree,
+            digest,
+        })
     }
 
     /// The digest of a tree, found once.
     pub fn digest(&self, name: &str, tree: &Path) -> Result<TreeDigest, String> {
         let kept = self.dir.join(format!("{name}.digest"));
-        if let Some((sha256, entries)) =
-            fs::read_to_string(&kept).ok().as_deref().and_then(|text| text.split_once(' '))
+        if let Some((sha256, entries)) = fs::read_to_string(&kept)
+            .ok()
+            .as_deref()
+            .and_then(|text| text.split_once(' '))
         {
-            let entries = entries.parse().map_err(|_| format!("{}: damaged", kept.display()))?;
-            return Ok(TreeDigest { sha256: sha256.to_string(), entries });
+            let entries = entries
+                .parse()
+                .map_err(|_| format!("{}: damaged", kept.display()))?;
+            return Ok(TreeDigest {
+                sha256: sha256.to_string(),
+                entries,
+            });
         }
         let digest = digest::of(tree, Scope::All)?;
         let text = format!("{} {}", digest.sha256, digest.entries);

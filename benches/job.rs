@@ -66,7 +66,13 @@ pub struct Target {
 impl Target {
     /// Of ours against a peer.
     pub fn new(against: &str, wall: f64, cpu: Option<f64>) -> Target {
-        Target { of: OVL.into(), against: against.into(), wall: Some(wall), cpu, calls: None }
+        Target {
+            of: OVL.into(),
+            against: against.into(),
+            wall: Some(wall),
+            cpu,
+            calls: None,
+        }
     }
 }
 
@@ -88,7 +94,13 @@ impl<'a> Run<'a> {
     /// Nothing before it, and nothing to compare.
     pub fn new(who: &str, line: Line) -> Run<'a> {
         let nothing = || -> Step<'a> { Box::new(|| Ok(())) };
-        Run { who: who.into(), line, before: nothing(), check: nothing(), daemon: false }
+        Run {
+            who: who.into(),
+            line,
+            before: nothing(),
+            check: nothing(),
+            daemon: false,
+        }
     }
 
     /// Compared afterwards.
@@ -136,7 +148,9 @@ impl Series {
 
 fn once(job: &Job, run: &Run, series: &mut Series) -> Result<Cost, String> {
     let told = |error: String| format!("{} on {}: {}: {error}", job.name, job.kind, run.who);
-    (job.before)().and_then(|()| (run.before)()).map_err(|e| told(format!("before: {e}")))?;
+    (job.before)()
+        .and_then(|()| (run.before)())
+        .map_err(|e| told(format!("before: {e}")))?;
     let mut cost = run.line.timed().map_err(told)?;
     if job.steps {
         cost.wall = read_steps(run, series).map_err(told)?;
@@ -157,7 +171,9 @@ fn read_steps(run: &Run, series: &mut Series) -> Result<f64, String> {
     let text = fs::read_to_string(&run.line.stdout).map_err(|e| e.to_string())?;
     let mut total = None;
     for line in text.lines() {
-        let (name, value) = line.split_once(' ').ok_or_else(|| format!("it said: {line}"))?;
+        let (name, value) = line
+            .split_once(' ')
+            .ok_or_else(|| format!("it said: {line}"))?;
         let value: f64 = value.parse().map_err(|_| format!("it said: {line}"))?;
         if name == "total" {
             total = Some(value / 1e6);

@@ -29,7 +29,11 @@ const PROGRAMS: [(&str, &str, &str); 14] = [
     ("zstd", "zstd", "zstd --version"),
     ("bsdtar", "libarchive-tools", "bsdtar --version"),
     ("rsync", "rsync", "rsync --version"),
-    ("containers-storage", "containers-storage", "dpkg-query -Wf '${Version}' containers-storage"),
+    (
+        "containers-storage",
+        "containers-storage",
+        "dpkg-query -Wf '${Version}' containers-storage",
+    ),
     ("umoci", "umoci", "umoci --version"),
     ("containerd", "containerd", "containerd --version"),
     ("mkfs.ext4", "e2fsprogs", "mkfs.ext4 -V 2>&1"),
@@ -43,20 +47,32 @@ impl Machine {
     /// This one.
     pub fn here(dir: &std::path::Path) -> Machine {
         let cpu = ask("sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1");
-        let of = |there: bool| PROGRAMS.iter().filter(move |(program, ..)| has(program) == there);
+        let of = |there: bool| {
+            PROGRAMS
+                .iter()
+                .filter(move |(program, ..)| has(program) == there)
+        };
         Machine {
             cpu: if cpu.is_empty() { ask("uname -m") } else { cpu },
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_mib: ask("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").parse().unwrap_or(0) / 1024,
+            memory_mib: ask("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")
+                .parse()
+                .unwrap_or(0)
+                / 1024,
             kernel: ask("uname -r"),
             disk: ask(&format!("stat -fc %T '{}'", dir.display())),
             programs: of(true)
                 .map(|(program, _, ask_it)| {
                     let said = ask(&format!("PATH=$PATH:/usr/sbin:/sbin; {ask_it}"));
-                    (program.to_string(), said.lines().next().unwrap_or("").to_string())
+                    (
+                        program.to_string(),
+                        said.lines().next().unwrap_or("").to_string(),
+                    )
                 })
                 .collect(),
-            missing: of(false).map(|(program, package, _)| (program.to_string(), package.to_string())).collect(),
+            missing: of(false)
+                .map(|(program, package, _)| (program.to_string(), package.to_string()))
+                .collect(),
         }
     }
 }
@@ -64,5 +80,8 @@ impl Machine {
 /// The load average of the last minute.
 pub fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+    text.split(' ')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(f64::NAN)
 }

@@ -12,6 +12,7 @@ mod jobs;
 mod machine;
 mod options;
 mod place;
+mod reading;
 mod report;
 mod run;
 
@@ -25,10 +26,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(file) = reading::asked() {
+        return finish(reading::read(&file).map(|()| ExitCode::SUCCESS));
+    }
     let said = Options::read().and_then(|options| match place::inside() {
         true => measure(&options).map(|()| ExitCode::SUCCESS),
         false => place::supervise(&options.dir),
     });
+    finish(said)
+}
+
+fn finish(said: Result<ExitCode, String>) -> ExitCode {
     said.unwrap_or_else(|error| {
         eprintln!("bench: {error}");
         ExitCode::FAILURE
@@ -42,7 +50,11 @@ fn measure(options: &Options) -> Result<(), String> {
     let first = places.first().ok_or("there is no file system to work on")?;
     let programs = compile(options, &work)?;
     let inputs = inputs::Inputs::new(options, first.dir.join("in"))?;
-    let bench = Bench { options, inputs: &inputs, programs };
+    let bench = Bench {
+        options,
+        inputs: &inputs,
+        programs,
+    };
     let mut report = Report {
         version: 1,
         machine: machine::Machine::here(&options.dir),
@@ -60,7 +72,8 @@ fn measure(options: &Options) -> Result<(), String> {
     if !options.wants("instructions") {
     } else if has("valgrind") {
         eprint!("instructions ");
-        report.instructions = counts::instructions(&options.ovl, &inputs, &first.dir)?;
+        report.instructions =
+            counts::instructions(&options.ovl, &inputs, &first.dir, &mut left_out)?;
         eprintln!();
     } else {
         left_out.push("instructions: there is no valgrind".to_string());
@@ -72,22 +85,37 @@ fn measure(options: &Options) -> Result<(), String> {
     report.left_out = left_out;
     write(options, &report)?;
     // What is mounted there ends with the namespace.
-    if place::private() { Ok(()) } else { place::clear(&work) }
+    if place::private() {
+        Ok(())
+    } else {
+        place::clear(&work)
+    }
 }
 
 /// The file systems that a job is about; where there is but one without a choice, that.
-fn standing<'a>(entry: &jobs::Entry, places: &'a [Place], left_out: &mut Vec<String>) -> Vec<&'a Place> {
+fn standing<'a>(
+    entry: &jobs::Entry,
+    places: &'a [Place],
+    left_out: &mut Vec<String>,
+) -> Vec<&'a Place> {
     let root = rustix::process::geteuid().is_root();
     if entry.root && !root {
         left_out.push(format!("{}: only root can do it", entry.name));
         return Vec::new();
     }
     let known = |place: &&Place| ["ext4", "xfs", "tmpfs", "btrfs"].contains(&place.kind.as_str());
-    let on: Vec<&Place> = places.iter().filter(|place| entry.kinds.contains(&place.kind.as_str())).collect();
+    let on: Vec<&Place> = places
+        .iter()
+        .filter(|place| entry.kinds.contains(&place.kind.as_str()))
+        .collect();
     if on.is_empty() && (places.len() == 1 || !places.iter().any(|place| known(&place))) {
         return places.iter().take(1).collect();
     }
-    for kind in entry.kinds.iter().filter(|kind| !places.iter().any(|place| place.kind == **kind)) {
+    for kind in entry
+        .kinds
+        .iter()
+        .filter(|kind| !places.iter().any(|place| place.kind == **kind))
+    {
         left_out.push(format!("{} on {kind}: there is no {kind}", entry.name));
     }
     on
@@ -115,17 +143,26 @@ fn run_entry(
         eprint!("    {} ", job.title);
         let load = machine::load();
         let all = job::measure(&job, bench.options)?;
-        let calls = if job.counted && has("strace") { counts::calls(&job)? } else { Vec::new() };
+        let calls = if job.counted && has("strace") {
+            counts::calls(&job)?
+        } else {
+            Vec::new()
+        };
         let outcome = report::outcome(&job, load, &all, calls);
         eprintln!();
         for row in &outcome.rows {
-            let ratio = row.wall_ratio.map_or(String::new(), |ratio| format!("  wall ratio {:.2}", ratio.median));
+            let ratio = row.wall_ratio.map_or(String::new(), |ratio| {
+                format!("  wall ratio {:.2}", ratio.median)
+            });
             eprintln!("        {:24} {:9.4} s{ratio}", row.who, row.wall.median);
         }
         report.jobs.push(outcome);
     }
     // All but the inputs, and the tree that several jobs share.
-    sh(&place.dir, "umount */graph/overlay 2>/dev/null || :; find . -mindepth 1 -maxdepth 1 ! -name in ! -name tree -exec rm -rf {} +; sync -f .")
+    sh(
+        &place.dir,
+        "umount */graph/overlay 2>/dev/null || :; find . -mindepth 1 -maxdepth 1 ! -name in ! -name tree -exec rm -rf {} +; sync -f .",
+    )
 }
 
 /// Compiles the programs of calls/ and floors/.
@@ -176,5 +213,6 @@ fn write(options: &Options, report: &Report) -> Result<(), String> {
 fn own_peak() -> u64 {
     let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }

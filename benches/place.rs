@@ -32,7 +32,9 @@ pub fn private() -> bool {
 }
 
 fn can_mount() -> bool {
-    let tried = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
+    let tried = Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "true"])
+        .output();
     rustix::process::geteuid().is_root() && tried.is_ok_and(|tried| tried.status.success())
 }
 
@@ -55,7 +57,14 @@ pub fn supervise(dir: &Path) -> Result<ExitCode, String> {
     clear(&work)?;
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
     let status = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"])
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+        ])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(exe)
         .args(std::env::args_os().skip(1))
@@ -64,7 +73,9 @@ pub fn supervise(dir: &Path) -> Result<ExitCode, String> {
         .map_err(|error| format!("setpriv: {error}"))?;
     clear(&work)?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(ExitCode::from(
+        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
+    ))
 }
 
 /// Removes what a run without namespaces made, or one that was killed in the wrong moment.
@@ -103,9 +114,10 @@ fn stand(work: &Path) -> Result<Place, String> {
     let dir = work.join("here");
     fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let said = Command::new("stat").args(["-fc", "%T"]).arg(&dir).output();
-    let kind = said.map_or_else(|e| e.to_string(), |said| {
-        String::from_utf8_lossy(&said.stdout).trim().to_string()
-    });
+    let kind = said.map_or_else(
+        |e| e.to_string(),
+        |said| String::from_utf8_lossy(&said.stdout).trim().to_string(),
+    );
     Ok(Place { kind, dir })
 }
 
@@ -128,10 +140,16 @@ fn make(work: &Path, kind: &str) -> Result<Place, String> {
          rm {kind}.image; test -n \"$made\"; rmdir {kind}/lost+found 2>/dev/null || :"
     );
     sh(work, &line)?;
-    Ok(Place { kind: kind.to_string(), dir })
+    Ok(Place {
+        kind: kind.to_string(),
+        dir,
+    })
 }
 
 fn mount_tmpfs(kind: &str, dir: PathBuf) -> Result<Place, String> {
     sh(&dir, "mount -t tmpfs -o mode=755,size=75% tmpfs \"$PWD\"")?;
-    Ok(Place { kind: kind.to_string(), dir })
+    Ok(Place {
+        kind: kind.to_string(),
+        dir,
+    })
 }

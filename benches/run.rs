@@ -43,7 +43,11 @@ impl Line {
     }
 
     fn of(dir: &Path, argv: Vec<String>) -> Line {
-        Line { argv, dir: dir.to_path_buf(), stdout: "/dev/null".into() }
+        Line {
+            argv,
+            dir: dir.to_path_buf(),
+            stdout: "/dev/null".into(),
+        }
     }
 
     /// The same with its standard output in a file.
@@ -75,6 +79,8 @@ impl Line {
             .args(&self.argv[1..])
             .current_dir(&self.dir)
             .env("LC_ALL", "C")
+            // cargo's: with it the loader looks for every library in all of its directories first.
+            .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null())
             .stdout(File::create(&self.stdout).map_err(told)?)
             .stderr(errors.try_clone().map_err(told)?)
@@ -86,7 +92,11 @@ impl Line {
         cost.wall = start.elapsed().as_secs_f64();
         let said = read_back(&mut errors).map_err(told)?;
         if status != 0 {
-            return Err(format!("{}: status {status:#x}: {}", self.argv.join(" "), said.trim()));
+            return Err(format!(
+                "{}: status {status:#x}: {}",
+                self.argv.join(" "),
+                said.trim()
+            ));
         }
         Ok((cost, said))
     }
@@ -103,7 +113,9 @@ fn read_back(file: &mut File) -> std::io::Result<String> {
 /// Kills the child's process group when it takes too long; dropped, it does nothing any more.
 fn watch(child: &Child) -> Sender<()> {
     let (sender, receiver) = channel();
-    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let group = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     std::thread::spawn(move || {
         if receiver.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
             if let Some(group) = group {
@@ -147,10 +159,14 @@ pub fn sh(dir: &Path, script: &str) -> Result<(), String> {
 
 /// What a shell line prints.
 pub fn ask(script: &str) -> String {
-    let said = Command::new("sh").args(["-c", script]).stderr(Stdio::null()).output();
-    said.map_or_else(|_| String::new(), |said| {
-        String::from_utf8_lossy(&said.stdout).trim().to_string()
-    })
+    let said = Command::new("sh")
+        .args(["-c", script])
+        .stderr(Stdio::null())
+        .output();
+    said.map_or_else(
+        |_| String::new(),
+        |said| String::from_utf8_lossy(&said.stdout).trim().to_string(),
+    )
 }
 
 /// Whether a program is installed.

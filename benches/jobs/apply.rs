@@ -12,12 +12,27 @@ pub fn plain<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
     let archive = bench.inputs.small()?;
     let mut tar = Target::new("tar", 0.50, Some(0.80));
     tar.calls = Some(5.0);
-    job(bench, place, "apply-tar", "plain tar", archive, "", vec![tar])
+    job(
+        bench,
+        place,
+        "apply-tar",
+        "plain tar",
+        archive,
+        "",
+        vec![tar],
+    )
 }
 
 /// The same with the default durability.
 pub fn plain_synced<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
-    synced(bench, place, "apply-tar-synced", "plain tar", bench.inputs.small()?, "")
+    synced(
+        bench,
+        place,
+        "apply-tar-synced",
+        "plain tar",
+        bench.inputs.small()?,
+        "",
+    )
 }
 
 /// Mixed content, gzip.
@@ -33,7 +48,14 @@ pub fn gzip<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, 
 
 /// The same with the default durability.
 pub fn gzip_synced<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
-    synced(bench, place, "apply-gz-synced", "tar.gz", bench.inputs.packed("gzip")?, " -z")
+    synced(
+        bench,
+        place,
+        "apply-gz-synced",
+        "tar.gz",
+        bench.inputs.packed("gzip")?,
+        " -z",
+    )
 }
 
 /// Mixed content, zstd.
@@ -43,7 +65,15 @@ pub fn zstd<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, 
     }
     let archive = bench.inputs.packed("zstd")?;
     let targets = vec![Target::new("tar", 0.60, Some(0.90))];
-    job(bench, place, "apply-zst", "tar.zst", archive, " --zstd", targets)
+    job(
+        bench,
+        place,
+        "apply-zst",
+        "tar.zst",
+        archive,
+        " --zstd",
+        targets,
+    )
 }
 
 /// The same with the default durability.
@@ -51,7 +81,14 @@ pub fn zstd_synced<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job
     if !has("zstd") {
         return Err("left out: there is no zstd (package zstd)".to_string());
     }
-    synced(bench, place, "apply-zst-synced", "tar.zst", bench.inputs.packed("zstd")?, " --zstd")
+    synced(
+        bench,
+        place,
+        "apply-zst-synced",
+        "tar.zst",
+        bench.inputs.packed("zstd")?,
+        " --zstd",
+    )
 }
 
 /// A store and a directory, new and empty; what the peers left is gone, their mounts too.
@@ -66,7 +103,10 @@ fn frame<'a>(
     ours: &str,
 ) -> Job<'a> {
     let before = BEFORE.replace("OVL", &bench.options.ovl.display().to_string());
-    let ours = bench.ovl(&format!("--store a apply x{ours} {}", archive.file.display()));
+    let ours = bench.ovl(&format!(
+        "--store a apply x{ours} {}",
+        archive.file.display()
+    ));
     let run = Run::new("ovl", Line::new(&place.dir, &ours));
     Job {
         name: name.to_string(),
@@ -83,7 +123,11 @@ fn frame<'a>(
 }
 
 /// What is at `path`, a pattern, must be what the archive holds.
-fn check(place: &Place, archive: &Archive, path: &'static str) -> impl Fn() -> Result<(), String> + use<> {
+fn check(
+    place: &Place,
+    archive: &Archive,
+    path: &'static str,
+) -> impl Fn() -> Result<(), String> + use<> {
     let (dir, archive) = (place.dir.clone(), archive.clone());
     move || same(&only(&dir, path)?, &archive.tree, &archive.digest)
 }
@@ -102,10 +146,22 @@ fn job<'a>(
     let file = archive.file.display();
     let tar = format!("{TAR}{packed} -xpf {file} -C b");
     let mut peers = vec![("tar", "tar", tar, "b")];
-    peers.push(("bsdtar", "bsdtar", format!("bsdtar --acls --xattrs -xpf {file} -C b"), "b"));
+    peers.push((
+        "bsdtar",
+        "bsdtar",
+        format!("bsdtar --acls --xattrs -xpf {file} -C b"),
+        "b",
+    ));
     // The store of podman and buildah by itself; its layer is a directory of its overlay driver.
-    let storage = format!("containers-storage --graph c/graph --run c/run --storage-driver overlay import-layer -f {file}");
-    peers.push(("containers-storage", "containers-storage", storage, "c/graph/overlay/*/diff"));
+    let storage = format!(
+        "containers-storage --graph c/graph --run c/run --storage-driver overlay import-layer -f {file}"
+    );
+    peers.push((
+        "containers-storage",
+        "containers-storage",
+        storage,
+        "c/graph/overlay/*/diff",
+    ));
     for (who, program, words, result) in peers {
         // This one mounts.
         if has(program) && (who != "containers-storage" || crate::place::private()) {
@@ -134,7 +190,10 @@ fn umoci<'a>(place: &'a Place, archive: &Archive, job: &mut Job<'a>) -> Result<(
         archive.file.display()
     );
     sh(&place.dir, &make)?;
-    let run = Run::new("umoci", Line::new(&place.dir, "umoci raw unpack --image oci:x b/x"));
+    let run = Run::new(
+        "umoci",
+        Line::new(&place.dir, "umoci raw unpack --image oci:x b/x"),
+    );
     job.runs.push(run.checked(check(place, archive, "b/x")));
     Ok(())
 }
@@ -149,7 +208,10 @@ fn synced<'a>(
 ) -> Result<Vec<Job<'a>>, String> {
     let title = format!("apply {what}, {} entries, synced", archive.digest.entries);
     let mut job = frame(bench, place, name, title, &archive, "");
-    let script = format!("set -f; {TAR}{packed} -xpf {} -C b; sync -f b", archive.file.display());
+    let script = format!(
+        "set -f; {TAR}{packed} -xpf {} -C b; sync -f b",
+        archive.file.display()
+    );
     let run = Run::new("tar + sync", Line::shell(&place.dir, &script));
     job.runs.push(run.checked(check(place, &archive, "b")));
     job.targets = vec![Target::new("tar + sync", 0.75, None)];

@@ -28,15 +28,24 @@ pub fn cycle<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
             // The first call makes the chain, which later ones find.
             sh(&place.dir, &format!("mkdir -p floor-{chain} store-{chain}"))?;
             let run = |who: &str, program: &str, dir: &str| {
-                let words = format!("{program} {dir}-{chain} {chain} {} {how}", bench.options.cycles);
+                let words = format!(
+                    "{program} {dir}-{chain} {chain} {} {how}",
+                    bench.options.cycles
+                );
                 let layer = place.dir.join(format!("{dir}-{chain}/layer/c"));
-                Run::new(who, Line::new(&place.dir, &bench.program(&words)).into(&place.dir.join("steps")))
-                    .checked(move || match layer.exists() {
-                        true => Err("a layer was left".to_string()),
-                        false => Ok(()),
-                    })
+                Run::new(
+                    who,
+                    Line::new(&place.dir, &bench.program(&words)).into(&place.dir.join("steps")),
+                )
+                .checked(move || match layer.exists() {
+                    true => Err("a layer was left".to_string()),
+                    false => Ok(()),
+                })
             };
-            let runs = vec![run(OVL, "cycle", "store"), run("floor", "floor-cycle", "floor")];
+            let runs = vec![
+                run(OVL, "cycle", "store"),
+                run("floor", "floor-cycle", "floor"),
+            ];
             let title = format!("create, mount, unmount, remove on {chain} layers, {how}");
             let mut job = frame(place, format!("cycle-{chain}-{how}"), title, runs);
             job.targets = vec![Target::new("floor", 1.3, None)];
@@ -49,7 +58,9 @@ pub fn cycle<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
 /// The same as four commands, beside the store that has such commands too.
 pub fn commands<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
     if !has("containers-storage") {
-        return Err("left out: there is no containers-storage (package containers-storage)".to_string());
+        return Err(
+            "left out: there is no containers-storage (package containers-storage)".to_string(),
+        );
     }
     let mut jobs = Vec::new();
     // Longer chains take it minutes to make, one process a layer.
@@ -70,7 +81,14 @@ pub fn commands<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a
         let line = |script: String| Line::shell(&place.dir, &script);
         let runs = vec![
             Run::new(OVL, line(four(&ours, "rm", &format!("create c l{chain}")))),
-            Run::new("containers-storage", line(four(&peer, "delete-layer", &format!("create-layer --id c l{chain}")))),
+            Run::new(
+                "containers-storage",
+                line(four(
+                    &peer,
+                    "delete-layer",
+                    &format!("create-layer --id c l{chain}"),
+                )),
+            ),
         ];
         let title = format!("the same as four commands, {chain} layers");
         let mut job = frame(place, format!("commands-{chain}"), title, runs);
@@ -84,10 +102,19 @@ pub fn commands<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a
 /// Open, create and mount in stores with many layers.
 pub fn open<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
     let layers = &bench.options.layers;
-    let who = |at: usize| if at == 0 { OVL.to_string() } else { format!("ovl, {} layers", layers[at]) };
+    let who = |at: usize| {
+        if at == 0 {
+            OVL.to_string()
+        } else {
+            format!("ovl, {} layers", layers[at])
+        }
+    };
     let mut runs = Vec::new();
     for (at, count) in layers.iter().enumerate() {
-        sh(&place.dir, &bench.program(&format!("open many-{count} --fill {count}")))?;
+        sh(
+            &place.dir,
+            &bench.program(&format!("open many-{count} --fill {count}")),
+        )?;
         let words = format!("open many-{count} {}", bench.options.cycles);
         let line = Line::new(&place.dir, &bench.program(&words)).into(&place.dir.join("steps"));
         runs.push(Run::new(&who(at), line));

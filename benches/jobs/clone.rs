@@ -22,7 +22,10 @@ pub fn hard_link<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'
         name: "clone-hardlink",
         title: "hard-link clone",
         ours: "--hardlink",
-        peers: &[("cp -al", "cp", "cp -al tree b"), ("rsync", "rsync", "rsync -aHAX --link-dest=../tree tree/ b")],
+        peers: &[
+            ("cp -al", "cp", "cp -al tree b"),
+            ("rsync", "rsync", "rsync -aHAX --link-dest=../tree tree/ b"),
+        ],
         wall: 0.42,
         cpu: 0.74,
         calls: Some(2.3),
@@ -66,13 +69,24 @@ pub fn reflink<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>
 
 /// The job without a sync, and the one with.
 fn both<'a>(bench: &'a Bench<'a>, place: &'a Place, how: &How) -> Result<Vec<Job<'a>>, String> {
-    Ok(vec![job(bench, place, how, false)?, job(bench, place, how, true)?])
+    Ok(vec![
+        job(bench, place, how, false)?,
+        job(bench, place, how, true)?,
+    ])
 }
 
-fn job<'a>(bench: &'a Bench<'a>, place: &'a Place, how: &How, sync: bool) -> Result<Job<'a>, String> {
+fn job<'a>(
+    bench: &'a Bench<'a>,
+    place: &'a Place,
+    how: &How,
+    sync: bool,
+) -> Result<Job<'a>, String> {
     let (tree, digest) = bench.tree_on(place)?;
     let durability = if sync { "full" } else { "none" };
-    let ours = bench.ovl(&format!("copy {} --durability {durability} tree a", how.ours));
+    let ours = bench.ovl(&format!(
+        "copy {} --durability {durability} tree a",
+        how.ours
+    ));
     let entries = digest.entries;
     let check = move |name: &'static str| {
         let (tree, digest) = (tree.clone(), digest.clone());
@@ -89,7 +103,11 @@ fn job<'a>(bench: &'a Bench<'a>, place: &'a Place, how: &How, sync: bool) -> Res
             false => (who.to_string(), Line::new(&place.dir, words)),
         };
         if *program == "cp" {
-            targets.push(if sync { Target::new(&who, 0.75, None) } else { Target::new(&who, how.wall, Some(how.cpu)) });
+            targets.push(if sync {
+                Target::new(&who, 0.75, None)
+            } else {
+                Target::new(&who, how.wall, Some(how.cpu))
+            });
         }
         runs.push(Run::new(&who, line).checked(check("b")));
     }

@@ -62,7 +62,8 @@ impl Containerd {
         let mut run = Run::new("containerd", Line::new(&self.dir, import));
         run.daemon = true;
         run.after(move || {
-            let forget = "ctr -a e/socket images rm --sync bench.test/x:x >/dev/null 2>&1 || :; sync -f .";
+            let forget =
+                "ctr -a e/socket images rm --sync bench.test/x:x >/dev/null 2>&1 || :; sync -f .";
             sh(&self.dir, forget)
         })
     }

@@ -33,8 +33,14 @@ fn job<'a>(
 ) -> Result<Job<'a>, String> {
     let entries = fill(bench, place, name, changed)?;
     let upper = place.dir.join("store/layer").join(name).join("upper");
-    let ours = Line::new(&place.dir, &bench.ovl(&format!("--store store diff {name}")));
-    let peer = Line::new(&place.dir, &format!("{TAR} --format=posix -C store/layer/{name}/upper -c ."));
+    let ours = Line::new(
+        &place.dir,
+        &bench.ovl(&format!("--store store diff {name}")),
+    );
+    let peer = Line::new(
+        &place.dir,
+        &format!("{TAR} --format=posix -C store/layer/{name}/upper -c ."),
+    );
     let check = |out: &'static str| {
         let (dir, upper) = (place.dir.clone(), upper.clone());
         move || same_files(&dir, out, &upper)
@@ -62,17 +68,30 @@ fn fill(bench: &Bench, place: &Place, name: &str, changed: u64) -> Result<u64, S
     let archive = bench.inputs.tree_tar()?;
     if !place.dir.join("store/layer/tree").exists() {
         let file = archive.file.display();
-        sh(&place.dir, &bench.ovl(&format!("--store store apply tree --durability none {file}")))?;
+        sh(
+            &place.dir,
+            &bench.ovl(&format!(
+                "--store store apply tree --durability none {file}"
+            )),
+        )?;
     }
-    let container = format!("{} && {}", bench.ovl(&format!("--store store create {name} tree")),
-        bench.ovl(&format!("--store store mount {name}")));
+    let container = format!(
+        "{} && {}",
+        bench.ovl(&format!("--store store create {name} tree")),
+        bench.ovl(&format!("--store store mount {name}"))
+    );
     sh(&place.dir, &container)?;
     let merged = place.dir.join("store/layer").join(name).join("merged");
     let done = change(&merged, changed).map_err(|e| format!("{}: {e}", merged.display()));
-    sh(&place.dir, &bench.ovl(&format!("--store store unmount {name}")))?;
+    sh(
+        &place.dir,
+        &bench.ovl(&format!("--store store unmount {name}")),
+    )?;
     match done? {
         0 => Ok(archive.digest.entries),
-        left => Err(format!("left out: there are {left} files too few to change")),
+        left => Err(format!(
+            "left out: there are {left} files too few to change"
+        )),
     }
 }
 
@@ -80,15 +99,19 @@ fn fill(bench: &Bench, place: &Place, name: &str, changed: u64) -> Result<u64, S
 fn change(dir: &Path, mut left: u64) -> std::io::Result<u64> {
     let mut dirs = vec![dir.to_path_buf()];
     while let Some(dir) = dirs.pop() {
-        let mut paths: Vec<PathBuf> =
-            fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        let mut paths: Vec<PathBuf> = fs::read_dir(&dir)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<_>>()?;
         paths.sort_unstable();
         for path in paths {
             let meta = path.symlink_metadata()?;
             if meta.is_dir() {
                 dirs.push(path);
             } else if meta.is_file() && left > 0 {
-                OpenOptions::new().append(true).open(&path)?.write_all(b"changed\n")?;
+                OpenOptions::new()
+                    .append(true)
+                    .open(&path)?
+                    .write_all(b"changed\n")?;
                 left -= 1;
             }
         }
@@ -99,10 +122,17 @@ fn change(dir: &Path, mut left: u64) -> std::io::Result<u64> {
 /// The files of the tar are those of the upper. Directories are not compared: a diff leaves those
 /// out that are as they were, and a tar has them all.
 fn same_files(dir: &Path, out: &str, upper: &Path) -> Result<(), String> {
-    sh(dir, &format!("rm -rf out; mkdir out; {TAR} -xpf {out} -C out"))?;
+    sh(
+        dir,
+        &format!("rm -rf out; mkdir out; {TAR} -xpf {out} -C out"),
+    )?;
     let (got, wanted) = (dir.join("out"), upper);
     let same = digest::of(&got, Scope::Files)? == digest::of(wanted, Scope::Files)?;
-    let told = if same { Ok(()) } else { Err(digest::difference(&got, wanted, Scope::Files)?) };
+    let told = if same {
+        Ok(())
+    } else {
+        Err(digest::difference(&got, wanted, Scope::Files)?)
+    };
     sh(dir, "rm -rf out")?;
     told
 }

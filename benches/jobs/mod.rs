@@ -60,11 +60,21 @@ pub const ALL: &[Entry] = &[
 ];
 
 const fn entry(name: &'static str, kinds: &'static [&'static str], build: Build) -> Entry {
-    Entry { name, kinds, root: false, build }
+    Entry {
+        name,
+        kinds,
+        root: false,
+        build,
+    }
 }
 
 const fn root_only(name: &'static str, kinds: &'static [&'static str], build: Build) -> Entry {
-    Entry { name, kinds, root: true, build }
+    Entry {
+        name,
+        kinds,
+        root: true,
+        build,
+    }
 }
 
 impl Bench<'_> {
@@ -83,7 +93,10 @@ impl Bench<'_> {
         let from = self.inputs.tree()?;
         let to = place.dir.join("tree");
         if !to.exists() {
-            sh(&place.dir, &format!("cp -a '{}' tree; sync -f .", from.display()))?;
+            sh(
+                &place.dir,
+                &format!("cp -a '{}' tree; sync -f .", from.display()),
+            )?;
         }
         let digest = self.inputs.digest("tree", &from)?;
         same(&to, &from, &digest).map_err(|e| format!("cp -a to {}: {e}", place.kind))?;
@@ -104,6 +117,10 @@ fn only(dir: &Path, pattern: &str) -> Result<PathBuf, String> {
     let found = crate::run::ask(&format!("ls -d '{}'/{pattern}", dir.display()));
     match found.lines().collect::<Vec<_>>().as_slice() {
         [one] => Ok(PathBuf::from(one)),
-        all => Err(format!("{}/{pattern}: there are {}", dir.display(), all.len())),
+        all => Err(format!(
+            "{}/{pattern}: there are {}",
+            dir.display(),
+            all.len()
+        )),
     }
 }

@@ -21,7 +21,9 @@ pub fn gone<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, 
     let run = |who: &str, program: &str, tar: &Path| {
         let line = Line::new(&place.dir, &bench.program(program)).into(&out);
         let make = with(tar);
-        Run::new(who, line).after(move || sh(&place.dir, &make)).checked(|| is_gone(&place.dir))
+        Run::new(who, line)
+            .after(move || sh(&place.dir, &make))
+            .checked(|| is_gone(&place.dir))
     };
     let small = format!("ovl, {} entries", little.digest.entries);
     let mut constant = Target::new(&small, 1.5, None);
@@ -56,12 +58,18 @@ pub fn space<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
     let archive = bench.inputs.tree_tar()?;
     let make = format!(
         "rm -rf a; {}; sync -f .",
-        bench.ovl(&format!("--store a apply x --durability none {}", archive.file.display()))
+        bench.ovl(&format!(
+            "--store a apply x --durability none {}",
+            archive.file.display()
+        ))
     );
     let dir = &place.dir;
     Ok(vec![Job {
         name: "remove-space".to_string(),
-        title: format!("remove until the space is back, {} entries", archive.digest.entries),
+        title: format!(
+            "remove until the space is back, {} entries",
+            archive.digest.entries
+        ),
         kind: place.kind.clone(),
         entries: archive.digest.entries,
         repeat: 1,

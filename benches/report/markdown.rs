@@ -28,7 +28,11 @@ pub fn write(report: &Report) -> String {
         text.push_str("\n## Instructions\n\nIn user space, by callgrind.\n\n| job | entries | instructions | per entry |\n|---|---|---|---|\n");
         for line in &report.instructions {
             let each = line.count as f64 / line.entries.max(1) as f64;
-            let _ = writeln!(text, "| {} | {} | {} | {each:.0} |", line.job, line.entries, line.count);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {each:.0} |",
+                line.job, line.entries, line.count
+            );
         }
     }
     text.push_str("\n## Programs\n\n");
@@ -41,7 +45,10 @@ pub fn write(report: &Report) -> String {
             let _ = writeln!(text, "- {what}");
         }
         for (program, package) in &machine.missing {
-            let _ = writeln!(text, "- {program}: not installed (Debian's package is {package})");
+            let _ = writeln!(
+                text,
+                "- {program}: not installed (Debian's package is {package})"
+            );
         }
     }
     text
@@ -52,7 +59,11 @@ pub fn summary(text: &mut String, report: &Report) {
     text.push_str("| job | on | measure | at most | got | |\n|---|---|---|---|---|---|\n");
     for job in &report.jobs {
         for verdict in &job.verdicts {
-            let reached = if verdict.reached { "reached" } else { "**missed**" };
+            let reached = if verdict.reached {
+                "reached"
+            } else {
+                "**missed**"
+            };
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {:.2} | {:.2} | {reached} |",
@@ -63,10 +74,16 @@ pub fn summary(text: &mut String, report: &Report) {
 }
 
 fn outcome(text: &mut String, job: &Outcome) {
-    let _ = writeln!(text, "\n## {} ({})\n\n`{}`, load {:.1} when it began.\n", job.title, job.kind, job.name, job.load);
+    let _ = writeln!(
+        text,
+        "\n## {} ({})\n\n`{}`, load {:.1} when it began.\n",
+        job.title, job.kind, job.name, job.load
+    );
     text.push_str("| | wall s | cpu s | peak MiB | wall ratio | cpu ratio | |\n|---|---|---|---|---|---|---|\n");
     for row in &job.rows {
-        let peak = row.rss_kib.map_or("-".to_string(), |kib| format!("{:.1}", kib as f64 / 1024.0));
+        let peak = row
+            .rss_kib
+            .map_or("-".to_string(), |kib| format!("{:.1}", kib as f64 / 1024.0));
         let _ = writeln!(
             text,
             "| {} | {} | {} | {peak} | {} | {} | {} |",
@@ -81,8 +98,18 @@ fn outcome(text: &mut String, job: &Outcome) {
     if !job.calls.is_empty() {
         text.push_str("\n| | system calls per entry | the most frequent |\n|---|---|---|\n");
         for calls in &job.calls {
-            let names: Vec<String> = calls.names.iter().map(|(name, each)| format!("{name} {each:.2}")).collect();
-            let _ = writeln!(text, "| {} | {:.2} | {} |", calls.who, calls.per_entry, names.join(", "));
+            let names: Vec<String> = calls
+                .names
+                .iter()
+                .map(|(name, each)| format!("{name} {each:.2}"))
+                .collect();
+            let _ = writeln!(
+                text,
+                "| {} | {:.2} | {} |",
+                calls.who,
+                calls.per_entry,
+                names.join(", ")
+            );
         }
     }
 }
@@ -90,23 +117,35 @@ fn outcome(text: &mut String, job: &Outcome) {
 fn note(row: &Row) -> String {
     let mut notes: Vec<String> = Vec::new();
     if !row.steps.is_empty() {
-        let steps: Vec<String> = row.steps.iter().map(|(name, us)| format!("{name} {us:.0} us")).collect();
+        let steps: Vec<String> = row
+            .steps
+            .iter()
+            .map(|(name, us)| format!("{name} {us:.0} us"))
+            .collect();
         notes.push(steps.join(", "));
     }
     if row.rss_kib.is_none() {
         notes.push("the daemon does the work: its CPU time is not seen".to_string());
     }
     if let Some(flaw) = &row.flaw {
-        let flaw: String = flaw.chars().take(300).map(|c| if c == '|' { '/' } else { c }).collect();
+        let flaw: String = flaw
+            .chars()
+            .take(300)
+            .map(|c| if c == '|' { '/' } else { c })
+            .collect();
         notes.push(format!("not the whole tree: {flaw}"));
     }
     notes.join("; ")
 }
 
 fn seconds(spread: Option<Spread>) -> String {
-    spread.map_or("-".to_string(), |s| format!("{:.4} ({:.4} to {:.4})", s.median, s.min, s.max))
+    spread.map_or("-".to_string(), |s| {
+        format!("{:.4} ({:.4} to {:.4})", s.median, s.min, s.max)
+    })
 }
 
 fn ratio(spread: Option<Spread>) -> String {
-    spread.map_or("".to_string(), |s| format!("{:.2} ({:.2} to {:.2})", s.median, s.min, s.max))
+    spread.map_or("".to_string(), |s| {
+        format!("{:.2} ({:.2} to {:.2})", s.median, s.min, s.max)
+    })
 }

@@ -99,7 +99,12 @@ pub struct Verdict {
 
 impl Verdict {
     fn new(what: String, target: f64, got: f64) -> Verdict {
-        Verdict { what, target, got, reached: got <= target }
+        Verdict {
+            what,
+            target,
+            got,
+            reached: got <= target,
+        }
     }
 }
 
@@ -122,12 +127,23 @@ pub fn outcome(job: &Job, load: f64, all: &[Series], calls: Vec<Calls>) -> Outco
         }
         let ours = calls.iter().find(|calls| calls.who == target.of);
         if let (Some(most), Some(ours)) = (target.calls, ours) {
-            verdicts.push(Verdict::new("system calls per entry".to_string(), most, ours.per_entry));
+            verdicts.push(Verdict::new(
+                "system calls per entry".to_string(),
+                most,
+                ours.per_entry,
+            ));
         }
     }
-    let peak = all.iter().filter(|series| series.who.starts_with(OVL)).flat_map(|series| &series.costs);
+    let peak = all
+        .iter()
+        .filter(|series| series.who.starts_with(OVL))
+        .flat_map(|series| &series.costs);
     if let Some(peak) = peak.map(|cost| cost.rss).max() {
-        verdicts.push(Verdict::new("peak memory, MiB".to_string(), PEAK as f64 / 1024.0, peak as f64 / 1024.0));
+        verdicts.push(Verdict::new(
+            "peak memory, MiB".to_string(),
+            PEAK as f64 / 1024.0,
+            peak as f64 / 1024.0,
+        ));
     }
     Outcome {
         name: job.name.clone(),
@@ -151,7 +167,14 @@ fn row(job: &Job, ours: &Series, series: &Series) -> Row {
         wall: spread(series, |cost| cost.wall),
         // The process of a step also sets up what it measures.
         cpu: (!series.daemon && !job.steps).then(|| spread(series, |cost| cost.cpu)),
-        rss_kib: (!series.daemon).then(|| series.costs.iter().map(|cost| cost.rss).max().unwrap_or_default()),
+        rss_kib: (!series.daemon).then(|| {
+            series
+                .costs
+                .iter()
+                .map(|cost| cost.rss)
+                .max()
+                .unwrap_or_default()
+        }),
         wall_ratio,
         cpu_ratio: cpu_ratio.filter(|_| !job.steps),
         steps: series
@@ -170,7 +193,11 @@ fn spread(series: &Series, what: fn(&Cost) -> f64) -> Spread {
 fn of(mut values: Vec<f64>) -> Spread {
     let median = median(&mut values);
     let pick = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
-    Spread { median, min: pick(values.first()), max: pick(values.last()) }
+    Spread {
+        median,
+        min: pick(values.first()),
+        max: pick(values.last()),
+    }
 }
 
 /// Wall and CPU of one to another, round by round. A daemon's CPU is not known, and what takes less
@@ -178,9 +205,16 @@ fn of(mut values: Vec<f64>) -> Spread {
 fn ratios(of_this: &Series, to: &Series) -> (Option<Spread>, Option<Spread>) {
     let each = |what: fn(&Cost) -> f64| -> Option<Spread> {
         let pairs = of_this.costs.iter().zip(&to.costs);
-        let ratios: Vec<f64> = pairs.map(|(a, b)| what(a) / what(b)).filter(|ratio| ratio.is_finite()).collect();
+        let ratios: Vec<f64> = pairs
+            .map(|(a, b)| what(a) / what(b))
+            .filter(|ratio| ratio.is_finite())
+            .collect();
         (!ratios.is_empty()).then(|| of(ratios))
     };
-    let cpu = if to.daemon { None } else { each(|cost| cost.cpu) };
+    let cpu = if to.daemon {
+        None
+    } else {
+        each(|cost| cost.cpu)
+    };
     (each(|cost| cost.wall), cpu)
 }

@@ -20,16 +20,31 @@ pub fn cpu(report: &Report) -> String {
 fn draw(report: &Report, what: &str, pick: fn(&Row) -> Option<Spread>) -> String {
     let mut body = String::new();
     let mut y = 34.0;
-    let _ = writeln!(body, "<text x=\"8\" y=\"18\" font-weight=\"bold\">libovl: {}</text>", escaped(what));
+    let _ = writeln!(
+        body,
+        "<text x=\"8\" y=\"18\" font-weight=\"bold\">libovl: {}</text>",
+        escaped(what)
+    );
     for job in &report.jobs {
-        let bars: Vec<(&Row, Spread)> = job.rows.iter().filter_map(|row| Some((row, pick(row)?))).collect();
-        let most = bars.iter().map(|(_, spread)| spread.max).fold(0.0, f64::max);
+        let bars: Vec<(&Row, Spread)> = job
+            .rows
+            .iter()
+            .filter_map(|row| Some((row, pick(row)?)))
+            .collect();
+        let most = bars
+            .iter()
+            .map(|(_, spread)| spread.max)
+            .fold(0.0, f64::max);
         if bars.is_empty() || most <= 0.0 {
             continue;
         }
         y += 14.0;
         let title = format!("{} ({})", job.title, job.kind);
-        let _ = writeln!(body, "<text x=\"8\" y=\"{y:.0}\">{}</text>", escaped(&title));
+        let _ = writeln!(
+            body,
+            "<text x=\"8\" y=\"{y:.0}\">{}</text>",
+            escaped(&title)
+        );
         y += 6.0;
         for (row, spread) in bars {
             bar(&mut body, y, row, spread, WIDTH / most);
@@ -64,5 +79,7 @@ fn bar(body: &mut String, y: f64, row: &Row, spread: Spread, scale: f64) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
