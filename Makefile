@@ -10,7 +10,8 @@
 #   make chains     the random tests of layers, CHAINS=10000 seeds each
 #   make torture    many processes on one store, killed at any moment, for SECONDS=300
 #   make sweep      every system call of every operation killed, and failed (docs/sweep.md)
-#   make bench      the measurements          make header     write include/ovl.h anew
+#   make bench      the measurements, JOBS="clone apply" of them, QUICK=1 (docs/performance.md)
+#   make header     write include/ovl.h anew
 #   make abi        write the baseline of the ABI anew, as after an addition to it
 #   make install    DESTDIR=, PREFIX=/usr/local, LIBDIR=$(PREFIX)/lib, INCLUDEDIR=, BINDIR=, MANDIR=
 #   make uninstall  the same variables
@@ -102,7 +103,7 @@ sweep:
 	@sh scripts/sweep.sh
 
 bench: all
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench bench
 
 # The baseline that the interface is compared with; see abi/baseline.sh.
 abi:

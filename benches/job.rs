@@ -32,6 +32,8 @@ pub struct Job<'a> {
     pub runs: Vec<Run<'a>>,
     /// What is to be reached.
     pub targets: Vec<Target>,
+    /// Peers that could not be prepared, and why.
+    pub left_out: Vec<String>,
 }
 
 /// One way to do it.
@@ -88,6 +90,8 @@ pub struct Series {
     pub daemon: bool,
     /// Why what a peer made is not the whole tree.
     pub flaw: Option<String>,
+    /// Why a peer could not do it; its costs say nothing then.
+    pub failed: Option<String>,
 }
 
 impl<'a> Run<'a> {
@@ -123,11 +127,15 @@ pub fn measure(job: &Job, options: &Options) -> Result<Vec<Series>, String> {
         for turn in 0..job.runs.len() {
             let at = (round + turn) % job.runs.len();
             let (run, series) = (&job.runs[at], &mut all[at]);
-            let mut costs = Vec::new();
-            for _ in 0..job.repeat {
-                costs.push(once(job, run, series)?);
+            if series.failed.is_some() {
+                continue;
             }
-            series.costs.push(middle(&mut costs));
+            match several(job, run, series) {
+                Ok(cost) => series.costs.push(cost),
+                // A peer that cannot do it must not cost the others' measures.
+                Err(error) if !run.who.starts_with(OVL) => series.failed = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         eprint!(".");
     }
@@ -142,8 +150,18 @@ impl Series {
             steps: Vec::new(),
             daemon: run.daemon,
             flaw: None,
+            failed: None,
         }
     }
+}
+
+/// A round's runs of one way.
+fn several(job: &Job, run: &Run, series: &mut Series) -> Result<Cost, String> {
+    let mut costs = Vec::new();
+    for _ in 0..job.repeat {
+        costs.push(once(job, run, series)?);
+    }
+    Ok(middle(&mut costs))
 }
 
 fn once(job: &Job, run: &Run, series: &mut Series) -> Result<Cost, String> {

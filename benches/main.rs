@@ -48,8 +48,9 @@ fn measure(options: &Options) -> Result<(), String> {
     place::clear(&work)?;
     let (places, mut left_out) = place::all(&work, &options.kinds);
     let first = places.first().ok_or("there is no file system to work on")?;
-    let programs = compile(options, &work)?;
-    let inputs = inputs::Inputs::new(options, first.dir.join("in"))?;
+    let own = first.dir.join("in");
+    let inputs = inputs::Inputs::new(options, own.clone())?;
+    let programs = compile(options, &own)?;
     let bench = Bench {
         options,
         inputs: &inputs,
@@ -157,8 +158,10 @@ fn run_entry(
             eprintln!("        {:24} {:9.4} s{ratio}", row.who, row.wall.median);
         }
         report.jobs.push(outcome);
+        left_out.extend(job.left_out);
+        left_out.extend(all.into_iter().filter_map(|series| series.failed));
     }
-    // All but the inputs, and the tree that several jobs share.
+    // All but the inputs and programs, and the tree that several jobs share.
     sh(
         &place.dir,
         "umount */graph/overlay 2>/dev/null || :; find . -mindepth 1 -maxdepth 1 ! -name in ! -name tree -exec rm -rf {} +; sync -f .",
@@ -166,11 +169,16 @@ fn run_entry(
 }
 
 /// Compiles the programs of calls/ and floors/.
-fn compile(options: &Options, work: &Path) -> Result<PathBuf, String> {
-    let programs = work.join("programs");
+fn compile(options: &Options, own: &Path) -> Result<PathBuf, String> {
+    let programs = own.join("programs");
     fs::create_dir(&programs).map_err(|e| format!("{}: {e}", programs.display()))?;
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let library = options.ovl.parent().unwrap_or(top);
+    let build = top.join("build");
+    let beside = options
+        .ovl
+        .parent()
+        .filter(|dir| dir.join("libovl.so").exists());
+    let library = beside.unwrap_or(&build);
     let script = format!(
         "CC=${{CC:-cc}}; W='-O2 -std=c99 -pedantic -Wall -Wextra -Wshadow'
          for name in cycle remove; do $CC $W '{top}'/benches/floors/$name.c -o floor-$name; done

@@ -31,7 +31,7 @@ pub struct Options {
     pub cycles: u64,
     /// Rounds (ROUNDS).
     pub rounds: usize,
-    /// The file systems (FS).
+    /// The file systems (FS); `here` is the one that the images would lie on.
     pub kinds: Vec<String>,
     /// Jobs whose names begin with one of these; all where there is none (JOBS).
     pub jobs: Vec<String>,
@@ -72,6 +72,18 @@ impl Options {
         };
         if !options.ovl.is_file() {
             return Err(format!("{}: not built; run make", options.ovl.display()));
+        }
+        for path in [&options.ovl, &options.dir] {
+            // Command lines are split at spaces.
+            if path
+                .to_string_lossy()
+                .contains(|c: char| c.is_whitespace() || c == '\'')
+            {
+                return Err(format!(
+                    "{}: a path without spaces and quotes, please",
+                    path.display()
+                ));
+            }
         }
         if let Some(long) = options.chains.iter().find(|chain| **chain > 500) {
             return Err(format!("CHAINS: {long}: a chain is at most 500 long"));

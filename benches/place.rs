@@ -2,7 +2,7 @@
 //!
 //! As root the program runs itself again in a mount and a pid namespace that die with it. The images
 //! lie on the disk, lose their names as soon as they are mounted, and their loop devices detach
-//! themselves with the last mount: after a SIGKILL, too, an empty directory is all that is left.
+//! themselves with the last mount: after a SIGKILL, too, empty directories are all that is left.
 
 use crate::run::sh;
 use std::fs::{self, File};
@@ -95,7 +95,7 @@ pub fn all(work: &Path, kinds: &[String]) -> (Vec<Place>, Vec<String>) {
         }
         return (places, left_out);
     }
-    for kind in kinds {
+    for kind in kinds.iter().filter(|kind| *kind != "here") {
         match make(work, kind) {
             Ok(place) => places.push(place),
             Err(why) => left_out.push(format!("{kind}: {why}")),

@@ -86,6 +86,7 @@ quick | all)
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
 	part python timeout -k 10 600 sh bindings/python/tests/run.sh
 	part story timeout -k 10 600 sh tests/story/run.sh
+	part bench timeout -k 10 600 sh tests/bench/run.sh
 	;;
 slow) ;;
 *)

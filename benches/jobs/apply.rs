@@ -119,6 +119,7 @@ fn frame<'a>(
         before: Box::new(move || sh(&place.dir, &before)),
         runs: vec![run.checked(check(place, archive, "a/layer/x/root"))],
         targets: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 
@@ -172,12 +173,18 @@ fn job<'a>(
     job.counted = true;
     job.targets = targets;
     if packed == " -z" && has("umoci") {
-        umoci(place, &archive, &mut job)?;
+        let told = umoci(place, &archive, &mut job);
+        job.left_out
+            .extend(told.err().map(|why| format!("umoci: {why}")));
     }
     if packed == " -z" && Containerd::is_there() {
         let result = "e/root/io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs";
-        let run = Containerd::start(place, &archive)?.run();
-        job.runs.push(run.checked(check(place, &archive, result)));
+        match Containerd::start(place, &archive) {
+            Ok(daemon) => job
+                .runs
+                .push(daemon.run().checked(check(place, &archive, result))),
+            Err(why) => job.left_out.push(format!("containerd: {why}")),
+        }
     }
     Ok(vec![job])
 }

@@ -17,6 +17,7 @@ fn frame<'a>(place: &'a Place, name: String, title: String, runs: Vec<Run<'a>>) 
         before: Box::new(|| sh(&place.dir, "sync -f .")),
         runs,
         targets: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 

@@ -126,5 +126,6 @@ fn job<'a>(
         before: Box::new(|| sh(&place.dir, "rm -rf a b; sync -f .")),
         runs,
         targets,
+        left_out: Vec::new(),
     })
 }

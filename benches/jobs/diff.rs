@@ -59,6 +59,7 @@ fn job<'a>(
             Run::new("tar -c", peer.into(&place.dir.join("b.tar"))).checked(check("b.tar")),
         ],
         targets: vec![target],
+        left_out: Vec::new(),
     })
 }
 

@@ -12,10 +12,9 @@ pub fn gone<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, 
     let little = bench.inputs.little()?;
     let ovl = bench.options.ovl.display();
     // An upper of that many entries over an empty layer.
-    let layer = format!(
-        "mkdir -p empty; tar -C empty -cf empty.tar .; \"$OVL\" --store a apply base --durability none empty.tar;
-         \"$OVL\" --store a apply x --parent base --kind overlay --durability none \"$TAR\"; sync -f ."
-    );
+    let layer = "mkdir -p empty; tar -C empty -cf empty.tar .
+        \"$OVL\" --store a apply base --durability none empty.tar
+        \"$OVL\" --store a apply x --parent base --kind overlay --durability none \"$TAR\"; sync -f .";
     let with = |tar: &Path| format!("OVL={ovl} TAR={}; {layer}", tar.display());
     let out = place.dir.join("steps");
     let run = |who: &str, program: &str, tar: &Path| {
@@ -43,6 +42,7 @@ pub fn gone<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, 
             run(&small, "remove a", &little.file),
         ],
         targets: vec![Target::new("floor", 1.5, None), constant],
+        left_out: Vec::new(),
     }])
 }
 
@@ -83,5 +83,6 @@ pub fn space<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
                 .checked(|| sh(dir, "test ! -e a/layer/x/root")),
         ],
         targets: vec![Target::new("rm -rf", 0.65, Some(0.95))],
+        left_out: Vec::new(),
     }])
 }

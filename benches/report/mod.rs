@@ -110,10 +110,11 @@ impl Verdict {
 
 /// The numbers of a job.
 pub fn outcome(job: &Job, load: f64, all: &[Series], calls: Vec<Calls>) -> Outcome {
-    let rows: Vec<Row> = all.iter().map(|series| row(job, &all[0], series)).collect();
+    let done = || all.iter().filter(|series| series.failed.is_none());
+    let rows: Vec<Row> = done().map(|series| row(job, &all[0], series)).collect();
     let mut verdicts = Vec::new();
     for target in &job.targets {
-        let find = |who: &str| all.iter().find(|series| series.who == who);
+        let find = |who: &str| done().find(|series| series.who == who);
         let (Some(of), Some(against)) = (find(&target.of), find(&target.against)) else {
             continue;
         };
