@@ -22,7 +22,7 @@ pub struct Machine {
     pub missing: Vec<(String, String)>,
 }
 
-const PROGRAMS: [(&str, &str, &str); 14] = [
+const PROGRAMS: [(&str, &str, &str); 15] = [
     ("cp", "coreutils", "cp --version"),
     ("tar", "tar", "tar --version"),
     ("gzip", "gzip", "gzip --version"),
@@ -34,6 +34,7 @@ const PROGRAMS: [(&str, &str, &str); 14] = [
         "containers-storage",
         "dpkg-query -Wf '${Version}' containers-storage",
     ),
+    ("buildah", "buildah", "buildah --version"),
     ("umoci", "umoci", "umoci --version"),
     ("containerd", "containerd", "containerd --version"),
     ("mkfs.ext4", "e2fsprogs", "mkfs.ext4 -V 2>&1"),
@@ -60,7 +61,7 @@ impl Machine {
                 .unwrap_or(0)
                 / 1024,
             kernel: ask("uname -r"),
-            disk: ask(&format!("stat -fc %T '{}'", dir.display())),
+            disk: kind_of(dir),
             programs: of(true)
                 .map(|(program, _, ask_it)| {
                     let said = ask(&format!("PATH=$PATH:/usr/sbin:/sbin; {ask_it}"));
@@ -75,6 +76,14 @@ impl Machine {
                 .collect(),
         }
     }
+}
+
+/// The kind of the file system that a directory is on.
+pub fn kind_of(dir: &std::path::Path) -> String {
+    let dir = dir.display();
+    ask(&format!(
+        "findmnt -n -o FSTYPE -T '{dir}' || stat -fc %T '{dir}'"
+    ))
 }
 
 /// The load average of the last minute.

@@ -104,12 +104,11 @@ fn standing<'a>(
         left_out.push(format!("{}: only root can do it", entry.name));
         return Vec::new();
     }
-    let known = |place: &&Place| ["ext4", "xfs", "tmpfs", "btrfs"].contains(&place.kind.as_str());
     let on: Vec<&Place> = places
         .iter()
         .filter(|place| entry.kinds.contains(&place.kind.as_str()))
         .collect();
-    if on.is_empty() && (places.len() == 1 || !places.iter().any(|place| known(&place))) {
+    if on.is_empty() && places.len() == 1 {
         return places.iter().take(1).collect();
     }
     for kind in entry

@@ -113,11 +113,7 @@ pub fn all(work: &Path, kinds: &[String]) -> (Vec<Place>, Vec<String>) {
 fn stand(work: &Path) -> Result<Place, String> {
     let dir = work.join("here");
     fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let said = Command::new("stat").args(["-fc", "%T"]).arg(&dir).output();
-    let kind = said.map_or_else(
-        |e| e.to_string(),
-        |said| String::from_utf8_lossy(&said.stdout).trim().to_string(),
-    );
+    let kind = crate::machine::kind_of(&dir);
     Ok(Place { kind, dir })
 }
 

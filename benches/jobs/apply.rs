@@ -172,6 +172,9 @@ fn job<'a>(
     }
     job.counted = true;
     job.targets = targets;
+    if has("buildah") && crate::place::private() {
+        job.runs.push(buildah(place, &archive));
+    }
     if packed == " -z" && has("umoci") {
         let told = umoci(place, &archive, &mut job);
         job.left_out
@@ -187,6 +190,16 @@ fn job<'a>(
         }
     }
     Ok(vec![job])
+}
+
+/// buildah adds the layer to a container of nothing, which is there before.
+fn buildah<'a>(place: &'a Place, archive: &Archive) -> Run<'a> {
+    let buildah = "buildah --root c/graph --runroot c/run --storage-driver overlay";
+    let file = archive.file.display();
+    let line = format!("{buildah} add -q working-container {file} /");
+    Run::new("buildah", Line::new(&place.dir, &line))
+        .after(move || sh(&place.dir, &format!("{buildah} from scratch; sync -f .")))
+        .checked(check(place, archive, "c/graph/overlay/*/diff"))
 }
 
 /// umoci unpacks images: the layer is in one, gzipped by umoci itself.

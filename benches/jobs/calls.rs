@@ -5,6 +5,14 @@ use crate::job::{Job, OVL, Run, Target};
 use crate::place::Place;
 use crate::run::{Line, has, sh};
 
+fn layers(count: u64) -> String {
+    if count == 1 {
+        "1 layer".to_string()
+    } else {
+        format!("{count} layers")
+    }
+}
+
 fn frame<'a>(place: &'a Place, name: String, title: String, runs: Vec<Run<'a>>) -> Job<'a> {
     Job {
         name,
@@ -47,7 +55,10 @@ pub fn cycle<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
                 run(OVL, "cycle", "store"),
                 run("floor", "floor-cycle", "floor"),
             ];
-            let title = format!("create, mount, unmount, remove on {chain} layers, {how}");
+            let title = format!(
+                "create, mount, unmount, remove on {}, {how}",
+                layers(*chain)
+            );
             let mut job = frame(place, format!("cycle-{chain}-{how}"), title, runs);
             job.targets = vec![Target::new("floor", 1.3, None)];
             jobs.push(job);
@@ -91,7 +102,7 @@ pub fn commands<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a
                 )),
             ),
         ];
-        let title = format!("the same as four commands, {chain} layers");
+        let title = format!("the same as four commands, {}", layers(*chain));
         let mut job = frame(place, format!("commands-{chain}"), title, runs);
         job.steps = false;
         job.repeat = 3;

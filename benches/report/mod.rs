@@ -10,7 +10,10 @@ use crate::run::Cost;
 use serde::Serialize;
 
 /// The peak that no job may pass, in KiB: the library's budget, without what grows with links and names.
-const PEAK: u64 = 48 << 10;
+const MOST_MEMORY: u64 = 48 << 10;
+
+/// What the verdict on it is called.
+const PEAK: &str = "peak memory, MiB";
 
 /// The whole report.
 #[derive(Serialize)]
@@ -141,8 +144,8 @@ pub fn outcome(job: &Job, load: f64, all: &[Series], calls: Vec<Calls>) -> Outco
         .flat_map(|series| &series.costs);
     if let Some(peak) = peak.map(|cost| cost.rss).max() {
         verdicts.push(Verdict::new(
-            "peak memory, MiB".to_string(),
-            PEAK as f64 / 1024.0,
+            PEAK.to_string(),
+            MOST_MEMORY as f64 / 1024.0,
             peak as f64 / 1024.0,
         ));
     }
