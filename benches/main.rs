@@ -22,7 +22,7 @@ use place::Place;
 use report::{Report, markdown, plot};
 use run::{has, sh};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -50,7 +50,14 @@ fn measure(options: &Options) -> Result<(), String> {
     let first = places.first().ok_or("there is no file system to work on")?;
     let own = first.dir.join("in");
     let inputs = inputs::Inputs::new(options, own.clone())?;
-    let programs = compile(options, &own)?;
+    let programs = own.join("programs");
+    // The jobs of calls and floors.
+    if ["cycle", "remove-gone", "open"]
+        .iter()
+        .any(|job| options.wants(job))
+    {
+        compile(options, &programs)?;
+    }
     let bench = Bench {
         options,
         inputs: &inputs,
@@ -168,9 +175,8 @@ fn run_entry(
 }
 
 /// Compiles the programs of calls/ and floors/.
-fn compile(options: &Options, own: &Path) -> Result<PathBuf, String> {
-    let programs = own.join("programs");
-    fs::create_dir(&programs).map_err(|e| format!("{}: {e}", programs.display()))?;
+fn compile(options: &Options, programs: &Path) -> Result<(), String> {
+    fs::create_dir(programs).map_err(|e| format!("{}: {e}", programs.display()))?;
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let build = top.join("build");
     let beside = options
@@ -187,8 +193,7 @@ fn compile(options: &Options, own: &Path) -> Result<PathBuf, String> {
         top = top.display(),
         lib = library.display()
     );
-    sh(&programs, &script)?;
-    Ok(programs)
+    sh(programs, &script)
 }
 
 fn write(options: &Options, report: &Report) -> Result<(), String> {
