@@ -71,10 +71,17 @@ fn measure(options: &Options) -> Result<(), String> {
         jobs: Vec::new(),
         instructions: Vec::new(),
         left_out: Vec::new(),
+        failed: Vec::new(),
     };
     for entry in jobs::ALL.iter().filter(|entry| options.wants(entry.name)) {
         for place in standing(entry, &places, &mut left_out) {
-            run_entry(&bench, entry, place, &mut report, &mut left_out)?;
+            let done =
+                run_entry(&bench, entry, place, &mut report, &mut left_out).and(clean(place));
+            // The other jobs' figures are worth having all the same.
+            if let Err(why) = done {
+                eprintln!("\nbench: {why}");
+                report.failed.push(why);
+            }
         }
     }
     if !options.wants("instructions") {
@@ -93,10 +100,12 @@ fn measure(options: &Options) -> Result<(), String> {
     report.left_out = left_out;
     write(options, &report)?;
     // What is mounted there ends with the namespace.
-    if place::private() {
-        Ok(())
-    } else {
-        place::clear(&work)
+    if !place::private() {
+        place::clear(&work)?;
+    }
+    match report.failed.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} of the jobs failed")),
     }
 }
 
@@ -167,10 +176,16 @@ fn run_entry(
         left_out.extend(job.left_out);
         left_out.extend(all.into_iter().filter_map(|series| series.failed));
     }
-    // All but the inputs and programs, and the tree that several jobs share.
+    Ok(())
+}
+
+/// Removes all but the inputs and programs, and the tree that several jobs share.
+fn clean(place: &Place) -> Result<(), String> {
     sh(
         &place.dir,
-        "umount */graph/overlay 2>/dev/null || :; find . -mindepth 1 -maxdepth 1 ! -name in ! -name tree -exec rm -rf {} +; sync -f .",
+        "umount */graph/overlay store/layer/*/merged 2>/dev/null || :
+         find . -mindepth 1 -maxdepth 1 ! -name in ! -name tree -exec rm -rf {} +
+         sync -f .",
     )
 }
 

@@ -20,6 +20,9 @@ pub fn write(report: &Report) -> String {
         report.rounds,
         report.floor_rss_kib / 1024
     );
+    for why in &report.failed {
+        let _ = writeln!(text, "**Failed:** {why}\n");
+    }
     summary(&mut text, report);
     for job in &report.jobs {
         outcome(&mut text, job);

@@ -32,6 +32,8 @@ pub struct Report {
     pub instructions: Vec<Instructions>,
     /// What was not done, and why.
     pub left_out: Vec<String>,
+    /// What libovl did wrong, or could not do.
+    pub failed: Vec<String>,
 }
 
 /// What a job gave.

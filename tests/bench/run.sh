@@ -70,6 +70,7 @@ whole() {
 		names = {job["name"] for job in report["jobs"]}
 		assert wanted <= names, (wanted - names, report["left_out"])
 		text = open(out + "/report.md").read()
+		assert not report["failed"], report["failed"]
 		assert report["version"] == 1 and report["rounds"] == 1 and report["machine"]["cpus"] > 0
 		for job in report["jobs"]:
 		    assert job["title"] in text and job["entries"] > 0 and job["rows"][0]["who"] == "ovl", job
