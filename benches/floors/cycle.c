@@ -4,8 +4,8 @@
  *     cycle DIR LAYERS TIMES volatile|synced
  *
  * The calls of libovl that change the disk or the mounts, and those that sync, in its order; none of
- * those that look first: no lock, no stat, nothing read. LAYERS directories are made in DIR where they are
- * not there yet.
+ * those that look first: no lock, no stat, nothing read. LAYERS layers are made in DIR where they
+ * are not there yet.
  */
 #define _GNU_SOURCE
 #include "overlay.h"
@@ -13,7 +13,7 @@
 
 struct floor {
 	int layers, stage, trash;
-	int lower[512], lowers;
+	int lowers, hints;      /* how many lie below; where the nearest has its hints */
 	int is_volatile;
 };
 
@@ -24,16 +24,24 @@ static int have_dir(int at, const char *name)
 	return open_dir(at, name);
 }
 
-/* What lies below: LAYERS directories, each with one file of its own. */
+/* What lies below: LAYERS layers, each with one file of its own. */
 static void make_lowers(struct floor *floor, int count)
 {
 	char name[32];
 
 	for (int i = 0; i < count; i++) {
+		int layer, upper;
+
 		snprintf(name, sizeof name, "l%d", i);
-		floor->lower[i] = have_dir(floor->layers, name);
-		if (mkdirat(floor->lower[i], "child", 0700) == 0)
-			make_file(floor->lower[i], name, name, 0);
+		layer = have_dir(floor->layers, name);
+		upper = have_dir(layer, "upper");
+		floor->hints = have_dir(layer, "child");
+		if (faccessat(upper, name, F_OK, 0) < 0)
+			make_file(upper, name, name, 0);
+		close(upper);
+		close(layer);
+		if (i + 1 < count)
+			close(floor->hints);
 	}
 	floor->lowers = count;
 }
@@ -43,18 +51,16 @@ static void create(struct floor *floor)
 	static const char *dirs[] = { "child", "pin", "work", "merged" };
 	const struct timespec times[2] = { { 1700000000, 1 }, { 1700000000, 1 } };
 	int layer = make_dir(floor->stage, "nonce", 0700), upper = make_dir(layer, "upper", 0700);
-	int hints = open_dir(floor->lower[floor->lowers - 1], "child");
 
 	must(fchown(upper, 0, 0), "chown");
 	must(fchmod(upper, 0755), "chmod");
 	must(futimens(upper, times), "utimens");
 	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
 		must(mkdirat(layer, dirs[i], 0700), dirs[i]);
-	make_file(hints, "c", "", 0);
+	make_file(floor->hints, "c", "", 0);
 	make_file(layer, "lower-id", "l0", 1);
 	make_file(layer, "meta", "kind=overlay\nstate=writable\n", 1);
 	must(renameat2(floor->stage, "nonce", floor->layers, "c", RENAME_NOREPLACE), "rename");
-	close(hints);
 	close(upper);
 	close(layer);
 }
@@ -64,14 +70,21 @@ static void mount_it(struct floor *floor)
 	int layer = open_dir(floor->layers, "c"), upper = open_dir(layer, "upper");
 	int work = open_dir(layer, "work"), pins = open_dir(layer, "pin");
 	int merged = open_dir(layer, "merged"), context, mounted;
+	char name[32];
 
 	ask_in_use(upper, pins);
 	make_file(layer, ".running", "boot=\n", 0);
 	must(renameat(layer, ".running", layer, "running"), "rename");
 	context = overlay_begin();
 	set_string(context, "source", "floor");
-	for (int i = floor->lowers - 1; i >= 0; i--)
-		set_fd(context, "lowerdir+", floor->lower[i]);
+	for (int i = floor->lowers - 1; i >= 0; i--) {
+		int lower;
+
+		snprintf(name, sizeof name, "l%d/upper", i);
+		lower = open_dir(floor->layers, name);
+		set_fd(context, "lowerdir+", lower);
+		close(lower);
+	}
 	set_fd(context, "upperdir", upper);
 	set_fd(context, "workdir", work);
 	set_string(context, "index", "off");
@@ -122,7 +135,7 @@ static void remove_it(struct floor *floor)
 	close(pins);
 	must(renameat2(floor->layers, "c", floor->trash, "nonce", RENAME_NOREPLACE), "rename");
 	must(fsync(floor->layers), "fsync");
-	must(unlinkat(floor->lower[floor->lowers - 1], "child/c", 0), "hint");
+	must(unlinkat(floor->hints, "c", 0), "hint");
 	if (floor->is_volatile) {
 		must(unlinkat(layer, "running", 0), "running");
 		must(unlinkat(layer, "work/work/incompat/volatile/dirty", 0), "dirty");
