@@ -1,6 +1,8 @@
 //! Zstandard frames (RFC 8878), skippable ones included.
 
-use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
+use zstd::zstd_safe::{
+    DCtx, DParameter, InBuffer, OutBuffer, get_error_name, get_frame_content_size,
+};
 
 use super::skip_padding;
 use crate::archive::buffer::Buffer;
@@ -10,6 +12,8 @@ use crate::error::{Code, Errno, Error, Result};
 // Numbers of zstd_errors.h, part of its stable interface.
 const PREFIX_UNKNOWN: usize = 10;
 const WINDOW_TOO_LARGE: usize = 16;
+/// No frame header is longer.
+const HEADER: usize = 18;
 
 pub(super) struct Zstd {
     context: DCtx<'static>,
@@ -19,6 +23,10 @@ pub(super) struct Zstd {
     /// The last call filled its output: the codec may hold more without further input.
     pending: bool,
     first: bool,
+    /// The length that the open frame's header tells, and what came out of it. The codec does not
+    /// compare them where the last block is empty, unless it has all of the frame at once.
+    told: Option<u64>,
+    came: u64,
 }
 
 impl Zstd {
@@ -34,6 +42,8 @@ impl Zstd {
             between: true,
             pending: false,
             first: true,
+            told: None,
+            came: 0,
         })
     }
 
@@ -53,6 +63,12 @@ impl Zstd {
                 skip_padding(input, "zstd")?;
                 return Ok(0);
             }
+            if self.between {
+                input.fill_to(HEADER)?;
+                // What is wrong with a header the codec says.
+                self.told = get_frame_content_size(input.unread()).unwrap_or(None);
+                self.came = 0;
+            }
             let (read, written, hint) = {
                 let mut from = InBuffer::around(input.unread());
                 let mut to = OutBuffer::around(&mut *out);
@@ -64,6 +80,11 @@ impl Zstd {
             self.first = false;
             self.between = hint == 0;
             self.pending = !self.between && written == out.len();
+            self.came += written as u64;
+            if self.between && self.told.is_some_and(|told| told != self.came) {
+                let message = "zstd: a frame is not as long as its header says";
+                return Err(malformed(message));
+            }
             if written > 0 {
                 return Ok(written);
             }

@@ -167,7 +167,11 @@ fn zstd_blob(blob: &[u8]) {
     let (theirs, sound) = reference(decoder);
     match result {
         Ok(bytes) => assert!(theirs == bytes, "another reader gives something else"),
-        Err(error) => assert!(!sound || theirs.len() as u64 > MAX, "only here: {error}"),
+        Err(error) => {
+            // Given all at once the codec compares the length of a frame with its header, always.
+            let sound = sound && ::zstd::bulk::decompress(blob, MAX as usize + 1).is_ok();
+            assert!(!sound || theirs.len() as u64 > MAX, "only here: {error}");
+        }
     }
 }
 

@@ -254,6 +254,15 @@ fn damaged_zstd() {
     assert_eq!(decode(&frame(3, b"abc")).unwrap(), b"abc");
     assert_eq!(refusal(&frame(5, b"abc")), MALFORMED);
     assert_eq!(refusal(&frame(2, b"abc")), MALFORMED);
+    // One that says 256 and has none, in a last block that is empty.
+    let none = [0x28, 0xb5, 0x2f, 0xfd, 0x40, 0, 0, 0, 1, 0, 0];
+    for step in [1, 5, usize::MAX] {
+        let done = decode_with(Dribble(&none, step), Default::default(), 3);
+        assert!(
+            done.is_err_and(|error| error.errno() == Errno::BADMSG),
+            "{step}"
+        );
+    }
     // Windows: 2^31, 2^28, 2^27; the last is allowed. The block is empty.
     let window = |log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0];
     assert_eq!(refusal(&window(31)), LIMIT);
