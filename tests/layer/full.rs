@@ -78,18 +78,22 @@ fn squeeze(dir: &Path, step: usize, most: usize, mut room: impl FnMut(Option<usi
 fn fill_blocks(dir: &Path) -> impl FnMut(Option<usize>) {
     let filler = dir.join("filler");
     move |left| {
-        let _ = fs::remove_file(&filler);
-        let Some(left) = left else { return };
-        // What was removed before may come back late.
-        let _ = rustix::fs::syncfs(fs::File::open(filler.parent().unwrap()).unwrap());
+        // Room that a removed file had may come back late, that of one that is cut at once.
         let file = fs::File::create(&filler).unwrap();
-        let stat = rustix::fs::statvfs(&filler).unwrap();
-        // Root may take what is kept for root.
-        let mut blocks = stat.f_bfree.saturating_sub(left as u64);
+        let Some(left) = left else { return };
+        let _ = rustix::fs::syncfs(&file);
         let none = rustix::fs::FallocateFlags::empty();
-        // Not all that is free can be one file's.
-        while blocks > 0 && rustix::fs::fallocate(&file, none, 0, blocks * stat.f_frsize).is_err() {
-            blocks -= (blocks / 200).max(1);
+        let (mut end, mut most) = (0, u64::MAX);
+        // Not all that is free can be had at once.
+        while most > 0 {
+            let stat = rustix::fs::statvfs(&filler).unwrap();
+            // Root may take what is kept for root.
+            most = most.min(stat.f_bfree.saturating_sub(left as u64));
+            let size = stat.f_frsize;
+            match most > 0 && rustix::fs::fallocate(&file, none, end * size, most * size).is_ok() {
+                true => end += most,
+                false => most /= 2,
+            }
         }
     }
 }
