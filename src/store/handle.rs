@@ -23,10 +23,28 @@ pub struct Mount {
     /// The store's.
     pub(super) marks: Marks,
     /// The process that made it.
-    pub(super) process: u32,
+    process: u32,
 }
 
 impl Mount {
+    /// One of the calling process.
+    pub(super) fn new(
+        path: Vec<u8>,
+        root: Option<Own>,
+        pin: Option<(Own, Pin)>,
+        lock: Own,
+        marks: Marks,
+    ) -> Self {
+        Mount {
+            path,
+            root,
+            pin,
+            lock,
+            marks,
+            process: std::process::id(),
+        }
+    }
+
     /// Where it is; empty for a detached mount.
     pub fn path(&self) -> &[u8] {
         &self.path

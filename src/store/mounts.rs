@@ -116,14 +116,13 @@ impl Store {
         let root = layer.open("root")?;
         if !wish.detached && wish.target.is_none() {
             let path = path_of(root.as_fd())?;
-            return Ok(Mount {
+            return Ok(Mount::new(
                 path,
-                root: Some(Own::new(root)),
-                pin: None,
-                lock: handle,
-                marks: self.marks,
-                process: std::process::id(),
-            });
+                Some(Own::new(root)),
+                None,
+                handle,
+                self.marks,
+            ));
         }
         let scratch = layer.open("pin")?;
         let mount = mount::bind(root.as_fd(), false, Some(scratch.as_fd()))?;
@@ -153,25 +152,23 @@ impl Store {
             }
             let dir = Own::new(fs::open_dir_trusted(&pins.dir, b".").call("open")?);
             let path = pin.path.clone();
-            return Ok(Mount {
+            return Ok(Mount::new(
                 path,
-                root: Some(Own::new(root)),
-                pin: Some((dir, pin)),
-                lock: handle,
-                marks: self.marks,
-                process: std::process::id(),
-            });
+                Some(Own::new(root)),
+                Some((dir, pin)),
+                handle,
+                self.marks,
+            ));
         }
         let bind = mount::bind(root.as_fd(), read_only, Some(pins.dir.as_fd()))?;
         if wish.detached {
-            return Ok(Mount {
-                path: Vec::new(),
-                root: Some(Own::new(bind)),
-                pin: None,
-                lock: handle,
-                marks: self.marks,
-                process: std::process::id(),
-            });
+            return Ok(Mount::new(
+                Vec::new(),
+                Some(Own::new(bind)),
+                None,
+                handle,
+                self.marks,
+            ));
         }
         match wish.target {
             Some(target) => attach(bind, target, handle, &pins, wish),
@@ -318,14 +315,13 @@ impl Store {
         wish: &Wish<'_>,
     ) -> Result<Mount> {
         if wish.detached {
-            return Ok(Mount {
-                path: Vec::new(),
-                root: Some(Own::new(mount)),
-                pin: None,
-                lock: handle,
-                marks: self.marks,
-                process: std::process::id(),
-            });
+            return Ok(Mount::new(
+                Vec::new(),
+                Some(Own::new(mount)),
+                None,
+                handle,
+                self.marks,
+            ));
         }
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
@@ -412,14 +408,13 @@ fn attach(
         pins.forget(&pin.name);
         return Err(error.at(target));
     }
-    Ok(Mount {
+    Ok(Mount::new(
         path,
-        root: Some(root),
-        pin: Some((dir, pin)),
-        lock: handle,
-        marks: pins.marks,
-        process: std::process::id(),
-    })
+        Some(root),
+        Some((dir, pin)),
+        handle,
+        pins.marks,
+    ))
 }
 
 /// A label is an option of an overlay; a `root` layer is mounted without one.
