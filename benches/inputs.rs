@@ -74,7 +74,8 @@ impl<'a> Inputs<'a> {
         let through = match by {
             "gzip" if has("pigz") => "pigz -6 -n",
             "gzip" => "gzip -6 -n",
-            _ => "zstd -q -3",
+            _ if has("zstd") => "zstd -q -3",
+            _ => return Err("left out: there is no zstd (package zstd)".to_string()),
         };
         match &self.options.tar {
             Some(tar) => {

@@ -60,9 +60,6 @@ pub fn gzip_synced<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job
 
 /// Mixed content, zstd.
 pub fn zstd<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
-    if !has("zstd") {
-        return Err("left out: there is no zstd (package zstd)".to_string());
-    }
     let archive = bench.inputs.packed("zstd")?;
     let targets = vec![Target::new("tar", 0.60, Some(0.90))];
     job(
@@ -78,9 +75,6 @@ pub fn zstd<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, 
 
 /// The same with the default durability.
 pub fn zstd_synced<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
-    if !has("zstd") {
-        return Err("left out: there is no zstd (package zstd)".to_string());
-    }
     synced(
         bench,
         place,
