@@ -199,11 +199,7 @@ fn small_things() {
         assert_eq!(names(&layer(dir, "base/child")), ["box", "run"]);
         put();
         // Somebody builds on base, commits box, and mounts run.
-        let hold = |place: &str, how| {
-            let file = fs::File::open(layer(dir, place)).unwrap();
-            rustix::fs::flock(&file, how).unwrap();
-            file
-        };
+        let hold = |place: &str, how| fsys::Locked::new(&layer(dir, place), how);
         let shared = rustix::fs::FlockOperation::LockShared;
         let alone = rustix::fs::FlockOperation::LockExclusive;
         let held = [

@@ -196,7 +196,7 @@ fn a_repair_is_alone() {
     assert!(alone().is_err());
     flock(&home, FlockOperation::NonBlockingLockShared).unwrap();
     fails(mine.check(CheckFlags::REPAIR, watch), Errno::BUSY);
-    drop(home);
+    flock(&home, FlockOperation::Unlock).unwrap();
     assert_eq!(repair(&mine), []);
     drop(mine);
     let home = fs::File::open(dir.path().join("home")).unwrap();
@@ -239,16 +239,14 @@ fn what_is_in_use_is_passed_by() {
     base(&store);
     create(&store, "box", None).unwrap();
     fs::write(layer(dir.path(), "base/root/new"), "").unwrap();
-    let held = fs::File::open(layer(dir.path(), "box")).unwrap();
-    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let held = fsys::Locked::new(&layer(dir.path(), "box"), FlockOperation::LockExclusive);
     let found = check_all(&store);
     assert!(told(&found).contains(&("base", "differs")), "{found:?}");
     let notes: Vec<_> = found.iter().filter(|one| one.layer == "box").collect();
     assert_eq!(notes.len(), 1, "{found:?}");
     assert!(notes[0].note && notes[0].kind == "in use", "{found:?}");
     drop(held);
-    let held = fs::File::open(layer(dir.path(), "box/pin")).unwrap();
-    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let _held = fsys::Locked::new(&layer(dir.path(), "box/pin"), FlockOperation::LockExclusive);
     let found = check_all(&store);
     assert!(
         found
@@ -448,8 +446,10 @@ fn a_repair_beside_a_mount() {
     let store = store(dir.path());
     base(&store);
     fs::write(layer(dir.path(), "base/root/new"), "").unwrap();
-    let pins = fs::File::open(layer(dir.path(), "base/pin")).unwrap();
-    flock(&pins, FlockOperation::LockExclusive).unwrap();
+    let _pins = fsys::Locked::new(
+        &layer(dir.path(), "base/pin"),
+        FlockOperation::LockExclusive,
+    );
     let watch = &mut Watch::default();
     let found = settled(|| store.check(CheckFlags::REPAIR, watch));
     assert!(told(&found).contains(&("base", "differs")), "{found:?}");

@@ -186,7 +186,7 @@ fn what_covers_a_mount_is_not_taken_for_it() {
         let second = mount(store, "box", RW);
         fails(second.map(drop), Errno::BUSY);
         let (mounted, _) = mounted.unmount(UnmountFlags::empty()).err().unwrap();
-        rustix::mount::unmount(path_of(&mounted), rustix::mount::UnmountFlags::empty()).unwrap();
+        fsys::unmount(&path_of(&mounted));
         unmount(mounted);
     });
 }
@@ -393,8 +393,8 @@ fn a_hint_stays_while_somebody_builds_on_the_parent() {
         let watch = &mut Watch::default();
         let hint = dir.join("home/layer/base/child/box");
         assert!(hint.exists());
-        let parent = fs::File::open(dir.join("home/layer/base")).unwrap();
-        rustix::fs::flock(&parent, rustix::fs::FlockOperation::LockShared).unwrap();
+        let shared = rustix::fs::FlockOperation::LockShared;
+        let parent = fsys::Locked::new(&dir.join("home/layer/base"), shared);
         store.remove(b"box", RemoveFlags::empty(), watch).unwrap();
         assert!(hint.exists(), "the hint went under a builder");
         drop(parent);

@@ -50,10 +50,6 @@ fn bind(from: &Path, to: &Path) {
     have::run(Command::new("mount").arg("--bind").args([from, to])).unwrap();
 }
 
-fn umount(path: &Path) {
-    rustix::mount::unmount(path, rustix::mount::UnmountFlags::empty()).unwrap();
-}
-
 /// Whether the kernel has a mount of this source here.
 fn is_here(id: &str) -> bool {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
@@ -82,7 +78,7 @@ fn a_mount_under_a_cover_is_still_a_mount() {
         }
         busy(mount(store, "box", RW));
         assert_eq!(cleanup(store).unmounted, 0);
-        umount(&home);
+        fsys::unmount(&home);
         for id in ["box", "top"] {
             assert!(is_here(id));
             end(store, id).unwrap();
@@ -99,7 +95,7 @@ fn a_leftover_under_a_cover_waits() {
         bind(&home, &home);
         let report = cleanup(store);
         assert_eq!((report.unmounted, report.busy), (0, 1));
-        umount(&home);
+        fsys::unmount(&home);
         assert!(is_here("box"));
         assert_eq!(cleanup(store).unmounted, 1);
         assert!(!is_here("box"));
@@ -141,8 +137,8 @@ fn a_mount_outside_of_the_callers_root() {
         // The kernel tells less to who may not mount.
         let weak = ["setpriv", "--bounding-set", "-sys_admin"];
         child::succeeds(child::wrapped(&weak, dir, "chrooted weak"));
-        umount(&root.join("home"));
-        umount(&root.join("proc"));
+        fsys::unmount(&root.join("home"));
+        fsys::unmount(&root.join("proc"));
         for id in ["box", "top"] {
             assert!(is_here(id));
             end(store, id).unwrap();
@@ -229,7 +225,7 @@ fn with_shared(body: impl FnOnce(&Path, &Store) + Send) {
         bind(&home, &home);
         rustix::mount::mount_change(&home, rustix::mount::MountPropagationFlags::SHARED).unwrap();
         body(dir, &open(&home));
-        umount(&home);
+        fsys::unmount(&home);
     });
 }
 
@@ -395,7 +391,7 @@ fn a_process_that_cannot_see_the_boot_id() {
         let mut mount = Command::new("mount");
         have::run(mount.args(["-t", "proc", "-o", "subset=pid", "proc", "/proc"])).unwrap();
         child::succeeds(child::command(dir, "blind"));
-        umount(Path::new("/proc"));
+        fsys::unmount(Path::new("/proc"));
         assert!(is_here("top"));
         assert!(mounted(store, "top"));
         end(store, "top").unwrap();
@@ -403,7 +399,7 @@ fn a_process_that_cannot_see_the_boot_id() {
         // And what such a process noted is believed.
         have::run(&mut mount).unwrap();
         child::succeeds(child::command(dir, "blind-keeps"));
-        umount(Path::new("/proc"));
+        fsys::unmount(Path::new("/proc"));
         assert!(mounted(store, "top"));
         busy(remove(store, "top"));
         end(store, "top").unwrap();
@@ -418,7 +414,7 @@ fn a_child_that_something_is_mounted_over() {
         let place = layer(dir, "box");
         fsys::mount_tmpfs(&place, c"size=1m").unwrap();
         assert!(remove(store, "base").is_err());
-        umount(&place);
+        fsys::unmount(&place);
         assert!(store.exists(b"base").unwrap());
         remove(store, "box").unwrap();
         remove(store, "base").unwrap();

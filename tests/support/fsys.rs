@@ -11,6 +11,7 @@
 //! `/proc/thread-self/mounts`; and a descriptor that outlives the body keeps its mount alive.
 
 use super::have;
+use rustix::fs::FlockOperation;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,25 @@ pub fn unmount(at: &Path) {
         let busy = errno == rustix::io::Errno::BUSY && tries > 0;
         assert!(busy, "umount {}: {errno}", at.display());
         std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// A lock that ends when this is dropped. Closing the file would not do: a child that another test
+/// has just forked has a copy of it until it runs its program.
+pub struct Locked(File);
+
+impl Locked {
+    /// Takes the lock of the file or directory at `path`.
+    pub fn new(path: &Path, how: FlockOperation) -> Self {
+        let file = File::open(path).unwrap();
+        rustix::fs::flock(&file, how).unwrap();
+        Locked(file)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The operations: each prepares a store, and then does one thing to it.
 
 use crate::lab::*;
+use crate::support::fsys;
 use ovl::error::{Code, Errno, Result};
 use ovl::store::*;
 use ovl::tree::{CopyFlags, CopyOptions, copy_dir};
@@ -200,8 +201,7 @@ fn foreign(lab: &Lab) {
 }
 
 fn end_foreign(lab: &Lab) {
-    let none = rustix::mount::UnmountFlags::empty();
-    rustix::mount::unmount(lab.dir.join("target"), none).unwrap();
+    fsys::unmount(&lab.dir.join("target"));
 }
 
 /// What killed processes leave, of every sort.

@@ -5,6 +5,7 @@ use crate::calls;
 use crate::driver;
 use crate::lab::Lab;
 use crate::ops::{OP, Op};
+use crate::support::fsys;
 use crate::trace::{self, Act};
 use ovl::error::{Errno, Result};
 use ovl::tree::{CopyOptions, copy_dir};
@@ -86,7 +87,7 @@ pub const CARELESS: &[Op] = &[
             let (from, to) = (lab.at("base/root"), lab.dir.join("target"));
             rustix::mount::mount_bind(from, &to).unwrap();
             let listed = lab.store().list();
-            rustix::mount::unmount(&to, rustix::mount::UnmountFlags::empty()).unwrap();
+            fsys::unmount(&to);
             listed.map(|_| String::new())
         },
         ..OP

@@ -154,7 +154,7 @@ fn on_tmpfs() {
         let layers = Layers::below(base.path().to_path_buf(), 2);
         whole_story(&layers, Marks::Trusted);
         drop(layers);
-        rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+        rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
     });
 }
 
@@ -188,7 +188,7 @@ fn unknown_is_said() {
         let answer =
             upper_in_use(open(base.path()).as_fd(), scratch.as_fd(), Marks::Trusted).unwrap();
         assert!(matches!(answer, InUse::Unknown(_)), "{answer:?}");
-        rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+        rustix::mount::unmount(base.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
     });
     isolated(
         &[Denied::all(libc::SYS_fsopen, crate::error::Errno::NOSYS)],

@@ -1,6 +1,7 @@
 //! The table of errors in the contract: each errno with its code, the operation and the path.
 
 use crate::api::*;
+use crate::support::fsys;
 use crate::tar::Tar;
 use crate::world::*;
 use rustix::thread::CapabilitySet;
@@ -175,8 +176,8 @@ pub fn in_use<A: Api>(w: &World<'_, A>) {
     mount.unmount();
     fails(w.remove("base"), libc::EBUSY, 5, "remove", "base");
     // Another process reads the layer.
-    let lock = File::open(w.home().join("layer/box")).unwrap();
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).unwrap();
+    let shared = rustix::fs::FlockOperation::LockShared;
+    let lock = fsys::Locked::new(&w.home().join("layer/box"), shared);
     fails(w.remove("box"), libc::EBUSY, 7, "remove", "box");
     drop(lock);
     w.remove("box").unwrap();

@@ -2,6 +2,7 @@
 //! what is told of a layer.
 
 use crate::api::*;
+use crate::support::fsys;
 use crate::support::tree::{Compare, Snapshot};
 use crate::tar::Tar;
 use crate::world::*;
@@ -296,8 +297,8 @@ pub fn leftovers_go<A: Api>(w: &World<'_, A>) {
     assert_eq!(names(w.home().join("trash")).len(), 1);
     mkdir(w.home().join("stage/old/root"));
     mkdir(w.home().join("stage/busy/root"));
-    let lock = std::fs::File::open(w.home().join("stage/busy")).unwrap();
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let alone = rustix::fs::FlockOperation::LockExclusive;
+    let _lock = fsys::Locked::new(&w.home().join("stage/busy"), alone);
     let done = A::cleanup(&w.store, 0, calm()).unwrap();
     assert_eq!((done.removed, done.busy, done.unmounted), (2, 1, 0));
     assert_eq!(names(w.home().join("stage")), ["busy"]);
