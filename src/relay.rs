@@ -130,6 +130,11 @@ impl<T> Relay<T> {
         self.freed.notify_all();
     }
 
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Waits until it is closed, or for so long; whether it is.
     pub fn closed_within(&self, time: Duration) -> bool {
         let state = self.state();

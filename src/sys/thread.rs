@@ -6,7 +6,7 @@
 
 use super::fs::last_errno;
 use super::{SysCall, retry};
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -151,24 +151,16 @@ impl Drop for Blocked {
     }
 }
 
-/// How many descriptors the process may have open.
-pub fn descriptor_limit() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX)
-}
-
-/// Whether so many descriptors more can be open. The kernel gives the lowest numbers that are free, so
-/// where a number near the limit's end is free, and the one that many before it, most below are
-/// too; a host with a full table finds none.
-pub fn has_room(fd: impl rustix::fd::AsFd, count: u64) -> bool {
-    let from = descriptor_limit()
-        .saturating_sub(count)
-        .min(i32::MAX as u64) as i32;
-    retry(|| rustix::io::fcntl_dupfd_cloexec(&fd, from)).is_ok_and(|got| {
-        use rustix::fd::AsRawFd;
-        got.as_raw_fd() == from
-    })
+/// Whether so many descriptors more can be open: a host may be near its limit, and a call must not
+/// fail for the sake of its threads. `fd` is any that is open.
+pub fn has_room(fd: impl AsFd, count: u64) -> bool {
+    // The kernel makes the table as long as the number that it is asked for, so not at the limit.
+    const NEAR: u64 = 512;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let Some(limit) = limit else { return true };
+    let from = limit.saturating_sub(count).min(NEAR) as i32;
+    retry(|| rustix::io::fcntl_dupfd_cloexec(&fd, from))
+        .is_ok_and(|first| (first.as_raw_fd() as u64).saturating_add(count) <= limit)
 }
 
 #[cfg(test)]
