@@ -73,6 +73,12 @@ tool_without_root() {
 	fi
 }
 
+# What gets threads when it is long, with threads however short it is.
+threads() {
+	OVL_TEST_THREADS=always timeout -k 10 600 "$CARGO" test --locked --test layer -- \
+		--skip random --skip race --skip peers --skip truth
+}
+
 CARGO=${CARGO:-cargo}
 case $what in
 quick | all)
@@ -81,6 +87,7 @@ quick | all)
 	"$CARGO" test --locked --no-run || exit 1
 	part cargo timeout -k 10 "${OVL_TEST_SECONDS:-2400}" "$CARGO" test --locked --no-fail-fast
 	part tool timeout -k 10 600 sh tests/cli/run.sh
+	part threads threads
 	[ "$(id -u)" != 0 ] || part tool-rootless tool_without_root
 	part tool-sanitized tool_sanitized
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
@@ -123,9 +130,9 @@ esac
 # The runners' own lines, added up.
 awk -v failed="$failed" '
 	/^test result:/ { passed += $4; broken += $6 }
-	/^(cli|go|python|package|story): [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^(cli|go|python|package|story|bench): [0-9]+ passed/ { passed += $2; broken += $4 }
 	/^SKIP / { skipped++; print_skip[$0] = 1 }
-	/^(test result:|(cli|go|python|package|story): [0-9])/ { lines[++count] = $0 }
+	/^(test result:|(cli|go|python|package|story|bench): [0-9])/ { lines[++count] = $0 }
 	END {
 		print "\n---- what the runners said ----"
 		for (i = 1; i <= count; i++) print lines[i]

@@ -43,6 +43,7 @@ pub mod layer;
 pub mod mount;
 #[doc(hidden)]
 pub mod oci;
+mod relay;
 pub mod store;
 #[doc(hidden)]
 pub mod sys;

@@ -5,7 +5,7 @@
 //! thread, at most ten times a second.
 
 use crate::error::{Code, Errno, Error, Result};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A flag that any thread, or a signal handler, may raise to stop a call.
@@ -56,6 +56,35 @@ pub struct Watch<'a> {
     told: Option<Instant>,
     deadline: Option<Instant>,
     late: bool,
+    seat: Option<&'a Seat<'a>>,
+}
+
+/// The watch of a call as its other threads see it: they count, and are told to stop. Functions of
+/// the caller's are called on the calling thread alone, which looks now and then ([`Watch::look`]).
+#[derive(Debug)]
+pub struct Seat<'a> {
+    cancel: Option<&'a Cancel>,
+    deadline: Option<Instant>,
+    stopped: AtomicBool,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Seat<'_> {
+    /// A watch for another thread.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch {
+            cancel: self.cancel,
+            deadline: self.deadline,
+            seat: Some(self),
+            ..Watch::default()
+        }
+    }
+
+    /// All of the call's threads are to stop.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -80,21 +109,57 @@ impl<'a> Watch<'a> {
         self.late
     }
 
+    /// What other threads of this call share with it.
+    pub fn seat<'s>(&self) -> Seat<'s>
+    where
+        'a: 's,
+    {
+        Seat {
+            cancel: self.cancel,
+            deadline: self.deadline,
+            stopped: AtomicBool::new(false),
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes what the other threads have done since the last look for its own, and checks. What
+    /// it fails with, they are to stop for.
+    pub fn look(&mut self, seat: &Seat<'_>) -> Result<()> {
+        self.now.entries += seat.entries.swap(0, Ordering::Relaxed);
+        self.now.bytes += seat.bytes.swap(0, Ordering::Relaxed);
+        self.check().inspect_err(|_| seat.stop())
+    }
+
+    /// How far the call is.
+    pub fn now(&self) -> Progress {
+        self.now
+    }
+
     /// One entry is done.
     pub fn entry(&mut self) -> Result<()> {
-        self.now.entries += 1;
+        match self.seat {
+            Some(seat) => drop(seat.entries.fetch_add(1, Ordering::Relaxed)),
+            None => self.now.entries += 1,
+        }
         self.check()
     }
 
     /// So many bytes are done.
     pub fn bytes(&mut self, bytes: u64) -> Result<()> {
-        self.now.bytes += bytes;
+        match self.seat {
+            Some(seat) => drop(seat.bytes.fetch_add(bytes, Ordering::Relaxed)),
+            None => self.now.bytes += bytes,
+        }
         self.check()
     }
 
     /// ECANCELED when the caller wants to stop.
     pub fn check(&mut self) -> Result<()> {
-        if self.cancel.is_some_and(Cancel::is_triggered) {
+        let stopped = self
+            .seat
+            .is_some_and(|seat| seat.stopped.load(Ordering::Relaxed));
+        if stopped || self.cancel.is_some_and(Cancel::is_triggered) {
             return Err(Error::new(Code::Cancelled, Errno::CANCELED, "cancelled"));
         }
         if self.deadline.is_some_and(|end| Instant::now() >= end) {

@@ -19,6 +19,7 @@ use super::buffer::Buffer;
 use super::digest::{Digest, Sha256};
 use super::{Source, malformed, over_limit};
 use crate::error::{Code, Errno, Error, Result};
+use std::time::Duration;
 
 /// Compressed bytes are read in pieces of this size.
 const INPUT: usize = 128 << 10;
@@ -213,6 +214,14 @@ impl<S: Source> Decoder<S> {
 impl<S: Source> Source for Decoder<S> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         Decoder::read(self, buf)
+    }
+
+    /// Of what it has a codec may make nothing yet, and read more.
+    fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
+        match self.input.unread().is_empty() && self.state == State::Running {
+            true => self.input.source_mut().source.is_ready_within(longest),
+            false => Ok(true),
+        }
     }
 }
 

@@ -24,6 +24,7 @@
 //! An error of a `Source` or `Sink` passes through as it is. The error's path is the entry's name,
 //! its message begins with the place in the uncompressed archive.
 
+mod ahead;
 mod buffer;
 mod codec;
 mod digest;
@@ -42,6 +43,7 @@ pub(crate) mod tests;
 pub mod whiteout;
 mod writer;
 
+pub(crate) use ahead::{Ahead, Begun, PIECE};
 pub use codec::{Compression, Decoder, DecoderOptions, Summary, compression};
 pub use digest::{Digest, Sha256};
 pub use entry::{Entry, Kind, Limits, Time};
@@ -51,6 +53,7 @@ pub use stream::{FromRead, ToWrite};
 pub use writer::{Header, MAX_REGIONS, Writer};
 
 use crate::error::{Code, Errno, Error, Result};
+use std::time::Duration;
 
 /// Where bytes come from.
 pub trait Source {
@@ -61,6 +64,13 @@ pub trait Source {
     fn skip(&mut self, count: u64) -> Result<u64> {
         let _ = count;
         Ok(0)
+    }
+
+    /// Waits until a read would give something at once, the end or an error too, but no longer than
+    /// so; whether it would. One that cannot tell says yes.
+    fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
+        let _ = longest;
+        Ok(true)
     }
 }
 
@@ -77,6 +87,10 @@ impl<T: Source + ?Sized> Source for &mut T {
 
     fn skip(&mut self, count: u64) -> Result<u64> {
         (**self).skip(count)
+    }
+
+    fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
+        (**self).is_ready_within(longest)
     }
 }
 

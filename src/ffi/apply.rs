@@ -12,7 +12,7 @@ use super::stream::{self, ovl_read_fn};
 use super::text;
 use crate::archive::Digest;
 use crate::error::{Error, Result};
-use crate::store::{ApplyOptions, Kind, Limits};
+use crate::store::{ApplyOptions, Kind, Limits, Threads};
 use std::ffi::{c_char, c_int, c_void};
 
 /// Options of ovl_apply_layer(). A limit of 0 is the library's own, told with each.
@@ -134,6 +134,7 @@ unsafe fn options<'a>(opts: &ovl_apply_opts) -> Result<ApplyOptions<'a>> {
         kind: kind(opts.kind)?,
         diff_id: diff_id.map(digest).transpose()?,
         durability: durability(opts.durability)?,
+        threads: Threads::Auto,
         limits: limits(
             [
                 opts.max_size,

@@ -12,6 +12,7 @@ use crate::sys::signal::{self, Channel, Readiness};
 use crate::sys::{BorrowedFd, fs};
 use crate::watch::Cancel;
 use std::ffi::{c_int, c_void};
+use std::time::Duration;
 
 /// Reads up to `len` bytes to `buf`. Returns how many, 0 at the end, or -errno, with which the call
 /// then fails; with -EIO, if it is neither.
@@ -126,6 +127,14 @@ impl<'a> Descriptor<'a> {
 }
 
 impl Source for Descriptor<'_> {
+    fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
+        if self.channel == Channel::File {
+            return Ok(true);
+        }
+        let longest = u32::try_from(longest.as_millis()).unwrap_or(LOOK);
+        signal::wait(self.fd, Readiness::Readable, longest).call("poll")
+    }
+
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         if self.is_watched() {
             self.wait(Readiness::Readable)?;

@@ -1,18 +1,32 @@
 //! A layer tar becomes the content of a layer.
+//!
+//! A tar that is long is worked on by three threads at a time, where there is more than one processor:
+//!
+//! - the caller's reads, decompresses and hashes: his functions are called there and nowhere else;
+//! - `ovl-extract` reads the tar and makes what its entries say;
+//! - `ovl-fill` writes the content of files, and puts their attributes on.
+//!
+//! What is on its way between them is bounded. A call ends as it would with one thread: of two failures
+//! the one that comes first in the tar is told, which is the one of the thread that is further
+//! behind in it.
 
+use super::extract::Extract;
+use super::filler::{Batch, Content, Feed, Filled, Filler};
 use super::size;
-use super::upper::{Bounds, LowerLinks, Made, Upper};
+use super::upper::{Bounds, LowerLinks, Upper};
 use super::view::Stack;
-use crate::archive::{self, Entry, Reader, Source, path, whiteout};
-use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::fs::{self, Kind, Time};
-use crate::sys::xattr::{self, Pairs};
-use crate::sys::{OwnedFd, SysCall};
+use crate::archive::{self, Ahead, Begun, Reader, Source};
+use crate::error::{Error, Result, SysResult};
+use crate::relay::Relay;
+use crate::sys::OwnedFd;
+use crate::sys::fs;
+use crate::sys::thread::{self, Started, Threads};
 use crate::tree::aside::Aside;
-use crate::tree::attrs::{Attributes, Inode, Partial, Shut};
-use crate::watch::Watch;
+use crate::tree::attrs::{Partial, Shut};
+use crate::watch::{Seat, Watch};
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// How a tar is applied.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +41,8 @@ pub struct Rules {
     pub max_path: usize,
     /// Bytes of the content of files and of targets of links, holes included.
     pub max_content: u64,
+    /// Whether parts of it go on at the same time.
+    pub threads: Threads,
 }
 
 /// What became of a tar.
@@ -46,6 +62,22 @@ pub struct Applied {
     pub shut: Shut,
 }
 
+/// A tar that is shorter is done before threads have started.
+const SHORT: usize = 512 << 10;
+
+/// Descriptors that the threads have more than one would: of files that are made and not filled yet, and
+/// some to spare for what else goes on in the process.
+const DESCRIPTORS: u64 = 256;
+
+/// Pieces of the tar that wait to be extracted.
+const AHEAD: usize = 4;
+
+/// Batches of files that wait to be filled.
+const BATCHES: usize = 2;
+
+/// How long the calling thread waits between two looks at what the caller wants.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
 /// is still to be seen below: nothing, when the tar hides all. For kind `root` that is to be
 /// filled in (see `flatten`), which takes the marks away. What is kept `aside` the caller removes.
@@ -63,275 +95,214 @@ pub fn apply<S: Source>(
         max_path: rules.max_path,
         max_implied: rules.limits.max_entries,
     };
-    let mut job = Job {
-        upper: Upper::new(root, stack, links, aside, rules.strict, bounds)?,
+    let upper = Upper::new(root, stack, links, aside, rules.strict, bounds)?;
+    let mut source = Begun::new(source);
+    let threads = rules.threads.wanted(true)
+        && (source.is_longer_than(SHORT, || watch.check())? || rules.threads == Threads::Always)
+        && thread::has_room(&again, DESCRIPTORS);
+    let done = match threads {
+        true => together(source, upper, rules, watch)?,
+        false => alone(source, upper, rules, watch)?,
+    };
+    done.finish(again, watch)
+}
+
+/// All that the tar says is done but what is done in the end.
+struct Done {
+    upper: Upper,
+    applied: Applied,
+    filled: Filled,
+}
+
+impl Done {
+    fn finish(self, root: OwnedFd, watch: &mut Watch<'_>) -> Result<(Applied, Stack)> {
+        let Done {
+            upper,
+            mut applied,
+            filled,
+        } = self;
+        let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
+        let (stack, inodes) = upper.finish()?;
+        if replaced {
+            applied.size = size::of_tree(root, &borrowed, watch)?;
+        }
+        let partial = inodes.setter.partial.plus(filled.partial);
+        applied.partial = applied.partial.plus(partial);
+        applied.shut = inodes.setter.shut.unwrap_or_default();
+        applied.tagged = inodes.setter.tagged.unwrap_or_default();
+        applied.tagged.extend(filled.tagged);
+        // What came from below may have any.
+        applied.tagged.extend(&borrowed);
+        Ok((applied, stack))
+    }
+}
+
+/// One thing after the other.
+fn alone<S: Source>(source: S, upper: Upper, rules: &Rules, watch: &mut Watch<'_>) -> Result<Done> {
+    let mut job = Extract {
+        upper,
+        content: Content::Here(Filler::new(rules.strict)),
         rules,
+        no_umask: false,
         applied: Applied::default(),
     };
-    let mut reader = Reader::new(source, rules.limits.clone());
-    while let Some(entry) = reader.next_entry()? {
-        job.upper.entry();
-        job.entry(&mut reader, &entry, watch)
-            .map_err(|e| e.at(&entry.path))?;
-        // Data that nobody wants is passed over in pieces: it may be as long as it says.
-        while let Some(chunk) = reader.next_chunk()? {
-            watch.bytes(chunk.data.len() as u64)?;
-        }
-        job.applied.entries += 1;
-        watch.entry()?;
-    }
-    let Job {
-        upper, mut applied, ..
-    } = job;
-    let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
-    let (stack, inodes) = upper.finish()?;
-    if replaced {
-        applied.size = size::of_tree(again, &borrowed, watch)?;
-    }
-    applied.partial = applied.partial.plus(inodes.setter.partial);
-    applied.shut = inodes.setter.shut.unwrap_or_default();
-    applied.tagged = inodes.setter.tagged.unwrap_or_default();
-    // What came from below may have any.
-    applied.tagged.extend(&borrowed);
-    Ok((applied, stack))
+    job.all(&mut Reader::new(source, rules.limits.clone()), watch)?;
+    Ok(done(job, None))
 }
 
-struct Job<'a> {
-    upper: Upper,
-    rules: &'a Rules,
-    applied: Applied,
-}
-
-impl Job<'_> {
-    fn entry<S: Source>(
-        &mut self,
-        reader: &mut Reader<S>,
-        entry: &Entry,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        let path = path::clean(&entry.path)?;
-        if path.len() > self.rules.max_path {
-            let message = format!("a path of more than {} bytes", self.rules.max_path);
-            return Err(Error::new(Code::Limit, Errno::FBIG, message));
-        }
-        let (parent, base) = path::split(&path);
-        match whiteout::classify(base)? {
-            whiteout::Name::Plain => {}
-            whiteout::Name::AufsMetadata => return Ok(()),
-            marker => {
-                if entry.kind != archive::Kind::File {
-                    return Err(refuse("a whiteout can only be a regular file"));
-                }
-                if in_aufs(parent) {
-                    return Ok(());
-                }
-                no_marker_in(parent)?;
-                return match marker {
-                    whiteout::Name::Whiteout(name) => self.upper.whiteout(parent, name),
-                    _ => self.upper.opaque(parent),
-                };
-            }
-        }
-        if parent == whiteout::PSEUDO_LINKS && entry.kind == archive::Kind::File {
-            let pairs = self.pairs(entry)?;
-            let file = self.upper.pseudo_file(base)?;
-            return self.content(reader, entry, &file, &pairs, false, watch);
-        }
-        if in_aufs(parent) {
-            return Ok(());
-        }
-        no_marker_in(parent)?;
-        let pairs = self.pairs(entry)?;
-        match entry.kind {
-            archive::Kind::Directory => {
-                self.upper
-                    .directory(&path, &attributes(entry, Kind::Directory), &pairs)
-            }
-            archive::Kind::File => self.file(reader, entry, &path, &pairs, watch),
-            archive::Kind::HardLink => {
-                let target = path::clean(&entry.link)?;
-                match path::split(&target) {
-                    (whiteout::PSEUDO_LINKS, name) => self.upper.pseudo_link(&path, name),
-                    _ => self.upper.hard_link(&path, &target, watch),
-                }
-                .map(drop)
-            }
-            archive::Kind::Symlink => {
-                if entry.link.is_empty() {
-                    return Err(refuse("a symbolic link without a target"));
-                }
-                let made = self.upper.symlink(&path, &entry.link)?;
-                self.add(entry.link.len() as u64)?;
-                self.dress(&made, entry, Kind::Symlink, &pairs)
-            }
-            archive::Kind::Fifo => self.node(entry, &path, Kind::Fifo, &pairs),
-            archive::Kind::CharDevice => self.node(entry, &path, Kind::CharDevice, &pairs),
-            archive::Kind::BlockDevice => self.node(entry, &path, Kind::BlockDevice, &pairs),
-        }
-    }
-
-    fn file<S: Source>(
-        &mut self,
-        reader: &mut Reader<S>,
-        entry: &Entry,
-        path: &[u8],
-        pairs: &Pairs,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        let (file, made) = self.upper.create(path)?;
-        self.content(reader, entry, &file, pairs, made.own, watch)
-    }
-
-    /// What the entry says of the new `file`.
-    fn content<S: Source>(
-        &mut self,
-        reader: &mut Reader<S>,
-        entry: &Entry,
-        file: &OwnedFd,
-        pairs: &Pairs,
-        own: bool,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        self.add(entry.size)?;
-        let mut end = 0;
-        while let Some(chunk) = reader.next_chunk()? {
-            write(file, chunk.offset, end, chunk.data).call("write")?;
-            end = chunk.offset + chunk.data.len() as u64;
-            watch.bytes(chunk.data.len() as u64)?;
-        }
-        if end < entry.size {
-            fs::truncate(file, entry.size).call("ftruncate")?;
-        }
-        let attributes = attributes(entry, Kind::File);
-        let inode = Inode::Open(file.as_fd());
-        self.upper
-            .inodes
-            .setter
-            .put(inode, &attributes, pairs, own)?;
-        inode
-            .set_times(attributes.atime, attributes.mtime)
-            .call("utimensat")
-    }
-
-    /// So many bytes of content, holes included. What follows the length of files (digests, diffs,
-    /// copies) takes as long for a hole as for data.
-    fn add(&mut self, bytes: u64) -> Result<()> {
-        let max = self.rules.max_content;
-        if bytes > max.saturating_sub(self.applied.size) {
-            let message = format!("the layer's files hold more than {max} bytes");
-            return Err(Error::new(Code::Limit, Errno::FBIG, message));
-        }
-        self.applied.size += bytes;
-        Ok(())
-    }
-
-    fn node(&mut self, entry: &Entry, path: &[u8], kind: Kind, pairs: &Pairs) -> Result<()> {
-        let rdev = (entry.major, entry.minor);
-        if kind == Kind::CharDevice && rdev == (0, 0) {
-            return Err(Error::new(
-                Code::Archive,
-                Errno::PERM,
-                "a character device 0:0 is overlayfs's whiteout and cannot be in a layer",
-            ));
-        }
-        if kind != Kind::Fifo && self.rules.no_devices {
-            if self.rules.strict {
-                return Err(Error::new(
-                    Code::Strict,
-                    Errno::PERM,
-                    "devices are not allowed",
-                ));
-            }
-            self.applied.partial.devices += 1;
-            return Ok(());
-        }
-        match self.upper.node(path, kind, rdev)? {
-            Some(made) => self.dress(&made, entry, kind, pairs),
-            None => Ok(()),
-        }
-    }
-
-    /// Puts the entry's attributes on what was made for it.
-    fn dress(&mut self, made: &Made, entry: &Entry, kind: Kind, pairs: &Pairs) -> Result<()> {
-        let attributes = attributes(entry, kind);
-        self.upper
-            .inodes
-            .setter
-            .put(made.inode(), &attributes, pairs, made.own)?;
-        made.inode()
-            .set_times(attributes.atime, attributes.mtime)
-            .call("utimensat")
-    }
-
-    /// The extended attributes that may reach the disk: overlayfs's own never do, nor the ACLs in
-    /// the spelling of XFS.
-    fn pairs(&mut self, entry: &Entry) -> Result<Pairs> {
-        let mut pairs = Pairs::with_capacity(entry.xattrs.len());
-        for (name, value) in &entry.xattrs {
-            if xattr::is_hidden(name, value) {
-                return Err(refuse("a file capability without a value"));
-            }
-            let own = xattr::is_overlay(name);
-            if !own && !xattr::is_xfs_acl(name) {
-                pairs.push((name.clone(), value.clone()));
-            } else if self.rules.strict {
-                return Err(Error::new(
-                    Code::Strict,
-                    Errno::PERM,
-                    format!(
-                        "extended attribute {} is {}'s own",
-                        name.escape_ascii(),
-                        if own { "overlayfs" } else { "XFS" }
-                    ),
-                ));
-            } else {
-                self.applied.partial.xattrs += 1;
-            }
-        }
-        Ok(pairs)
-    }
-}
-
-/// Writes the next piece of a file; after a hole its place has to be said.
-fn write(file: &OwnedFd, at: u64, end: u64, data: &[u8]) -> SysCall<()> {
-    if at == end && end == 0 {
-        return fs::write_all(file, data);
-    }
-    fs::write_all_at(file, data, at)
-}
-
-fn attributes(entry: &Entry, kind: Kind) -> Attributes {
-    let mtime = Time {
-        sec: entry.mtime.sec,
-        nsec: entry.mtime.nsec,
+fn done(job: Extract<'_>, filled: Option<Filled>) -> Done {
+    let filled = match (filled, job.content) {
+        (Some(filled), _) => filled,
+        (None, Content::Here(filler)) => filler.filled(),
+        (None, Content::There(_)) => Filled::default(),
     };
-    Attributes {
-        kind,
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        atime: mtime,
-        mtime,
+    Done {
+        upper: job.upper,
+        applied: job.applied,
+        filled,
     }
 }
 
-/// Below aufs's own directories nothing belongs to the layer.
-fn in_aufs(parent: &[u8]) -> bool {
-    parent
-        .split(|&b| b == b'/')
-        .any(|part| matches!(whiteout::classify(part), Ok(whiteout::Name::AufsMetadata)))
+/// What the threads of one call share.
+struct Shared<'a> {
+    rules: &'a Rules,
+    seat: Seat<'a>,
+    /// The tar, or what its reading failed with.
+    tar: Relay<Result<Vec<u8>>>,
+    /// Room for more of it.
+    empty: Relay<Vec<u8>>,
+    batches: Relay<Batch>,
+    used: Relay<Batch>,
+    /// Closed when the tar is extracted.
+    extracted: Relay<()>,
 }
 
-fn no_marker_in(parent: &[u8]) -> Result<()> {
-    if parent
-        .split(|&b| b == b'/')
-        .any(|part| part.starts_with(whiteout::PREFIX))
-    {
-        return Err(refuse("an entry below a whiteout"));
+/// See the module's text.
+fn together<S: Source>(
+    mut source: Begun<S>,
+    upper: Upper,
+    rules: &Rules,
+    watch: &mut Watch<'_>,
+) -> Result<Done> {
+    let shared = &Shared {
+        rules,
+        seat: watch.seat(),
+        tar: Relay::new(AHEAD),
+        empty: Relay::new(AHEAD + 2),
+        batches: Relay::new(BATCHES),
+        used: Relay::new(BATCHES + 2),
+        extracted: Relay::new(1),
+    };
+    // Whoever gets to extract takes it.
+    let upper = Mutex::new(Some(upper));
+    let take = &|| {
+        let mut upper = upper.lock().unwrap_or_else(PoisonError::into_inner);
+        upper
+            .take()
+            .ok_or_else(|| Error::invalid("extracted twice"))
+    };
+    std::thread::scope(|scope| {
+        // However this ends, nobody waits for this thread.
+        let (_tar, _batches) = (shared.tar.closing(), shared.batches.closing());
+        let filler = thread::start(scope, "ovl-fill", || shared.fill()).ok();
+        let fed = filler.is_some();
+        let extractor = thread::start(scope, "ovl-extract", move || shared.extract(take()?, fed));
+        let Ok(extractor) = extractor else {
+            shared.batches.close();
+            filler.map(Started::join).transpose()?;
+            return alone(source, take()?, rules, watch);
+        };
+        let read = shared.read(&mut source, watch);
+        let extracted = extractor.join();
+        shared.batches.close();
+        let filled = filler.map(Started::join).transpose();
+        // What the caller wants comes first, then what is the furthest behind in the tar.
+        let read = read?;
+        let (filled, job) = (filled?, extracted?);
+        match (read, shared.tar.take_now()) {
+            // The tar ended before the blob did, which nobody has looked at.
+            (Some(error), _) | (None, Some(Err(error))) => Err(error),
+            _ => Ok(done(job, filled)),
+        }
+    })
+}
+
+impl Shared<'_> {
+    /// Reads the tar for the others until all is extracted. An error is what the caller wants; what
+    /// reading failed with goes where the tar goes, or is given back where nobody takes it.
+    fn read<S: Source>(&self, source: &mut S, watch: &mut Watch<'_>) -> Result<Option<Error>> {
+        let _closing = self.tar.closing();
+        let mut untold = None;
+        loop {
+            watch.look(&self.seat)?;
+            // A writer who pauses must not keep a failure from being told.
+            if !source.is_ready_within(LOOK)? {
+                match self.extracted.is_closed() {
+                    true => break,
+                    false => continue,
+                }
+            }
+            let mut piece = self.empty.take_now().unwrap_or_default();
+            piece.resize(archive::PIECE, 0);
+            let (item, last) = match source.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => {
+                    piece.truncate(length);
+                    (Ok(piece), false)
+                }
+                Err(error) => (Err(error), true),
+            };
+            match self
+                .tar
+                .give_looking(item, LOOK, || watch.look(&self.seat))?
+            {
+                Ok(()) if !last => {}
+                Ok(()) => break,
+                Err(item) => {
+                    untold = item.err();
+                    break;
+                }
+            }
+        }
+        self.tar.close();
+        while !self.extracted.closed_within(LOOK) {
+            watch.look(&self.seat)?;
+        }
+        watch.look(&self.seat)?;
+        Ok(untold)
     }
-    Ok(())
-}
 
-fn refuse(message: &str) -> Error {
-    Error::new(Code::Archive, Errno::INVAL, message)
+    fn extract(&self, upper: Upper, fed: bool) -> Result<Extract<'_>> {
+        let _closing = (
+            self.extracted.closing(),
+            self.tar.closing(),
+            self.batches.closing(),
+        );
+        let content = match fed {
+            true => Content::There(Feed::new(&self.batches, &self.used)),
+            false => Content::Here(Filler::new(self.rules.strict)),
+        };
+        let mut job = Extract {
+            upper,
+            content,
+            rules: self.rules,
+            no_umask: thread::own_umask().is_ok(),
+            applied: Applied::default(),
+        };
+        let source = Ahead::new(&self.tar, &self.empty);
+        let mut reader = Reader::new(source, self.rules.limits.clone());
+        job.all(&mut reader, &mut self.seat.watch())?;
+        Ok(job)
+    }
+
+    fn fill(&self) -> Result<Filled> {
+        let _closing = self.batches.closing();
+        let mut filler = Filler::new(self.rules.strict);
+        let mut watch = self.seat.watch();
+        while let Some(mut batch) = self.batches.take() {
+            filler.batch(&mut batch, &mut watch)?;
+            self.used.give_now(batch);
+        }
+        Ok(filler.filled())
+    }
 }

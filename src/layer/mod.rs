@@ -10,6 +10,8 @@
 pub mod apply;
 pub mod diff;
 pub mod export;
+mod extract;
+mod filler;
 pub mod flatten;
 pub mod foreign;
 mod search;

@@ -304,11 +304,11 @@ impl Upper {
             .put(Inode::Open(fd.as_fd()), attributes, pairs, own)
     }
 
-    /// Makes a new regular file at `path`, and gives it and where it is made.
-    pub fn create(&mut self, path: &[u8]) -> Result<(OwnedFd, Made)> {
-        let (file, made) = self.make(path, "create", |dir, name| {
-            fs::create_file(dir, name, 0o600)
-        })?;
+    /// Makes a new regular file at `path` with this mode, which an ACL or the umask may take from,
+    /// and gives it and where it is made.
+    pub fn create(&mut self, path: &[u8], mode: u32) -> Result<(OwnedFd, Made)> {
+        let (file, made) =
+            self.make(path, "create", |dir, name| fs::create_file(dir, name, mode))?;
         if made.acl {
             xattr::remove(&file, attrs::ACCESS_ACL).call("fremovexattr")?;
         }
@@ -440,7 +440,8 @@ pub struct Made {
     name: Vec<u8>,
     /// It belongs to the caller's own user and group.
     pub own: bool,
-    acl: bool,
+    /// It inherited an ACL, which was taken away and has left its mode as it may be.
+    pub acl: bool,
 }
 
 impl Made {

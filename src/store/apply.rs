@@ -216,6 +216,7 @@ impl Store {
                 0 => MAX_SIZE,
                 limit => limit,
             },
+            threads: options.threads,
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
         let aside = Aside::new(fs::open_dir_trusted(stage.dir()?, b".").call("open")?);

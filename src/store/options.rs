@@ -2,6 +2,7 @@
 
 use crate::archive::Digest;
 use crate::sys::fs::Time;
+use crate::sys::thread::Threads;
 use bitflags::bitflags;
 
 /// How a layer's content is kept.
@@ -203,6 +204,8 @@ pub struct ApplyOptions<'a> {
     pub durability: Durability,
     /// What the tar may ask for.
     pub limits: Limits,
+    /// Whether parts of the work go on at the same time.
+    pub threads: Threads,
 }
 
 /// How to mount a layer.

@@ -25,6 +25,36 @@ pub fn duplicate(fd: impl AsFd) -> SysCall<OwnedFd> {
     above_standard(|| rustix::io::fcntl_dupfd_cloexec(&fd, 0))
 }
 
+/// Closes all of these; neighbouring numbers by one call.
+pub fn close_all(fds: &mut Vec<OwnedFd>) {
+    fds.sort_unstable_by_key(AsRawFd::as_raw_fd);
+    let mut rest = std::mem::take(fds).into_iter().peekable();
+    let mut run: Vec<OwnedFd> = Vec::new();
+    while let Some(fd) = rest.next() {
+        let next = fd.as_raw_fd() + 1;
+        run.push(fd);
+        if rest.peek().is_none_or(|fd| fd.as_raw_fd() != next) {
+            close_run(&mut run);
+        }
+    }
+}
+
+/// Closes these, which are neighbours in order.
+fn close_run(run: &mut Vec<OwnedFd>) {
+    if let [first, .., last] = &run[..] {
+        let (first, last) = (first.as_raw_fd(), last.as_raw_fd());
+        // SAFETY: every number in the range is one of `run`, so nobody else's is closed.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0;
+        if closed {
+            // A kernel that has not the call, or a filter that refuses it, closed none.
+            for fd in run.drain(..) {
+                let _ = fd.into_raw_fd();
+            }
+        }
+    }
+    run.clear();
+}
+
 /// A path that leads to what is open. The calling thread's own table is asked: others of the process
 /// may have another one, and the thread that the process began with may have ended.
 pub fn path(fd: impl AsFd) -> String {
@@ -132,6 +162,26 @@ mod tests {
             assert_eq!(there.st_ino, rustix::fs::fstat(&file).unwrap().st_ino);
             assert_ne!(there.st_ino, rustix::fs::fstat(&other).unwrap().st_ino);
         }
+    }
+
+    #[test]
+    fn all_are_closed_and_no_others() {
+        let mut fds: Vec<OwnedFd> = (0..40).map(|_| file()).collect();
+        let kept: Vec<OwnedFd> = [30, 17, 3].map(|at| fds.remove(at)).into();
+        let places: Vec<_> = fds.iter().map(|fd| identity(fd.as_fd()).unwrap()).collect();
+        let numbers: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        fds.reverse();
+        close_all(&mut fds);
+        assert!(fds.is_empty());
+        for (number, place) in numbers.into_iter().zip(places) {
+            // SAFETY: the number is asked about, and not used; another test may have it by now.
+            let gone = unsafe { BorrowedFd::borrow_raw(number) };
+            assert_ne!(identity(gone), Ok(place));
+        }
+        for fd in kept {
+            identity(fd.as_fd()).unwrap();
+        }
+        close_all(&mut Vec::new());
     }
 
     #[test]

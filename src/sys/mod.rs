@@ -14,6 +14,7 @@ pub mod mount;
 pub mod mount_testing;
 pub mod signal;
 mod sync;
+pub mod thread;
 pub mod xattr;
 
 pub use fd::Own;

@@ -145,6 +145,9 @@ pub struct Setter {
 /// The modes that directories are still to get.
 pub type Shut = HashMap<u64, u32>;
 
+/// Set-user-id, set-group-id, sticky.
+const SET_ID: u32 = 0o7000;
+
 /// What the owner of a directory needs to work in it.
 const OPEN_MODE: u32 = 0o700;
 
@@ -201,6 +204,18 @@ impl Setter {
         xattrs: &Pairs,
         own: bool,
     ) -> Result<()> {
+        self.put_on(inode, attrs, xattrs, own, None)
+    }
+
+    /// The same for an inode that was made with the mode `born`, which no umask took from.
+    pub fn put_on(
+        &mut self,
+        inode: Inode<'_>,
+        attrs: &Attributes,
+        xattrs: &Pairs,
+        own: bool,
+        born: Option<u32>,
+    ) -> Result<()> {
         let mut mode = attrs.mode;
         if !(own && attrs.uid == self.uid && attrs.gid == self.gid) {
             match inode.chown(attrs.uid, attrs.gid) {
@@ -234,7 +249,9 @@ impl Setter {
                 mode |= OPEN_MODE;
             }
         }
-        if attrs.kind != Kind::Symlink {
+        // An ACL sets bits of the mode; and a set-id bit may not have come through all this.
+        let has_it = born == Some(mode) && xattrs.is_empty() && mode & SET_ID == 0;
+        if attrs.kind != Kind::Symlink && !has_it {
             inode.chmod(mode).call("chmod")?;
         }
         Ok(())

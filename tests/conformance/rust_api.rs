@@ -251,6 +251,7 @@ impl Api for Rust {
             }),
             diff_id: how.diff_id.map(|text| Digest::parse(text).unwrap()),
             durability: durability(how.durability),
+            threads: Threads::Auto,
             limits: Limits {
                 max_size: how.max_size,
                 max_entries: how.max_entries,

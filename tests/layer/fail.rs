@@ -1,7 +1,7 @@
 //! What fails comes out: the errno, the path, and no layer left. Sources that fail or lie, archives
 //! cut or changed anywhere, sinks that fail.
 
-use crate::lab::Lab;
+use crate::lab::{Lab, threads};
 use crate::support::fsys;
 use crate::tar::{self, *};
 use ovl::archive::{Digest, Sink, Source};
@@ -70,6 +70,7 @@ fn apply(lab: &Lab, kind: Kind, parent: &str, source: &mut dyn Source) -> Result
         parent: (!parent.is_empty()).then_some(parent.as_bytes()),
         kind: Some(kind),
         durability: Durability::None,
+        threads: threads(Threads::Auto),
         ..ApplyOptions::default()
     };
     lab.store

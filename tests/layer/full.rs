@@ -1,7 +1,7 @@
 //! Disks without room, and limits on files: an errno, a path, and a store as it was.
 
 use crate::fail::{KINDS, lab};
-use crate::lab::Lab;
+use crate::lab::{Lab, threads};
 use crate::support::fsys;
 use crate::tar::{self, *};
 use ovl::error::{Code, Errno};
@@ -46,6 +46,7 @@ fn squeeze(dir: &Path, step: usize, most: usize, mut room: impl FnMut(Option<usi
                     parent: (!parent.is_empty()).then_some(parent.as_bytes()),
                     kind: Some(kind),
                     durability,
+                    threads: threads(Threads::Auto),
                     ..ApplyOptions::default()
                 };
                 let done = lab

@@ -200,6 +200,14 @@ pub fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
+/// With OVL_TEST_THREADS=always no work is too short for threads, unless a test says otherwise.
+pub fn threads(wanted: Threads) -> Threads {
+    match std::env::var("OVL_TEST_THREADS") {
+        Ok(value) if wanted == Threads::Auto && value == "always" => Threads::Always,
+        _ => wanted,
+    }
+}
+
 pub struct Lab {
     pub home: PathBuf,
     pub store: Store,
@@ -234,6 +242,7 @@ impl Lab {
             parent: (!parent.is_empty()).then_some(parent.as_bytes()),
             kind: Some(kind),
             durability: Durability::None,
+            threads: threads(options.threads),
             ..options
         };
         self.store

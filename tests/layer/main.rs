@@ -29,6 +29,7 @@ mod refuse;
 mod stop;
 mod stream;
 mod tar;
+mod threads;
 mod truth;
 mod unsaid;
 mod view;

@@ -260,6 +260,7 @@ const EMPTY: ApplyOptions<'static> = ApplyOptions {
     kind: None,
     diff_id: None,
     durability: Durability::None,
+    threads: Threads::Auto,
     limits: Limits {
         max_size: 0,
         max_entries: 0,

@@ -11,7 +11,7 @@ use crate::store::apply::{decoding, drained};
 use crate::store::layer::Layer;
 use crate::store::lock::{Mode, PATIENCE};
 use crate::store::stage::Stage;
-use crate::store::{ApplyFlags, ApplyOptions, Store, text};
+use crate::store::{ApplyFlags, ApplyOptions, Store, Threads, text};
 use crate::sys::{OwnedFd, fs};
 use crate::watch::Watch;
 
@@ -225,6 +225,7 @@ impl Bring<'_, '_> {
             flags.contains(ImportFlags::NO_DEVICES),
         );
         let options = ApplyOptions {
+            threads: Threads::Auto,
             flags: apply,
             parent: self.parent.as_ref().map(String::as_bytes),
             kind: self.options.kind.filter(|_| self.parent.is_some()),

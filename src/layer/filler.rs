@@ -1,0 +1,273 @@
+//! The content of new files: written at once, or handed in batches to the thread that does that.
+
+use crate::error::{Errno, Error, Result, SysResult};
+use crate::relay::Relay;
+use crate::sys::xattr::Pairs;
+use crate::sys::{OwnedFd, SysCall, fd, fs};
+use crate::tree::attrs::{Attributes, Inode, Partial, Setter};
+use crate::watch::Watch;
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+
+/// Files in one batch: each is a descriptor.
+const FILES: usize = 32;
+
+/// Bytes in one batch, of content, paths and attributes.
+const BYTES: usize = 256 << 10;
+
+/// What a file gets when its content is complete.
+pub struct Last {
+    /// Owner, mode, times.
+    pub attributes: Attributes,
+    /// Extended attributes.
+    pub pairs: Pairs,
+    /// It belongs to the caller's own user and group.
+    pub own: bool,
+    /// It was made with this mode, and has it.
+    pub born: Option<u32>,
+}
+
+/// Where the content of files goes.
+pub enum Content<'a> {
+    /// Into them.
+    Here(Filler),
+    /// To another thread.
+    There(Feed<'a>),
+}
+
+impl Content<'_> {
+    /// A new file of this path in the tar; what follows is its content, until its end.
+    pub fn begin(&mut self, file: OwnedFd, path: &[u8]) -> Result<()> {
+        match self {
+            Content::Here(filler) => {
+                filler.begin(file);
+                Ok(())
+            }
+            Content::There(feed) => feed.begin(file, path),
+        }
+    }
+
+    /// The next piece of it, from `offset` on.
+    pub fn data(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        match self {
+            Content::Here(filler) => filler.data(offset, data).call("write"),
+            Content::There(feed) => feed.data(offset, data),
+        }
+    }
+
+    /// It is complete, `size` bytes long.
+    pub fn end(&mut self, size: u64, last: Last) -> Result<()> {
+        match self {
+            Content::Here(filler) => {
+                let ended = filler.end(size, &last);
+                filler.closing.clear();
+                ended
+            }
+            Content::There(feed) => feed.end(size, last),
+        }
+    }
+
+    /// Nothing is kept back.
+    pub fn flush(&mut self) -> Result<()> {
+        match self {
+            Content::Here(_) => Ok(()),
+            Content::There(feed) => feed.flush(),
+        }
+    }
+}
+
+/// What became of the files.
+#[derive(Default)]
+pub struct Filled {
+    /// What could be done in part only.
+    pub partial: Partial,
+    /// Inodes that have extended attributes.
+    pub tagged: HashSet<u64>,
+}
+
+/// Writes content into files, one after the other.
+pub struct Filler {
+    setter: Setter,
+    file: Option<OwnedFd>,
+    /// How far the file is written.
+    written: u64,
+    /// Files that are done.
+    closing: Vec<OwnedFd>,
+    /// The path of the file in the tar.
+    path: Vec<u8>,
+}
+
+impl Filler {
+    /// For the calling process.
+    pub fn new(strict: bool) -> Self {
+        let mut setter = Setter::new(strict);
+        setter.tagged = Some(HashSet::new());
+        Filler {
+            setter,
+            file: None,
+            written: 0,
+            closing: Vec::new(),
+            path: Vec::new(),
+        }
+    }
+
+    /// What was done.
+    pub fn filled(self) -> Filled {
+        Filled {
+            partial: self.setter.partial,
+            tagged: self.setter.tagged.unwrap_or_default(),
+        }
+    }
+
+    fn begin(&mut self, file: OwnedFd) {
+        self.file = Some(file);
+        self.written = 0;
+    }
+
+    fn data(&mut self, offset: u64, data: &[u8]) -> SysCall<()> {
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
+        match (offset, self.written) {
+            (0, 0) => fs::write_all(file, data)?,
+            // After a hole the place has to be said.
+            _ => fs::write_all_at(file, data, offset)?,
+        }
+        self.written = offset + data.len() as u64;
+        Ok(())
+    }
+
+    fn end(&mut self, size: u64, last: &Last) -> Result<()> {
+        let file = self.file.take().ok_or(Errno::BADF).call("close")?;
+        if self.written < size {
+            fs::truncate(&file, size).call("ftruncate")?;
+        }
+        let attributes = &last.attributes;
+        let inode = Inode::Open(file.as_fd());
+        self.setter
+            .put_on(inode, attributes, &last.pairs, last.own, last.born)?;
+        inode
+            .set_times(attributes.atime, attributes.mtime)
+            .call("utimensat")?;
+        self.closing.push(file);
+        Ok(())
+    }
+
+    /// All of a batch.
+    pub fn batch(&mut self, batch: &mut Batch, watch: &mut Watch<'_>) -> Result<()> {
+        let mut bytes = &batch.bytes[..];
+        for step in batch.steps.drain(..) {
+            let done = match step {
+                Step::Begin(file, length) => {
+                    let (path, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    self.path.clear();
+                    self.path.extend_from_slice(path);
+                    self.begin(file);
+                    Ok(())
+                }
+                Step::Data(offset, length) => {
+                    let (data, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    watch.check()?;
+                    self.data(offset, data).call("write")
+                }
+                Step::End(size, last) => self.end(size, &last),
+            };
+            done.map_err(|e| e.at(&self.path))?;
+        }
+        fd::close_all(&mut self.closing);
+        batch.clear();
+        Ok(())
+    }
+}
+
+/// Things to be done to files, in order. Their bytes are all in one place.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    steps: Vec<Step>,
+    files: usize,
+    weight: usize,
+}
+
+enum Step {
+    /// This file, and the length of its path.
+    Begin(OwnedFd, usize),
+    /// So many bytes at this offset.
+    Data(u64, usize),
+    /// The end of a file of this size.
+    End(u64, Box<Last>),
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.steps.clear();
+        (self.files, self.weight) = (0, 0);
+    }
+
+    fn add(&mut self, step: Step, bytes: &[u8], more: usize) {
+        self.bytes.extend_from_slice(bytes);
+        self.steps.push(step);
+        self.weight += bytes.len() + more + size_of::<Step>();
+    }
+
+    fn is_full(&self) -> bool {
+        self.files >= FILES || self.weight >= BYTES
+    }
+}
+
+/// Hands files to a [`Filler`] on another thread.
+pub struct Feed<'a> {
+    batches: &'a Relay<Batch>,
+    used: &'a Relay<Batch>,
+    batch: Batch,
+}
+
+impl<'a> Feed<'a> {
+    /// Full batches go to `batches`, and come back by `used`.
+    pub fn new(batches: &'a Relay<Batch>, used: &'a Relay<Batch>) -> Self {
+        Feed {
+            batches,
+            used,
+            batch: Batch::default(),
+        }
+    }
+
+    fn begin(&mut self, file: OwnedFd, path: &[u8]) -> Result<()> {
+        self.batch.files += 1;
+        self.batch.add(Step::Begin(file, path.len()), path, 0);
+        self.flush_full()
+    }
+
+    fn data(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        self.batch.add(Step::Data(offset, data.len()), data, 0);
+        self.flush_full()
+    }
+
+    fn end(&mut self, size: u64, last: Last) -> Result<()> {
+        let pairs = last.pairs.iter();
+        let more = pairs.map(|(name, value)| name.len() + value.len() + size_of::<Last>());
+        let more = more.sum::<usize>() + size_of::<Last>();
+        self.batch.add(Step::End(size, Box::new(last)), b"", more);
+        self.flush_full()
+    }
+
+    fn flush_full(&mut self) -> Result<()> {
+        match self.batch.is_full() {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.batch.steps.is_empty() {
+            return Ok(());
+        }
+        let empty = self.used.take_now().unwrap_or_default();
+        let full = std::mem::replace(&mut self.batch, empty);
+        // It ended early: what it failed with is told in the place of this.
+        self.batches
+            .give(full)
+            .map_err(|_| Error::sys(Errno::PIPE, "write"))
+    }
+}

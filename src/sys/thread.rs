@@ -1,0 +1,264 @@
+//! Threads of the library's own, for the length of one call.
+//!
+//! They live in somebody else's process. So no signal of the host's is delivered to them, they bear
+//! the name of their work, and when a call returns the kernel has forgotten them: a host with one
+//! thread has one again, and may change its namespaces as before.
+
+use super::fs::last_errno;
+use super::{SysCall, retry};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::io::Errno;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+/// Whether a call may have threads of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// Where the work is long enough and there is more than one processor.
+    #[default]
+    Auto,
+    /// All is done on the calling thread.
+    Never,
+    /// However short the work is.
+    Always,
+}
+
+impl Threads {
+    /// Whether work that is `long`, or not, gets threads now.
+    ///
+    /// Never where a standard descriptor is closed: what one thread opens has such a number for a
+    /// moment, in which another one may write to it.
+    pub fn wanted(self, long: bool) -> bool {
+        match self {
+            Threads::Never => false,
+            Threads::Auto => long && processors() > 1 && standard_are_open(),
+            Threads::Always => standard_are_open(),
+        }
+    }
+}
+
+/// How many processors the calling thread may run on.
+pub fn processors() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)
+}
+
+fn standard_are_open() -> bool {
+    (0..=libc::STDERR_FILENO).all(|number| {
+        // SAFETY: the number is asked about, and not used.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_getfd(fd) != Err(Errno::BADF)
+    })
+}
+
+/// Gives the calling thread, one of ours, a umask of its own that takes nothing away. Its working
+/// and root directories are its own from then on, too.
+pub fn own_umask() -> SysCall<()> {
+    // SAFETY: the thread is one of ours, and everything we do goes by descriptors.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    Ok(())
+}
+
+/// A thread that was started.
+pub struct Started<'scope, T> {
+    handle: ScopedJoinHandle<'scope, T>,
+    id: Arc<AtomicI32>,
+}
+
+/// Starts `work` on a thread of this name, of at most 15 bytes.
+pub fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> SysCall<Started<'scope, T>> {
+    let id = Arc::new(AtomicI32::new(0));
+    let own = id.clone();
+    let _blocked = Blocked::new()?;
+    let handle = Builder::new()
+        .name(name.to_string())
+        .stack_size(STACK)
+        .spawn_scoped(scope, move || {
+            own.store(rustix::thread::gettid().as_raw_pid(), Ordering::Release);
+            work()
+        })
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+    Ok(Started { handle, id })
+}
+
+/// Four times what any call was seen to take.
+const STACK: usize = 256 << 10;
+
+impl<T> Started<'_, T> {
+    /// Waits for its end, and gives what it made. Its panic is the caller's.
+    pub fn join(self) -> T {
+        let made = self.handle.join();
+        forgotten(self.id.load(Ordering::Acquire));
+        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Waits until the kernel counts the thread no more: its memory is given back a moment before.
+fn forgotten(id: i32) {
+    // The number could be another thread's by now.
+    for _ in 0..1000 {
+        // SAFETY: no signal is sent; the kernel is asked whether there is such a thread.
+        let gone = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) } != 0;
+        if gone && last_errno() == Errno::SRCH {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// While this lives, the calling thread has all signals blocked but those of its own mistakes.
+struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    fn new() -> SysCall<Self> {
+        let mut all = MaybeUninit::uninit();
+        let mut before = MaybeUninit::uninit();
+        // SAFETY: the sets are ours; sigfillset writes the whole of one before it is used, and
+        // pthread_sigmask the other one where it returns 0.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            for fault in [
+                libc::SIGSEGV,
+                libc::SIGBUS,
+                libc::SIGFPE,
+                libc::SIGILL,
+                libc::SIGTRAP,
+                libc::SIGSYS,
+                libc::SIGABRT,
+            ] {
+                libc::sigdelset(all.as_mut_ptr(), fault);
+            }
+            match libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) {
+                0 => Ok(Blocked(before.assume_init())),
+                errno => Err(Errno::from_raw_os_error(errno)),
+            }
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that the thread had.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+        };
+    }
+}
+
+/// Whether so many descriptors more can be open: a host may be near its limit, and a call must not
+/// fail for the sake of its threads. `fd` is any that is open.
+pub fn has_room(fd: impl AsFd, count: u64) -> bool {
+    // The kernel makes the table as long as the number that it is asked for, so not at the limit.
+    const NEAR: u64 = 512;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let Some(limit) = limit else { return true };
+    let from = limit.saturating_sub(count).min(NEAR) as i32;
+    retry(|| rustix::io::fcntl_dupfd_cloexec(&fd, from))
+        .is_ok_and(|first| (first.as_raw_fd() as u64).saturating_add(count) <= limit)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn threads() -> Vec<i32> {
+        let mut ids: Vec<i32> = std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .into_string()
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn a_thread_has_its_name_and_no_signals_and_is_forgotten() {
+        for _ in 0..200 {
+            let id = std::thread::scope(|scope| {
+                let work = || {
+                    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+                    assert!(status.contains("Name:\tovl-test\n"), "{status}");
+                    // SIGTERM is 15, SIGUSR1 10, SIGCHLD 17; SIGSEGV is 11.
+                    let mask = status
+                        .lines()
+                        .find_map(|line| line.strip_prefix("SigBlk:\t"));
+                    let mask = u64::from_str_radix(mask.unwrap(), 16).unwrap();
+                    for (signal, blocked) in [(15, true), (10, true), (17, true), (11, false)] {
+                        assert_eq!(mask >> (signal - 1) & 1 == 1, blocked, "signal {signal}");
+                    }
+                    rustix::thread::gettid().as_raw_pid()
+                };
+                start(scope, "ovl-test", work).unwrap().join()
+            });
+            assert!(!threads().contains(&id));
+        }
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(status.contains("SigBlk:\t0000000000000000\n"), "{status}");
+    }
+
+    #[test]
+    fn a_panic_is_the_callers() {
+        let caught = std::panic::catch_unwind(|| {
+            std::thread::scope(|scope| {
+                start(scope, "ovl-test", || panic!("of the thread"))
+                    .unwrap()
+                    .join();
+            });
+        });
+        assert_eq!(
+            *caught.unwrap_err().downcast::<&str>().unwrap(),
+            "of the thread"
+        );
+    }
+
+    #[test]
+    fn a_umask_of_its_own() {
+        let before = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let umask = |status: &str| -> String {
+            status
+                .lines()
+                .find(|line| line.starts_with("Umask:"))
+                .unwrap()
+                .into()
+        };
+        std::thread::scope(|scope| {
+            let work = || {
+                own_umask().unwrap();
+                std::fs::read_to_string("/proc/thread-self/status").unwrap()
+            };
+            let inside = start(scope, "ovl-test", work).unwrap().join();
+            assert_eq!(umask(&inside), "Umask:\t0000");
+        });
+        let after = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert_eq!(umask(&before), umask(&after));
+    }
+
+    #[test]
+    fn room_for_descriptors() {
+        let file: rustix::fd::OwnedFd = tempfile::tempfile().unwrap().into();
+        assert!(has_room(&file, 8));
+        assert!(!has_room(&file, u64::MAX));
+    }
+
+    #[test]
+    fn who_wants_threads() {
+        assert!(!Threads::Never.wanted(true));
+        assert!(!Threads::Auto.wanted(false));
+        assert_eq!(Threads::Auto.wanted(true), processors() > 1);
+        assert!(Threads::Always.wanted(false));
+    }
+}
