@@ -265,7 +265,6 @@ fn progress_and_its_answer() {
                 .apply(b"x", &mut &tar[..], &options, &mut watch)
                 .unwrap();
             let now = watch.now();
-            drop(watch);
             assert!(calls > 0);
             lab.remove("x");
             (now.entries, now.bytes)
