@@ -149,8 +149,8 @@ impl Store {
         meta.lowers = one_more(parent)?;
         let stage = Stage::new(self)?;
         let upper = stage.mkdir("upper")?;
-        let below = self.stack(parent)?;
-        like_root_of(&upper, &below)?;
+        // The nearest tree has the root, however long the chain is.
+        like_root_of(&upper, &self.own_tree(parent))?;
         frame(&stage, Kind::Overlay)?;
         self.build_on(parent, id, || {
             finish(stage, id, &meta, Some(&parent.id), sync)

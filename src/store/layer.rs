@@ -259,6 +259,17 @@ impl Store {
         }
     }
 
+    /// The nearest tree of a layer's alone.
+    pub(super) fn own_tree(&self, layer: &Layer) -> Stack {
+        Stack::new(vec![self.tree(&layer.id, layer.meta.kind)], self.marks)
+    }
+
+    /// The trees of a layer, its own first, for who opens each of them next: that there is one is not
+    /// looked at, so what cannot be opened is to be explained by [`Store::stack`].
+    pub(super) fn stack_to_open(&self, layer: &Layer) -> Result<Stack> {
+        self.stack_by(layer, |id, above| self.edge_by(id, above, false))
+    }
+
     /// The trees of a layer, its own first.
     pub(super) fn stack(&self, layer: &Layer) -> Result<Stack> {
         self.stack_by(layer, |id, above| self.edge(id, above))
@@ -303,6 +314,10 @@ impl Store {
     /// The kind of a layer in a chain, and the layer below it where that is part of the chain. One
     /// small read each: `lower-id` is there or not. The layer that is damaged is the one told of.
     pub(super) fn edge(&self, id: &str, above: &str) -> Result<Edge> {
+        self.edge_by(id, above, true)
+    }
+
+    fn edge_by(&self, id: &str, above: &str, look: bool) -> Result<Edge> {
         let below =
             |what: &str| Err(damaged_edge(format!("the layer {id} below {above} {what}")).at(id));
         let there = |name: &str| {
@@ -315,7 +330,7 @@ impl Store {
         };
         match text::read(&self.layers, &format!("{id}/lower-id")) {
             Ok(lower) => match id::check(&lower) {
-                Ok(_) if !there("upper")? => below("is damaged: it has no upper"),
+                Ok(_) if look && !there("upper")? => below("is damaged: it has no upper"),
                 Ok(lower) => Ok((Kind::Overlay, Some(lower.to_string()))),
                 Err(_) => below("is damaged: its lower-id is no id"),
             },

@@ -230,7 +230,7 @@ impl Store {
             let root = layer.open("root")?;
             return mount::bind(root.as_fd(), true, Some(scratch.as_fd()));
         }
-        let stack = self.stack(layer)?;
+        let stack = self.stack_to_open(layer)?;
         // One lower too many for the kernel, the top tree is the upper of a mount that never
         // writes.
         // On a disk that is read-only nobody writes to it, and the kernel takes no upper there.
@@ -240,7 +240,9 @@ impl Store {
         let lowers = &stack.trees()[below..];
         let open = |at: usize| {
             let tree = &lowers[at];
-            tree.open(b"").call_at("open", tree.name())
+            let opened = tree.open(b"").call_at("open", tree.name());
+            // A chain that is damaged there says so better.
+            opened.map_err(|error| self.stack(layer).err().unwrap_or(error))
         };
         let upper = layer.open("upper")?;
         let work = layer.open("work")?;

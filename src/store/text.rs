@@ -26,8 +26,13 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
             }
             data.resize(len * 2, 0);
         }
+        // A file gives less than there is room for at its end alone.
+        let room = data.len() - len;
         match fs::read(&file, &mut data[len..])? {
-            0 => break,
+            n if n < room => {
+                len += n;
+                break;
+            }
             n => len += n,
         }
     }
