@@ -3,11 +3,25 @@
 #define _GNU_SOURCE
 #include "every.h"
 
+#include <dirent.h>
+
 /* Nothing is open at 0 to 2, for what a host writes there to be lost in. */
 static void none_standard(void)
 {
     for (int fd = 0; fd < 3; fd++)
         CHECK(fcntl(fd, F_GETFD) < 0 && errno == EBADF);
+}
+
+/* What one thread opens has such a number for a moment: there must be no other one. */
+static void no_threads(void)
+{
+    int count = 0;
+    DIR *list = opendir("/proc/self/task");
+    CHECK(list != NULL);
+    while (readdir(list))
+        count++;
+    CHECK(closedir(list) == 0);
+    CHECK(count == 3);
 }
 
 static int64_t give_looking(void *user, void *buf, size_t len)
@@ -23,9 +37,13 @@ static int64_t take_looking(void *user, const void *buf, size_t len)
     return (int64_t)len;
 }
 
+static int looks;
+
 static int look_looking(void *user, const struct ovl_progress *progress, size_t size)
 {
     (void)user, (void)progress, (void)size;
+    looks++;
+    no_threads();
     none_standard();
     return 0;
 }
@@ -54,6 +72,16 @@ static void without_standard(void)
     int fd = above(file_of(dir, tar, tar_size));
     opts.read_user = &fd;
     IS(0, ovl_apply_layer(store, "base", -1, &opts, sizeof opts, NULL, 0, &err));
+    /* One that is long enough for threads. */
+    size_t size;
+    char *large = make_tar(2000, &size);
+    int long_fd = above(file_of(dir, large, size));
+    opts.read_user = &long_fd;
+    looks = 0;
+    IS(0, ovl_apply_layer(store, "long", -1, &opts, sizeof opts, NULL, 0, &err));
+    CHECK(looks > 0 && close(long_fd) == 0);
+    free(large);
+    IS(0, ovl_remove(store, "long", NULL, 0, &err));
     IS(0, ovl_create(store, "box", "base", NULL, 0, &err));
     for (unsigned at = 0; at < sizeof mounts / sizeof *mounts; at++) {
         IS(0, ovl_mount(store, "box", &mounts[at], sizeof *mounts, &mnt, &err));
