@@ -96,6 +96,11 @@ impl Store {
         parent: &str,
         watch: &mut Watch<'_>,
     ) -> Result<(Layer, Option<Layer>)> {
+        let layer = self.lock_layer(parent, Mode::Shared, PATIENCE, watch)?;
+        if layer.committed() {
+            return Ok((layer, None));
+        }
+        drop(layer);
         loop {
             let seen = self.layer(parent)?;
             let below = match seen.meta.kind {

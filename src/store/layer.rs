@@ -187,7 +187,11 @@ impl Store {
         patience: Duration,
         watch: &mut Watch<'_>,
     ) -> Result<Layer> {
+        if let Some(layer) = self.lock_now(id, mode)? {
+            return Ok(layer);
+        }
         loop {
+            // What is damaged is told before anybody is waited for.
             let layer = self.layer(id)?;
             lock::lock(&layer.fd, mode, patience, watch).map_err(|e| e.at(id))?;
             let mine = fs::stat(&layer.fd).call_at("statx", id)?;
@@ -199,6 +203,24 @@ impl Store {
                 Ok(_) | Err(Errno::NOENT) => watch.check()?,
                 Err(errno) => return Err(errno).call_at("statx", id),
             }
+        }
+    }
+
+    /// The layer `id`, locked, where nobody has it locked: then it is read only once.
+    fn lock_now(&self, id: &str, mode: Mode) -> Result<Option<Layer>> {
+        let Ok(fd) = fs::open_dir(&self.layers, id.as_bytes()) else {
+            return Ok(None);
+        };
+        if !lock::try_lock(&fd, mode)? {
+            return Ok(None);
+        }
+        let mine = fs::stat(&fd).call_at("statx", id)?;
+        match fs::stat_at(&self.layers, id.as_bytes()) {
+            Ok(there) if there.same_inode(&mine) => {
+                let read = self.read_layer(id, fd);
+                read.map(Some).map_err(|e| e.at(id))
+            }
+            _ => Ok(None),
         }
     }
 
