@@ -18,6 +18,7 @@ mod walk;
 
 use super::view::{Found, Stack};
 use crate::error::Result;
+use crate::sys::BorrowedFd;
 use crate::sys::fs::Meta;
 use crate::sys::xattr::Marks;
 use crate::tree::compare::Place;
@@ -54,6 +55,10 @@ pub struct New<'a> {
     pub tree: usize,
     /// How overlayfs's marks are spelled in that tree, if it may hold any.
     pub marks: Option<Marks>,
+    /// What its attributes are called, where that is known.
+    pub attributes: Option<&'a [Vec<u8>]>,
+    /// It is open, because the visitor reads it.
+    pub file: Option<BorrowedFd<'a>>,
 }
 
 /// A change, with what is needed to tell it.
@@ -76,6 +81,10 @@ pub trait Visitor {
     /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
     /// from where nothing was looked at yet to where all was is not seen by either.)
     const EXACT: bool = false;
+    /// Whether the content of this regular file will be read.
+    fn reads(&self, _meta: &Meta) -> bool {
+        false
+    }
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
     /// A name whose inode, with more names than one, is equal to the old one.

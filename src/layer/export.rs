@@ -7,10 +7,10 @@ use crate::archive::{
     self, Digest, Header, MAX_REGIONS, Region, Sha256, Sink, Writer, path, whiteout,
 };
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::fs::{self, Kind, Time};
+use crate::sys::fs::{self, Kind, Meta, Time};
 use crate::sys::ids::IdMaps;
 use crate::sys::xattr::{self, Marks, Pairs};
-use crate::sys::{AsFd, OwnedFd};
+use crate::sys::{AsFd, BorrowedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
 use crate::tree::inode::changed;
@@ -133,6 +133,10 @@ struct Writing<S: Sink> {
 impl<S: Sink> Visitor for Writing<S> {
     const LINK_GROUPS: bool = true;
     const EXACT: bool = true;
+
+    fn reads(&self, meta: &Meta) -> bool {
+        meta.nlink < 2 || !self.groups.contains_key(&(meta.ino, meta.dev))
+    }
 
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let (parent, base) = path::split(change.path);
@@ -263,14 +267,22 @@ impl<S: Sink> Writing<S> {
             Kind::CharDevice | Kind::BlockDevice => (header.major, header.minor) = meta.rdev,
             _ => {}
         }
-        header.xattrs = self.xattrs(inode, new.marks)?;
+        header.xattrs = self.xattrs(inode, new)?;
         self.begin(&header).map(|()| true)
     }
 
     /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
     /// among them; the marks of the upper itself are none of the content.
-    fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
-        let mut pairs = inode.xattrs().call("listxattr")?;
+    fn xattrs(&mut self, inode: Inode<'_>, new: &New<'_>) -> Result<Pairs> {
+        let listed;
+        let names = match new.attributes {
+            Some(names) => names,
+            None => {
+                listed = inode.xattr_names().call("listxattr")?;
+                &listed
+            }
+        };
+        let mut pairs = compare::own_among(inode, names)?;
         let hidden = |(name, value): &(Vec<u8>, Vec<u8>)| xattr::is_hidden(name, value);
         if pairs.iter().any(hidden) {
             let what = "a capability that the user namespace has not";
@@ -284,45 +296,55 @@ impl<S: Sink> Writing<S> {
                     .is_some_and(|n| n.starts_with(b"overlay."))
             };
             xattr::is_overlay(name)
-                && marks.is_none_or(|marks| marks.name_of(name).is_none() || nested(marks))
+                && new
+                    .marks
+                    .is_none_or(|marks| marks.name_of(name).is_none() || nested(marks))
         };
-        if pairs.iter().any(|(name, _)| lost(name)) {
+        if names.iter().any(|name| lost(name)) {
             self.unsayable("an attribute of overlayfs", |done| &mut done.xattrs)?;
         }
-        Ok(compare::own(pairs))
+        Ok(pairs)
     }
 
     fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let meta = new.place.meta;
-        let file = new.place.open()?;
+        let opened;
+        let file = match (new.place.content, new.file) {
+            (Some(content), _) => content,
+            (None, Some(file)) => file,
+            (None, None) => {
+                opened = new.place.open()?;
+                opened.as_fd()
+            }
+        };
         let inode = match new.place.content {
             Some(_) => Inode::Named(new.place.dir, new.place.name),
-            None => Inode::Open(file.as_fd()),
+            None => Inode::Open(file),
         };
         header.size = meta.size;
-        header.xattrs = self.xattrs(inode, new.marks)?;
+        header.xattrs = self.xattrs(inode, new)?;
         self.add(meta.size);
         let mut holes = None;
-        if self.style.sparse && fs::has_hole(&file, meta.size).call("lseek")? {
-            holes = Some(regions(&file, meta.size)?);
+        if self.style.sparse && fs::has_hole(file, meta.size).call("lseek")? {
+            holes = Some(regions(file, meta.size)?);
         }
         self.count(&header)?;
         match holes {
             Some(regions) => {
                 self.writer.begin_sparse(&header, &regions)?;
                 for region in regions {
-                    self.content(&file, region.offset, region.len, watch)?;
+                    self.content(file, region.offset, region.len, watch)?;
                 }
             }
             None => {
                 self.writer.begin(&header)?;
-                self.content(&file, 0, meta.size, watch)?;
+                self.content(file, 0, meta.size, watch)?;
             }
         }
         // Another inode, or other content: what was written is not what it holds.
         let after = match new.place.content {
             Some(_) => fs::stat_at(new.place.dir, new.place.name),
-            None => fs::stat(&file),
+            None => fs::stat(file),
         };
         let after = after.call("statx")?;
         // Who writes can put the time of data back, but not that of the inode; which a new link to a
@@ -337,7 +359,7 @@ impl<S: Sink> Writing<S> {
 
     fn content(
         &mut self,
-        file: &OwnedFd,
+        file: BorrowedFd<'_>,
         mut at: u64,
         len: u64,
         watch: &mut Watch<'_>,
@@ -366,7 +388,7 @@ fn archive_time(time: Time) -> archive::Time {
 
 /// The parts of a file that hold data. They are no more than a tar may say: where the disk knows
 /// more, the smaller holes count as data.
-fn regions(file: &OwnedFd, size: u64) -> Result<Vec<Region>> {
+fn regions(file: BorrowedFd<'_>, size: u64) -> Result<Vec<Region>> {
     collect_regions(MAX_REGIONS, |at| {
         let next = fs::next_data(file, at, size).call("lseek")?;
         Ok(next.map(|(start, end)| Region {

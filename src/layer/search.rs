@@ -8,7 +8,9 @@ use super::foreign;
 use super::view::{Dir, Found, Stack, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Meta};
+use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd};
+use crate::tree::attrs::Inode;
 use std::borrow::Cow;
 use std::os::fd::AsFd;
 
@@ -224,14 +226,44 @@ impl<'a> Search<'a> {
     }
 }
 
+/// A regular file that is open.
+pub struct Opened {
+    /// For reading.
+    pub file: OwnedFd,
+    /// What its attributes are called.
+    pub attributes: Vec<Vec<u8>>,
+}
+
 impl Stack {
+    /// Opens the regular file `name`, found in `dir`; none where it cannot be opened now, which
+    /// whoever asks for it by its name is told in his own words.
+    pub fn open(&self, dir: &mut Dir, name: &[u8], found: &Found) -> Result<Option<Opened>> {
+        let provider = self.provider(dir, found)?;
+        let opened = fs::open_file(provider, name).and_then(|file| {
+            let attributes = xattr::list(&file)?;
+            Ok(Opened { file, attributes })
+        });
+        Ok(opened.ok())
+    }
+
     /// The content of the regular file `name`, found in `dir`, when the inode itself does not
-    /// have it.
-    pub fn content(&self, dir: &mut Dir, name: &[u8], found: &Found) -> Result<Option<OwnedFd>> {
+    /// have it. What is open already need not be looked up.
+    pub fn content(
+        &self,
+        dir: &mut Dir,
+        name: &[u8],
+        found: &Found,
+        opened: Option<&Opened>,
+    ) -> Result<Option<OwnedFd>> {
         if !self.trees()[found.tree].marked || found.meta.kind != Kind::File {
             return Ok(None);
         }
-        let own = foreign::of_file(self.provider(dir, found)?, name, self.marks())?;
+        let own = match opened {
+            Some(Opened { file, attributes }) => {
+                foreign::of_file_among(Inode::Open(file.as_fd()), attributes, self.marks())?
+            }
+            None => foreign::of_file(self.provider(dir, found)?, name, self.marks())?,
+        };
         if !own.metacopy && own.misspelt.is_none() {
             return Ok(None);
         }

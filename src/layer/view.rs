@@ -77,6 +77,8 @@ pub(super) struct Part {
     fd: Option<OwnedFd>,
     /// Its path in the tree, when that is not the directory's.
     elsewhere: Option<Vec<u8>>,
+    /// What its attributes are called, where they were looked at for marks.
+    attributes: Option<Vec<Vec<u8>>>,
 }
 
 /// A directory of a stack: the trees that have it, nearest first.
@@ -148,6 +150,7 @@ impl Stack {
                 tree,
                 fd: None,
                 elsewhere: None,
+                attributes: None,
             })
             .collect();
         parts[0].fd = Some(fd);
@@ -182,11 +185,14 @@ impl Stack {
                 }
                 break;
             }
-            let mut fd = None;
+            let (mut fd, mut attributes) = (None, None);
             let mut marks = foreign::DirMarks::default();
             if self.trees[hit.tree].marked {
                 let child = fs::open_dir(hit.dir(dir)?, search.name()).call_at("open", name)?;
-                marks = foreign::of_directory(child.as_fd(), self.marks).map_err(|e| e.at(name))?;
+                let names = xattr::list(&child).call_at("flistxattr", name)?;
+                marks = foreign::of_directory_among(child.as_fd(), &names, self.marks)
+                    .map_err(|e| e.at(name))?;
+                attributes = Some(names);
                 fd = Some(child).filter(|_| keep);
             }
             if !keep {
@@ -196,6 +202,7 @@ impl Stack {
                 tree: hit.tree,
                 fd,
                 elsewhere: hit.elsewhere,
+                attributes,
             };
             match found.as_mut().and_then(|f| f.dir.as_mut()) {
                 Some(dir) => {
@@ -318,6 +325,11 @@ impl Dir {
             }
         }
         Ok(())
+    }
+
+    /// What the attributes of the nearest tree's directory are called, if that is known.
+    pub fn attributes(&self) -> Option<&[Vec<u8>]> {
+        self.parts.first()?.attributes.as_deref()
     }
 
     /// How many trees have it.

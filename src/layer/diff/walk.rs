@@ -4,12 +4,14 @@ use super::linked::{Identity, Linked, identity};
 use super::{Change, ChangeKind, New, Visitor};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
+use crate::layer::search::Opened;
 use crate::layer::view::{Dir, Found, Stack, common, join};
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::Meta;
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr::Pairs;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::Inode;
-use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
+use crate::tree::compare::{Place, own_among, own_xattrs, same_attributes, same_entry};
 use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashSet;
@@ -209,8 +211,8 @@ impl<V: Visitor> Walk<'_, V> {
                 if !same_attributes(&old.meta, &new.meta, true) {
                     return Ok(false);
                 }
-                let from = self.old.content(old_dir, name, old)?;
-                let to = self.new.content(new_dir, name, new)?;
+                let from = self.old.content(old_dir, name, old, None)?;
+                let to = self.new.content(new_dir, name, new, None)?;
                 let a = Place {
                     dir: self.old.provider(old_dir, old)?,
                     name,
@@ -344,9 +346,7 @@ impl<V: Visitor> Walk<'_, V> {
         if old.0.same_inode(new.0) {
             return Ok(true);
         }
-        let a = own_xattrs(Inode::Open(old.1.nearest(self.old)?))?;
-        let b = own_xattrs(Inode::Open(new.1.nearest(self.new)?))?;
-        Ok(a == b)
+        Ok(directory_xattrs(self.old, old.1)? == directory_xattrs(self.new, new.1)?)
     }
 
     /// Tells a change of `name`, after the directories that lead to it.
@@ -363,11 +363,16 @@ impl<V: Visitor> Walk<'_, V> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };
-        let content;
+        let (content, opened);
         let new = match (found, &mut frame.new) {
             (Some(found), Some(dir)) => {
                 let at = |e: Error| e.at(&path);
-                content = self.new.content(dir, name, found).map_err(at)?;
+                opened = match found.meta.kind == Kind::File && self.visitor.reads(&found.meta) {
+                    true => self.new.open(dir, name, found).map_err(at)?,
+                    false => None,
+                };
+                let opened = opened.as_ref();
+                content = self.new.content(dir, name, found, opened).map_err(at)?;
                 let marks = self.new.marks_of(found.tree);
                 let place = Place {
                     dir: self.new.provider(dir, found)?,
@@ -376,13 +381,20 @@ impl<V: Visitor> Walk<'_, V> {
                     content: content.as_ref().map(OwnedFd::as_fd),
                 };
                 if let (Some(marks), true) = (marks, found.meta.nlink > 1) {
-                    let own = foreign::of_file(place.dir, name, marks).map_err(at)?;
-                    foreign::need_names(&own).map_err(at)?;
+                    let own = match opened {
+                        Some(Opened { file, attributes }) => {
+                            foreign::of_file_among(Inode::Open(file.as_fd()), attributes, marks)
+                        }
+                        None => foreign::of_file(place.dir, name, marks),
+                    };
+                    own.and_then(|own| foreign::need_names(&own)).map_err(at)?;
                 }
                 Some(New {
                     place,
                     tree: found.tree,
                     marks,
+                    attributes: opened.map(|opened| &opened.attributes[..]),
+                    file: opened.map(|opened| opened.file.as_fd()),
                 })
             }
             _ => None,
@@ -408,13 +420,14 @@ impl<V: Visitor> Walk<'_, V> {
             frame.told = true;
             let Some(dir) = &mut frame.new else { continue };
             let path = dir.path().to_vec();
+            dir.nearest(self.new)?;
             let kind = if at + 1 == depth {
                 last
             } else {
                 ChangeKind::Modify
             };
             let place = Place {
-                dir: dir.nearest(self.new)?,
+                dir: dir.part(0)?,
                 name: b".",
                 meta: &frame.meta,
                 content: None,
@@ -423,6 +436,8 @@ impl<V: Visitor> Walk<'_, V> {
                 place,
                 tree: frame.tree,
                 marks: self.new.marks_of(frame.tree),
+                attributes: dir.attributes(),
+                file: None,
             });
             let change = Change {
                 kind,
@@ -435,5 +450,14 @@ impl<V: Visitor> Walk<'_, V> {
                 .map_err(|e| e.at(&path))?;
         }
         Ok(())
+    }
+}
+
+fn directory_xattrs(stack: &Stack, dir: &mut Dir) -> Result<Pairs> {
+    dir.nearest(stack)?;
+    let inode = Inode::Open(dir.part(0)?);
+    match dir.attributes() {
+        Some(names) => own_among(inode, names),
+        None => own_xattrs(inode),
     }
 }
