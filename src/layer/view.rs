@@ -74,11 +74,24 @@ pub(super) const KEPT: usize = 16;
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) tree: usize,
-    fd: Option<OwnedFd>,
+    open: Option<Open>,
     /// Its path in the tree, when that is not the directory's.
     elsewhere: Option<Vec<u8>>,
     /// What its attributes are called, where they were looked at for marks.
     attributes: Option<Vec<Vec<u8>>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    fd: OwnedFd,
+    /// Its names were read: it stands behind them.
+    read: bool,
+}
+
+impl From<OwnedFd> for Open {
+    fn from(fd: OwnedFd) -> Self {
+        Open { fd, read: false }
+    }
 }
 
 /// A directory of a stack: the trees that have it, nearest first.
@@ -148,12 +161,12 @@ impl Stack {
         let mut parts: Vec<Part> = (0..self.trees.len())
             .map(|tree| Part {
                 tree,
-                fd: None,
+                open: None,
                 elsewhere: None,
                 attributes: None,
             })
             .collect();
-        parts[0].fd = Some(fd);
+        parts[0].open = Some(fd.into());
         Ok(Some(Found {
             meta,
             tree: 0,
@@ -185,7 +198,7 @@ impl Stack {
                 }
                 break;
             }
-            let (mut fd, mut attributes) = (None, None);
+            let (mut open, mut attributes) = (None, None);
             let mut marks = foreign::DirMarks::default();
             if self.trees[hit.tree].marked {
                 let child = fs::open_dir(hit.dir(dir)?, search.name()).call_at("open", name)?;
@@ -193,14 +206,14 @@ impl Stack {
                 marks = foreign::of_directory_among(child.as_fd(), &names, self.marks)
                     .map_err(|e| e.at(name))?;
                 attributes = Some(names);
-                fd = Some(child).filter(|_| keep);
+                open = keep.then(|| child.into());
             }
             if !keep {
                 hit.release(dir);
             }
             let part = Part {
                 tree: hit.tree,
-                fd,
+                open,
                 elsewhere: hit.elsewhere,
                 attributes,
             };
@@ -245,9 +258,15 @@ impl Stack {
             if part.elsewhere.is_some() {
                 continue;
             }
-            if let (None, Some(Part { fd: Some(fd), .. })) = (&part.fd, above) {
-                let fd = fs::open_dir(fd, name);
-                part.fd = Some(fd.call_at("open", &dir.path)?);
+            if let (
+                None,
+                Some(Part {
+                    open: Some(above), ..
+                }),
+            ) = (&part.open, above)
+            {
+                let fd = fs::open_dir(&above.fd, name);
+                part.open = Some(fd.call_at("open", &dir.path)?.into());
             }
         }
         Ok(())
@@ -277,15 +296,28 @@ impl Stack {
     pub fn own_names(&self, dir: &mut Dir, count: usize, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
         for at in 0..count {
-            let tree = dir.parts[at].tree;
-            // A descriptor of its own: the position in the directory is shared otherwise.
-            let path = dir.path_in(at);
-            let fd = match &dir.parts[at].fd {
-                Some(fd) => fs::open_dir(fd, b"."),
-                None => self.trees[tree].open(path),
+            let Part {
+                tree,
+                open,
+                elsewhere,
+                ..
+            } = &mut dir.parts[at];
+            let path = elsewhere.as_deref().unwrap_or(&dir.path);
+            let opened;
+            let fd = match open {
+                Some(open) => {
+                    if open.read {
+                        fs::rewind(&open.fd).call_at("lseek", path)?;
+                    }
+                    open.read = true;
+                    &open.fd
+                }
+                None => {
+                    opened = self.trees[*tree].open(path).call_at("open", path)?;
+                    &opened
+                }
             };
-            let fd = fd.call_at("open", path)?;
-            buf.for_each(&fd, |name, _| {
+            buf.for_each(fd, |name, _| {
                 names.push(name.to_vec());
                 Ok::<_, Errno>(())
             })
@@ -318,10 +350,10 @@ impl Dir {
         let (Some(own), Some(below)) = (self.parts.first_mut(), child.parts.first()) else {
             return Ok(());
         };
-        if let (None, Some(fd), true) = (&own.fd, &below.fd, own.tree == below.tree) {
-            let fd = fs::open_dir_trusted(fd, b"..")?;
+        if let (None, Some(below), true) = (&own.open, &below.open, own.tree == below.tree) {
+            let fd = fs::open_dir_trusted(&below.fd, b"..")?;
             if fs::stat(&fd)?.same_inode(meta) {
-                own.fd = Some(fd);
+                own.open = Some(fd.into());
             }
         }
         Ok(())
@@ -350,13 +382,13 @@ impl Dir {
 
     /// Closes the descriptor of one part.
     pub(super) fn release_part(&mut self, at: usize) {
-        self.parts[at].fd = None;
+        self.parts[at].open = None;
     }
 
     /// Closes its descriptors; they are opened again when needed.
     pub fn release(&mut self) {
         for part in &mut self.parts {
-            part.fd = None;
+            part.open = None;
         }
     }
 
@@ -367,8 +399,8 @@ impl Dir {
 
     /// The open descriptor of the part at `at`.
     pub(super) fn part(&self, at: usize) -> Result<BorrowedFd<'_>> {
-        match &self.parts[at].fd {
-            Some(fd) => Ok(fd.as_fd()),
+        match &self.parts[at].open {
+            Some(open) => Ok(open.fd.as_fd()),
             None => Err(Error::new(
                 Code::Bug,
                 Errno::NOTRECOVERABLE,
@@ -382,14 +414,14 @@ impl Dir {
         if self.parts.len() > KEPT {
             // One at a time.
             let others = self.parts.iter_mut().enumerate().filter(|(n, _)| *n != at);
-            others.for_each(|(_, part)| part.fd = None);
+            others.for_each(|(_, part)| part.open = None);
         }
         let part = &mut self.parts[at];
-        if part.fd.is_none() {
+        if part.open.is_none() {
             let tree = &stack.trees[part.tree];
             let path = part.elsewhere.as_deref().unwrap_or(&self.path);
             let fd = tree.open(path).call_at("open", path)?;
-            part.fd = Some(fd);
+            part.open = Some(fd.into());
         }
         self.part(at)
     }
