@@ -28,6 +28,8 @@ enum At {
 pub(super) struct Search<'a> {
     name: Cow<'a, [u8]>,
     at: At,
+    /// From this part on the answer is known, for the name that was looked up.
+    known: usize,
 }
 
 /// What one tree has.
@@ -67,7 +69,19 @@ impl<'a> Search<'a> {
         Search {
             name: Cow::Borrowed(name),
             at: At::Part(from),
+            known: usize::MAX,
         }
+    }
+
+    /// Stops before the part `known`, as long as the name is the one that was looked up.
+    pub(super) fn until(mut self, known: usize) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Whether it came to where the answer is known.
+    pub(super) fn stands_at_known(&self) -> bool {
+        matches!((&self.at, &self.name), (At::Part(at), Cow::Borrowed(_)) if *at == self.known)
     }
 
     /// What the last hit is called in its directory.
@@ -96,6 +110,9 @@ impl<'a> Search<'a> {
     /// The next tree's answer. A whiteout, and what else ends the search, is none.
     pub(super) fn next(&mut self, stack: &Stack, dir: &mut Dir) -> Result<Option<Hit>> {
         loop {
+            if self.stands_at_known() {
+                return Ok(None);
+            }
             match &mut self.at {
                 At::End => return Ok(None),
                 At::Part(at) => {

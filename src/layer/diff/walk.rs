@@ -5,7 +5,7 @@ use super::{Change, ChangeKind, New, Visitor};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::layer::search::Opened;
-use crate::layer::view::{Dir, Found, Stack, common, join};
+use crate::layer::view::{Dir, Found, Known, Stack, common, join};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::Pairs;
@@ -29,6 +29,8 @@ pub(super) fn run<V: Visitor>(
         old,
         new,
         whole,
+        ahead: (old.shared_trees(new) == old.trees().len())
+            .then(|| new.trees().len().saturating_sub(old.trees().len())),
         visitor,
         frames: Vec::new(),
         linked: None,
@@ -46,6 +48,8 @@ struct Frame {
     tree: usize,
     /// A tree lists names in it that the old stack does not share: it may change meanwhile.
     own: bool,
+    /// The first part of the new directory from which on the old one has the same.
+    known: Option<usize>,
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
@@ -61,6 +65,8 @@ struct Walk<'a, V> {
     new: &'a Stack,
     /// What both stacks share is walked too: told inodes may have names there.
     whole: bool,
+    /// How many trees the new stack has in front of all of the old one's, where it has these.
+    ahead: Option<usize>,
     visitor: &'a mut V,
     frames: Vec<Frame>,
     /// Inodes with changed names; collected by a walk of its own when first needed.
@@ -174,8 +180,13 @@ impl<V: Visitor> Walk<'_, V> {
             Some(dir) => self.old.lookup(dir, &name)?,
             None => None,
         };
+        let known = self.ahead.zip(frame.known).map(|(trees, from)| Known {
+            from,
+            trees,
+            found: old.as_ref(),
+        });
         let new = match &mut frame.new {
-            Some(dir) => self.new.lookup(dir, &name)?,
+            Some(dir) => self.new.lookup_over(dir, &name, known)?,
             None => None,
         };
         match (old, new) {
@@ -268,11 +279,12 @@ impl<V: Visitor> Walk<'_, V> {
         let Some(mut new_dir) = new.dir else {
             return Ok(());
         };
-        let shared = match &old_dir {
-            Some(_) if self.whole => 0,
-            Some(dir) => common((self.old, dir), (self.new, &new_dir)),
-            None => 0,
-        };
+        let same = old_dir
+            .as_ref()
+            .map_or(0, |dir| common((self.old, dir), (self.new, &new_dir)));
+        let shared = if self.whole { 0 } else { same };
+        let known = old_dir.as_ref().filter(|dir| dir.parts() == same);
+        let known = known.map(|_| new_dir.parts() - same);
         let old_own = old_dir.as_ref().map_or(0, |dir| dir.parts() - shared);
         let new_own = new_dir.parts() - shared;
         if old_own == 0 && new_own == 0 {
@@ -322,6 +334,7 @@ impl<V: Visitor> Walk<'_, V> {
             meta: new.meta,
             tree: new.tree,
             own: new_own > 0,
+            known,
             told,
             names,
         });
