@@ -106,6 +106,36 @@ impl<T> Relay<T> {
         }
     }
 
+    /// As [`Relay::take`]; while there is nothing, `look` is called every so often, and its error
+    /// ends the wait.
+    pub fn take_looking<E>(
+        &self,
+        every: Duration,
+        mut look: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<T>, E> {
+        let mut state = self.state();
+        loop {
+            if let Some(item) = state.queue.pop_front() {
+                drop(state);
+                self.freed.notify_one();
+                return Ok(Some(item));
+            }
+            if state.closed {
+                return Ok(None);
+            }
+            let (back, timeout) = self
+                .filled
+                .wait_timeout(state, every)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = back;
+            if timeout.timed_out() {
+                drop(state);
+                look()?;
+                state = self.state();
+            }
+        }
+    }
+
     /// The next thing if there is one now.
     pub fn take_now(&self) -> Option<T> {
         let item = self.state().queue.pop_front();

@@ -16,6 +16,8 @@
 mod linked;
 mod walk;
 
+pub use walk::Walk;
+
 use super::view::{Found, Stack};
 use crate::error::Result;
 use crate::sys::BorrowedFd;
@@ -81,6 +83,10 @@ pub trait Visitor {
     /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
     /// from where nothing was looked at yet to where all was is not seen by either.)
     const EXACT: bool = false;
+    /// Whether the walk is to pause before it looks further at a name, which has this inode now.
+    fn pauses(&self, _next: Option<&Meta>) -> bool {
+        false
+    }
     /// Whether the content of this regular file will be read.
     fn reads(&self, _meta: &Meta) -> bool {
         false
@@ -98,8 +104,18 @@ pub fn compare<V: Visitor>(
     visitor: &mut V,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
+    begin(old, new, visitor, watch)?.run(watch).map(drop)
+}
+
+/// The same, for a visitor that pauses.
+pub fn begin<'a, V: Visitor>(
+    old: &'a Stack,
+    new: &'a Stack,
+    visitor: &'a mut V,
+    watch: &mut Watch<'_>,
+) -> Result<Walk<'a, V>> {
     let whole = old.renamed
         || new.renamed
         || (V::LINK_GROUPS && linked::reach_shared_trees(old, new, watch)?);
-    walk::run(old, new, visitor, whole, watch)
+    Ok(Walk::new(old, new, visitor, whole))
 }

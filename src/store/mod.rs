@@ -64,6 +64,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 pub use crate::sys::fs::Time;
 use crate::sys::fs::{self, RenameFlags};
+pub use crate::sys::thread::Threads;
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd};
 use crate::watch::Watch;

@@ -2,6 +2,7 @@
 
 use crate::archive::Digest;
 use crate::sys::fs::Time;
+use crate::sys::thread::Threads;
 use bitflags::bitflags;
 
 /// How a layer's content is kept.
@@ -223,6 +224,8 @@ pub struct DiffOptions {
     pub flags: DiffFlags,
     /// The latest time, with [`DiffFlags::CLAMP`].
     pub clamp: Time,
+    /// Whether the call may have a thread of its own.
+    pub threads: Threads,
 }
 
 /// What a layer is compared with.

@@ -25,18 +25,30 @@ pub(super) fn run<V: Visitor>(
     whole: bool,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    Walk {
-        old,
-        new,
-        whole,
-        ahead: (old.shared_trees(new) == old.trees().len())
-            .then(|| new.trees().len().saturating_sub(old.trees().len())),
-        visitor,
-        frames: Vec::new(),
-        linked: None,
-        buf: DirBuf::default(),
+    Walk::new(old, new, visitor, whole).run(watch).map(drop)
+}
+
+impl<'a, V: Visitor> Walk<'a, V> {
+    /// A walk that has not begun.
+    pub(super) fn new(old: &'a Stack, new: &'a Stack, visitor: &'a mut V, whole: bool) -> Self {
+        Walk {
+            old,
+            new,
+            whole,
+            begun: false,
+            ahead: (old.shared_trees(new) == old.trees().len())
+                .then(|| new.trees().len().saturating_sub(old.trees().len())),
+            visitor,
+            frames: Vec::new(),
+            linked: None,
+            buf: DirBuf::default(),
+        }
     }
-    .run(watch)
+
+    /// Who is told.
+    pub fn visitor(&mut self) -> &mut V {
+        self.visitor
+    }
 }
 
 /// A directory that is being compared.
@@ -60,11 +72,13 @@ struct Frame {
 /// than a few trees have always are.
 const OPEN: usize = 16;
 
-struct Walk<'a, V> {
+/// A comparison under way.
+pub struct Walk<'a, V> {
     old: &'a Stack,
     new: &'a Stack,
     /// What both stacks share is walked too: told inodes may have names there.
     whole: bool,
+    begun: bool,
     /// How many trees the new stack has in front of all of the old one's, where it has these.
     ahead: Option<usize>,
     visitor: &'a mut V,
@@ -75,19 +89,28 @@ struct Walk<'a, V> {
 }
 
 impl<V: Visitor> Walk<'_, V> {
-    fn run(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let (old, new) = (self.old.root()?, self.new.root()?);
-        let Some(new) = new else {
-            return self.delete_all(old, watch);
-        };
-        self.directory(Vec::new(), old, new, watch)?;
+    /// Begins, or goes on, until the visitor wants to pause; false where it does.
+    pub fn run(&mut self, watch: &mut Watch<'_>) -> Result<bool> {
+        if !std::mem::replace(&mut self.begun, true) {
+            let (old, new) = (self.old.root()?, self.new.root()?);
+            let Some(new) = new else {
+                return self.delete_all(old, watch).map(|()| true);
+            };
+            self.directory(Vec::new(), old, new, watch)?;
+        }
         while let Some(frame) = self.frames.last_mut() {
             match frame.names.pop() {
-                Some(name) => self.name(name, watch)?,
+                Some(name) if !self.name(&name, watch)? => {
+                    if let Some(frame) = self.frames.last_mut() {
+                        frame.names.push(name);
+                    }
+                    return Ok(false);
+                }
+                Some(_) => {}
                 None => self.leave()?,
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// All of a directory was looked at.
@@ -171,13 +194,13 @@ impl<V: Visitor> Walk<'_, V> {
         }
     }
 
-    /// Compares one name of the current directory.
-    fn name(&mut self, name: Vec<u8>, watch: &mut Watch<'_>) -> Result<()> {
+    /// Compares one name of the current directory; false where the visitor wants to pause first.
+    fn name(&mut self, name: &[u8], watch: &mut Watch<'_>) -> Result<bool> {
         let Some(frame) = self.frames.last_mut() else {
-            return Ok(());
+            return Ok(true);
         };
         let old = match &mut frame.old {
-            Some(dir) => self.old.lookup(dir, &name)?,
+            Some(dir) => self.old.lookup(dir, name)?,
             None => None,
         };
         let known = self.ahead.zip(frame.known).map(|(trees, from)| Known {
@@ -186,19 +209,23 @@ impl<V: Visitor> Walk<'_, V> {
             found: old.as_ref(),
         });
         let new = match &mut frame.new {
-            Some(dir) => self.new.lookup_over(dir, &name, known)?,
+            Some(dir) => self.new.lookup_over(dir, name, known)?,
             None => None,
         };
+        if self.visitor.pauses(new.as_ref().map(|new| &new.meta)) {
+            return Ok(false);
+        }
         match (old, new) {
-            (None, None) if V::EXACT && !self.is_hidden(&name)? => {
-                Err(changed().at(self.path(&name)))
+            (None, None) if V::EXACT && !self.is_hidden(name)? => {
+                Err(changed().at(self.path(name)))
             }
             (None, None) => Ok(()),
-            (Some(_), None) => self.tell(ChangeKind::Delete, &name, None, false, watch),
-            (old, Some(new)) if new.dir.is_some() => self.directory(name, old, new, watch),
-            (None, Some(new)) => self.tell(ChangeKind::Add, &name, Some(&new), false, watch),
-            (Some(old), Some(new)) => self.entry(&name, &old, &new, watch),
+            (Some(_), None) => self.tell(ChangeKind::Delete, name, None, false, watch),
+            (old, Some(new)) if new.dir.is_some() => self.directory(name.to_vec(), old, new, watch),
+            (None, Some(new)) => self.tell(ChangeKind::Add, name, Some(&new), false, watch),
+            (Some(old), Some(new)) => self.entry(name, &old, &new, watch),
         }
+        .map(|()| true)
     }
 
     /// Both have something at `name`, and the new is no directory.
