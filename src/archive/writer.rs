@@ -432,8 +432,13 @@ impl Ustar {
 
     /// Octal digits and a NUL.
     fn octal(&mut self, at: field::Field, value: u64) {
-        let width = at.1 - 1;
-        self.bytes(at, format!("{value:0width$o}\0").as_bytes());
+        let (start, len) = at;
+        let mut left = value;
+        // Every header has a handful of them: no allocation for each.
+        for digit in self.0.iter_mut().skip(start).take(len - 1).rev() {
+            *digit = b'0' + (left & 7) as u8;
+            left >>= 3;
+        }
     }
 
     fn seal(mut self) -> [u8; BLOCK] {
