@@ -259,6 +259,24 @@ mod tests {
     }
 
     #[test]
+    fn a_look_ends_the_wait_for_something() {
+        let relay: Relay<u8> = Relay::new(1);
+        let every = Duration::from_millis(1);
+        let mut looks = 0;
+        let mut look = || {
+            looks += 1;
+            if looks == 3 { Err("enough") } else { Ok(()) }
+        };
+        assert_eq!(relay.take_looking(every, &mut look), Err("enough"));
+        relay.give(1).unwrap();
+        relay.close();
+        // What is there needs no look.
+        let never = || Err("looked");
+        assert_eq!(relay.take_looking(every, never), Ok(Some(1)));
+        assert_eq!(relay.take_looking(every, never), Ok(None));
+    }
+
+    #[test]
     fn what_has_no_room_now_is_dropped() {
         let relay = Relay::new(1);
         relay.give_now(1);
