@@ -106,6 +106,36 @@ impl<T> Relay<T> {
         }
     }
 
+    /// As [`Relay::take`]; while there is nothing, `look` is called every so often, and its error
+    /// ends the wait.
+    pub fn take_looking<E>(
+        &self,
+        every: Duration,
+        mut look: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<T>, E> {
+        let mut state = self.state();
+        loop {
+            if let Some(item) = state.queue.pop_front() {
+                drop(state);
+                self.freed.notify_one();
+                return Ok(Some(item));
+            }
+            if state.closed {
+                return Ok(None);
+            }
+            let (back, timeout) = self
+                .filled
+                .wait_timeout(state, every)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = back;
+            if timeout.timed_out() {
+                drop(state);
+                look()?;
+                state = self.state();
+            }
+        }
+    }
+
     /// The next thing if there is one now.
     pub fn take_now(&self) -> Option<T> {
         let item = self.state().queue.pop_front();
@@ -231,6 +261,24 @@ mod tests {
         });
         assert_eq!(ended, Err("enough"));
         assert!(!relay.closed_within(every));
+    }
+
+    #[test]
+    fn a_look_ends_the_wait_for_something() {
+        let relay: Relay<u8> = Relay::new(1);
+        let every = Duration::from_millis(1);
+        let mut looks = 0;
+        let mut look = || {
+            looks += 1;
+            if looks == 3 { Err("enough") } else { Ok(()) }
+        };
+        assert_eq!(relay.take_looking(every, &mut look), Err("enough"));
+        relay.give(1).unwrap();
+        relay.close();
+        // What is there needs no look.
+        let never = || Err("looked");
+        assert_eq!(relay.take_looking(every, never), Ok(Some(1)));
+        assert_eq!(relay.take_looking(every, never), Ok(None));
     }
 
     #[test]

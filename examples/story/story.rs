@@ -62,6 +62,7 @@ fn main() -> Done {
             sec: 1_700_000_000,
             nsec: 0,
         },
+        ..DiffOptions::default()
     };
     let mut out = ToWrite(std::io::sink());
     let info = store.diff(b"box", Against::Parent, &mut out, &clamp, watch)?;

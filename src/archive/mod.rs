@@ -80,6 +80,15 @@ pub trait Sink {
     fn write_all(&mut self, buf: &[u8]) -> Result<()>;
 }
 
+/// A sink that what it is to take can be read into.
+pub trait Room: Sink {
+    /// Room for the next bytes, at least for one.
+    fn room(&mut self) -> Result<&mut [u8]>;
+
+    /// So many bytes of it were filled.
+    fn filled(&mut self, count: usize);
+}
+
 impl<T: Source + ?Sized> Source for &mut T {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         (**self).read(buf)

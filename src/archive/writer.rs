@@ -24,7 +24,7 @@ use super::entry::{Entry, Kind, Limits, MAX_MAJOR, MAX_MINOR, Time};
 use super::header::{self, BLOCK, MAX_OCTAL_8, MAX_OCTAL_12, field};
 use super::pax;
 use super::sparse::Region;
-use super::{Sink, over_limit};
+use super::{Room, Sink, over_limit};
 use crate::error::{Error, Result};
 
 /// What is written of an entry: the same that is read. `sparse` is not looked at, the call decides.
@@ -105,9 +105,24 @@ impl<W: Sink> Writer<W> {
 
     /// Ends the archive and gives the sink back.
     pub fn finish(mut self) -> Result<W> {
-        self.end()?;
-        self.put(&[0; 2 * BLOCK])?;
+        self.close()?;
         Ok(self.sink)
+    }
+
+    /// Ends the archive.
+    pub fn close(&mut self) -> Result<()> {
+        self.end()?;
+        self.put(&[0; 2 * BLOCK])
+    }
+
+    /// Where the bytes go.
+    pub fn sink(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
+    /// The same, to look at.
+    pub fn sink_ref(&self) -> &W {
+        &self.sink
     }
 
     fn open(&mut self, head: &[u8], header: &Header, stored: u64) -> Result<()> {
@@ -123,6 +138,24 @@ impl<W: Sink> Writer<W> {
             return Ok(());
         }
         self.sink.write_all(data)
+    }
+}
+
+impl<W: Room> Writer<W> {
+    /// Writes data of the current entry that `read` puts where it will lie, at most `most` bytes;
+    /// how many it were.
+    pub fn data_from(
+        &mut self,
+        most: u64,
+        read: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result<usize> {
+        let most = usize::try_from(most.min(self.left)).unwrap_or(usize::MAX);
+        let room = self.sink.room()?;
+        let most = most.min(room.len());
+        let got = read(room.get_mut(..most).unwrap_or_default())?;
+        self.sink.filled(got);
+        self.left = self.left.saturating_sub(got as u64);
+        Ok(got)
     }
 }
 
@@ -399,8 +432,13 @@ impl Ustar {
 
     /// Octal digits and a NUL.
     fn octal(&mut self, at: field::Field, value: u64) {
-        let width = at.1 - 1;
-        self.bytes(at, format!("{value:0width$o}\0").as_bytes());
+        let (start, len) = at;
+        let mut left = value;
+        // Every header has a handful of them: no allocation for each.
+        for digit in self.0.iter_mut().skip(start).take(len - 1).rev() {
+            *digit = b'0' + (left & 7) as u8;
+            left >>= 3;
+        }
     }
 
     fn seal(mut self) -> [u8; BLOCK] {

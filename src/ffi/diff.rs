@@ -120,6 +120,7 @@ pub unsafe extern "C" fn ovl_diff(
                 sec: opts.clamp_sec,
                 nsec: opts.clamp_nsec,
             },
+            ..DiffOptions::default()
         };
         opts::reserved(opts.reserved)?;
         if opts.clamp_nsec >= 1_000_000_000 {

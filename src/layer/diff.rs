@@ -16,8 +16,11 @@
 mod linked;
 mod walk;
 
+pub use walk::Walk;
+
 use super::view::{Found, Stack};
 use crate::error::Result;
+use crate::sys::BorrowedFd;
 use crate::sys::fs::Meta;
 use crate::sys::xattr::Marks;
 use crate::tree::compare::Place;
@@ -54,6 +57,10 @@ pub struct New<'a> {
     pub tree: usize,
     /// How overlayfs's marks are spelled in that tree, if it may hold any.
     pub marks: Option<Marks>,
+    /// What its attributes are called, where that is known.
+    pub attributes: Option<&'a [Vec<u8>]>,
+    /// It is open, because the visitor reads it.
+    pub file: Option<BorrowedFd<'a>>,
 }
 
 /// A change, with what is needed to tell it.
@@ -76,6 +83,14 @@ pub trait Visitor {
     /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
     /// from where nothing was looked at yet to where all was is not seen by either.)
     const EXACT: bool = false;
+    /// Whether the walk is to pause before it looks further at a name, which has this inode now.
+    fn pauses(&self, _next: Option<&Meta>) -> bool {
+        false
+    }
+    /// Whether the content of this regular file will be read.
+    fn reads(&self, _meta: &Meta) -> bool {
+        false
+    }
     /// One change. An error ends the comparison.
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()>;
     /// A name whose inode, with more names than one, is equal to the old one.
@@ -89,8 +104,18 @@ pub fn compare<V: Visitor>(
     visitor: &mut V,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
+    begin(old, new, visitor, watch)?.run(watch).map(drop)
+}
+
+/// The same, for a visitor that pauses.
+pub fn begin<'a, V: Visitor>(
+    old: &'a Stack,
+    new: &'a Stack,
+    visitor: &'a mut V,
+    watch: &mut Watch<'_>,
+) -> Result<Walk<'a, V>> {
     let whole = old.renamed
         || new.renamed
         || (V::LINK_GROUPS && linked::reach_shared_trees(old, new, watch)?);
-    walk::run(old, new, visitor, whole, watch)
+    Ok(Walk::new(old, new, visitor, whole))
 }

@@ -1,20 +1,24 @@
 //! A comparison becomes a layer tar, in the one form that equal pairs of trees share.
 
+mod apart;
+mod holes;
+mod out;
+
 use super::MAX_PATH;
 use super::diff::{self, Change, ChangeKind, New, Visitor};
 use super::view::{Stack, join};
-use crate::archive::{
-    self, Digest, Header, MAX_REGIONS, Region, Sha256, Sink, Writer, path, whiteout,
-};
+use crate::archive::{self, Digest, Header, Sink, Writer, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::fs::{self, Kind, Time};
+use crate::sys::fs::{self, Kind, Meta, Time};
 use crate::sys::ids::IdMaps;
+use crate::sys::thread::Threads;
 use crate::sys::xattr::{self, Marks, Pairs};
-use crate::sys::{AsFd, OwnedFd};
+use crate::sys::{AsFd, BorrowedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
 use crate::tree::inode::changed;
 use crate::watch::Watch;
+use out::{Gather, Out, Take};
 use std::collections::HashMap;
 
 /// How a tar is written.
@@ -59,82 +63,53 @@ pub fn export<S: Sink>(
     new: &Stack,
     sink: S,
     style: Style,
+    threads: Threads,
     watch: &mut Watch<'_>,
 ) -> Result<Exported> {
-    let sink = Hashing {
-        sink,
-        hash: Sha256::new(),
-        buf: Vec::with_capacity(BUF),
-        bytes: 0,
-    };
-    let mut writing = Writing {
-        writer: Writer::new(sink),
-        style,
-        done: Exported::default(),
-        groups: HashMap::new(),
-        buf: vec![0; BUF],
-        ids: IdMaps::read(),
-    };
+    let mut out = Out::new(sink);
+    if threads.wanted(true) {
+        let short = if threads == Threads::Always { 0 } else { SHORT };
+        if let Some(done) = apart::export(old, new, &mut out, style, short, watch)? {
+            return Ok(out.finish(done));
+        }
+    }
+    let mut writing = Writing::new(&mut out, style);
     diff::compare(old, new, &mut writing, watch)?;
-    let Writing {
-        writer, mut done, ..
-    } = writing;
-    let mut hashing = writer.finish()?;
-    hashing.flush()?;
-    done.tar_size = hashing.bytes;
-    done.diff_id = Some(hashing.hash.digest());
-    Ok(done)
+    writing.close()?;
+    let done = writing.done;
+    Ok(out.finish(done))
 }
 
-const BUF: usize = 128 << 10;
+/// Bytes of a tar for which no thread is started.
+const SHORT: u64 = 512 << 10;
 
-/// Gathers what is written into large pieces, and counts and hashes it on its way.
-struct Hashing<S> {
-    sink: S,
-    hash: Sha256,
-    buf: Vec<u8>,
-    bytes: u64,
-}
-
-impl<S: Sink> Hashing<S> {
-    fn flush(&mut self) -> Result<()> {
-        self.hash.update(&self.buf);
-        let done = self.sink.write_all(&self.buf);
-        self.buf.clear();
-        done
-    }
-}
-
-impl<S: Sink> Sink for Hashing<S> {
-    fn write_all(&mut self, buf: &[u8]) -> Result<()> {
-        self.bytes += buf.len() as u64;
-        if self.buf.len() + buf.len() > BUF {
-            self.flush()?;
-        }
-        if buf.len() >= BUF {
-            self.hash.update(buf);
-            return self.sink.write_all(buf);
-        }
-        self.buf.extend_from_slice(buf);
-        Ok(())
-    }
-}
-
-struct Writing<S: Sink> {
-    writer: Writer<Hashing<S>>,
+/// Writes what it is told, in pieces.
+struct Writing<T> {
+    writer: Writer<Gather<T>>,
     style: Style,
     done: Exported,
     /// The first name of each inode that has several.
     groups: HashMap<(u64, (u32, u32)), Vec<u8>>,
-    buf: Vec<u8>,
     ids: IdMaps,
 }
 
-impl<S: Sink> Visitor for Writing<S> {
+impl<T: Take> Visitor for Writing<T> {
     const LINK_GROUPS: bool = true;
     const EXACT: bool = true;
 
+    fn pauses(&self, next: Option<&Meta>) -> bool {
+        let file = next.filter(|next| next.kind == Kind::File);
+        self.writer
+            .sink_ref()
+            .is_enough(file.map_or(0, |file| file.size))
+    }
+
+    fn reads(&self, meta: &Meta) -> bool {
+        meta.nlink < 2 || !self.groups.contains_key(&(meta.ino, meta.dev))
+    }
+
     fn change(&mut self, change: &Change<'_>, watch: &mut Watch<'_>) -> Result<()> {
+        self.writer.sink().set_path(change.path);
         let (parent, base) = path::split(change.path);
         if change
             .path
@@ -159,7 +134,24 @@ impl<S: Sink> Visitor for Writing<S> {
     }
 }
 
-impl<S: Sink> Writing<S> {
+impl<T: Take> Writing<T> {
+    fn new(to: T, style: Style) -> Self {
+        Writing {
+            writer: Writer::new(Gather::new(to)),
+            style,
+            done: Exported::default(),
+            groups: HashMap::new(),
+            ids: IdMaps::read(),
+        }
+    }
+
+    /// Ends the tar.
+    fn close(&mut self) -> Result<()> {
+        self.writer.sink().set_path(b"");
+        self.writer.close()?;
+        self.writer.sink().flush()
+    }
+
     fn whiteout(&mut self, parent: &[u8], base: &[u8]) -> Result<()> {
         let path = join(parent, &whiteout::encode(base)?);
         let mut header = Header::new(path, archive::Kind::File);
@@ -263,14 +255,22 @@ impl<S: Sink> Writing<S> {
             Kind::CharDevice | Kind::BlockDevice => (header.major, header.minor) = meta.rdev,
             _ => {}
         }
-        header.xattrs = self.xattrs(inode, new.marks)?;
+        header.xattrs = self.xattrs(inode, new)?;
         self.begin(&header).map(|()| true)
     }
 
     /// The attributes that an entry carries. Content that is called like overlayfs's marks is not
     /// among them; the marks of the upper itself are none of the content.
-    fn xattrs(&mut self, inode: Inode<'_>, marks: Option<Marks>) -> Result<Pairs> {
-        let mut pairs = inode.xattrs().call("listxattr")?;
+    fn xattrs(&mut self, inode: Inode<'_>, new: &New<'_>) -> Result<Pairs> {
+        let listed;
+        let names = match new.attributes {
+            Some(names) => names,
+            None => {
+                listed = inode.xattr_names().call("listxattr")?;
+                &listed
+            }
+        };
+        let mut pairs = compare::own_among(inode, names)?;
         let hidden = |(name, value): &(Vec<u8>, Vec<u8>)| xattr::is_hidden(name, value);
         if pairs.iter().any(hidden) {
             let what = "a capability that the user namespace has not";
@@ -284,45 +284,55 @@ impl<S: Sink> Writing<S> {
                     .is_some_and(|n| n.starts_with(b"overlay."))
             };
             xattr::is_overlay(name)
-                && marks.is_none_or(|marks| marks.name_of(name).is_none() || nested(marks))
+                && new
+                    .marks
+                    .is_none_or(|marks| marks.name_of(name).is_none() || nested(marks))
         };
-        if pairs.iter().any(|(name, _)| lost(name)) {
+        if names.iter().any(|name| lost(name)) {
             self.unsayable("an attribute of overlayfs", |done| &mut done.xattrs)?;
         }
-        Ok(compare::own(pairs))
+        Ok(pairs)
     }
 
     fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let meta = new.place.meta;
-        let file = new.place.open()?;
+        let opened;
+        let file = match (new.place.content, new.file) {
+            (Some(content), _) => content,
+            (None, Some(file)) => file,
+            (None, None) => {
+                opened = new.place.open()?;
+                opened.as_fd()
+            }
+        };
         let inode = match new.place.content {
             Some(_) => Inode::Named(new.place.dir, new.place.name),
-            None => Inode::Open(file.as_fd()),
+            None => Inode::Open(file),
         };
         header.size = meta.size;
-        header.xattrs = self.xattrs(inode, new.marks)?;
+        header.xattrs = self.xattrs(inode, new)?;
         self.add(meta.size);
         let mut holes = None;
-        if self.style.sparse && fs::has_hole(&file, meta.size).call("lseek")? {
-            holes = Some(regions(&file, meta.size)?);
+        if self.style.sparse && fs::has_hole(file, meta.size).call("lseek")? {
+            holes = Some(holes::regions(file, meta.size)?);
         }
         self.count(&header)?;
         match holes {
             Some(regions) => {
                 self.writer.begin_sparse(&header, &regions)?;
                 for region in regions {
-                    self.content(&file, region.offset, region.len, watch)?;
+                    self.content(file, region.offset, region.len, watch)?;
                 }
             }
             None => {
                 self.writer.begin(&header)?;
-                self.content(&file, 0, meta.size, watch)?;
+                self.content(file, 0, meta.size, watch)?;
             }
         }
         // Another inode, or other content: what was written is not what it holds.
         let after = match new.place.content {
             Some(_) => fs::stat_at(new.place.dir, new.place.name),
-            None => fs::stat(&file),
+            None => fs::stat(file),
         };
         let after = after.call("statx")?;
         // Who writes can put the time of data back, but not that of the inode; which a new link to a
@@ -337,19 +347,19 @@ impl<S: Sink> Writing<S> {
 
     fn content(
         &mut self,
-        file: &OwnedFd,
+        file: BorrowedFd<'_>,
         mut at: u64,
         len: u64,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let end = at + len;
         while at < end {
-            let want = usize::try_from(end - at).unwrap_or(BUF).min(BUF);
-            let got = fs::read_at(file, &mut self.buf[..want], at).call("read")?;
+            let got = self
+                .writer
+                .data_from(end - at, |room| fs::read_at(file, room, at).call("read"))?;
             if got == 0 {
                 return Err(changed());
             }
-            self.writer.data(&self.buf[..got])?;
             at += got as u64;
             watch.bytes(got as u64)?;
         }
@@ -361,92 +371,5 @@ fn archive_time(time: Time) -> archive::Time {
     archive::Time {
         sec: time.sec,
         nsec: time.nsec,
-    }
-}
-
-/// The parts of a file that hold data. They are no more than a tar may say: where the disk knows
-/// more, the smaller holes count as data.
-fn regions(file: &OwnedFd, size: u64) -> Result<Vec<Region>> {
-    collect_regions(MAX_REGIONS, |at| {
-        let next = fs::next_data(file, at, size).call("lseek")?;
-        Ok(next.map(|(start, end)| Region {
-            offset: start,
-            len: end - start,
-        }))
-    })
-}
-
-fn collect_regions(
-    most: usize,
-    mut next: impl FnMut(u64) -> Result<Option<Region>>,
-) -> Result<Vec<Region>> {
-    let mut regions: Vec<Region> = Vec::new();
-    let mut at = 0;
-    // Smaller holes than this are none.
-    let mut hole = 1;
-    while let Some(region) = next(at)? {
-        at = region.offset + region.len;
-        append(&mut regions, region, hole);
-        while regions.len() > most {
-            hole *= 2;
-            for region in std::mem::take(&mut regions) {
-                append(&mut regions, region, hole);
-            }
-        }
-    }
-    Ok(regions)
-}
-
-/// Appends `region`; with too small a hole between, the last one grows.
-fn append(regions: &mut Vec<Region>, region: Region, hole: u64) {
-    match regions.last_mut() {
-        Some(last) if region.offset - (last.offset + last.len) < hole => {
-            last.len = region.offset + region.len - last.offset;
-        }
-        _ => regions.push(region),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn collect(most: usize, ends: &[(u64, u64)]) -> Vec<(u64, u64)> {
-        let next = |at| {
-            let found = ends.iter().find(|(start, _)| *start >= at);
-            Ok(found.map(|&(offset, end)| Region {
-                offset,
-                len: end - offset,
-            }))
-        };
-        let regions = collect_regions(most, next).unwrap();
-        regions
-            .iter()
-            .map(|r| (r.offset, r.offset + r.len))
-            .collect()
-    }
-
-    #[test]
-    fn the_smallest_holes_go_first() {
-        let ends = [(0, 4), (8, 12), (112, 116), (120, 124), (1000, 1004)];
-        assert_eq!(collect(5, &ends), ends);
-        assert_eq!(collect(4, &ends), [(0, 12), (112, 124), (1000, 1004)]);
-        assert_eq!(collect(2, &ends), [(0, 124), (1000, 1004)]);
-        assert_eq!(collect(1, &ends), [(0, 1004)]);
-        assert_eq!(collect(3, &[]), []);
-        // What touches is one, whatever the disk says.
-        assert_eq!(collect(3, &[(2, 4), (4, 6)]), [(2, 6)]);
-    }
-
-    #[test]
-    fn large_holes_stay() {
-        // A hundred clusters of fifty pieces.
-        let start = |n: u64| 2 * n + (n / 50) * (1 << 20);
-        let ends: Vec<_> = (0..5000).map(|n| (start(n), start(n) + 1)).collect();
-        let regions = collect(150, &ends);
-        let clusters: Vec<_> = (0..100)
-            .map(|n| (start(50 * n), start(50 * n + 49) + 1))
-            .collect();
-        assert_eq!(regions, clusters);
     }
 }

@@ -13,6 +13,7 @@ use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::tree::attrs::Inode;
 use crate::tree::chain::{Chain, GONE, walk};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
@@ -49,20 +50,23 @@ pub struct FileMarks {
 
 /// Reads the marks of an open directory.
 pub fn of_directory(dir: BorrowedFd<'_>, marks: Marks) -> Result<DirMarks> {
+    of_directory_among(dir, &xattr::list(dir).call("flistxattr")?, marks)
+}
+
+/// The same, of a directory whose attributes are called `names`.
+pub fn of_directory_among(
+    dir: BorrowedFd<'_>,
+    names: &[Vec<u8>],
+    marks: Marks,
+) -> Result<DirMarks> {
     let mut found = DirMarks::default();
-    for name in xattr::list(dir).call("flistxattr")? {
-        if speaks(&name, marks.other()) {
-            found.misspelt = Some(name);
+    for name in names {
+        if speaks(name, marks.other()) {
+            found.misspelt = Some(name.clone());
             continue;
         }
-        let get = || {
-            Ok::<_, Error>(
-                xattr::get(dir, &name)
-                    .call("fgetxattr")?
-                    .unwrap_or_default(),
-            )
-        };
-        match marks.name_of(&name) {
+        let get = || Ok::<_, Error>(xattr::get(dir, name).call("fgetxattr")?.unwrap_or_default());
+        match marks.name_of(name) {
             Some(b"opaque") => match get()?.as_slice() {
                 b"y" => found.opaque = true,
                 b"x" => found.attributes = true,
@@ -78,17 +82,23 @@ pub fn of_directory(dir: BorrowedFd<'_>, marks: Marks) -> Result<DirMarks> {
 
 /// Reads the marks of `name` in `dir`, which is no directory.
 pub fn of_file(dir: BorrowedFd<'_>, name: &[u8], marks: Marks) -> Result<FileMarks> {
+    let names = xattr::list_at(dir, name).call("llistxattr")?;
+    of_file_among(Inode::Named(dir, name), &names, marks)
+}
+
+/// The same, of an inode whose attributes are called `names`.
+pub fn of_file_among(inode: Inode<'_>, names: &[Vec<u8>], marks: Marks) -> Result<FileMarks> {
     let mut found = FileMarks::default();
-    for attribute in xattr::list_at(dir, name).call("llistxattr")? {
-        if speaks(&attribute, marks.other()) {
-            found.misspelt = Some(attribute);
+    for attribute in names {
+        if speaks(attribute, marks.other()) {
+            found.misspelt = Some(attribute.clone());
             continue;
         }
         let get = || {
-            let value = xattr::get_at(dir, name, &attribute).call("lgetxattr")?;
+            let value = inode.xattr(attribute).call("getxattr")?;
             Ok::<_, Error>(value.unwrap_or_default())
         };
-        match marks.name_of(&attribute) {
+        match marks.name_of(attribute) {
             Some(b"metacopy") => found.metacopy = true,
             Some(b"redirect") => found.redirect = Some(redirect(get()?)?),
             // The union's link count from the upper inode's, one of whose names is in the index.

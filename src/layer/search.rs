@@ -8,7 +8,9 @@ use super::foreign;
 use super::view::{Dir, Found, Stack, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Meta};
+use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd};
+use crate::tree::attrs::Inode;
 use std::borrow::Cow;
 use std::os::fd::AsFd;
 
@@ -26,6 +28,8 @@ enum At {
 pub(super) struct Search<'a> {
     name: Cow<'a, [u8]>,
     at: At,
+    /// From this part on the answer is known, for the name that was looked up.
+    known: usize,
 }
 
 /// What one tree has.
@@ -65,7 +69,19 @@ impl<'a> Search<'a> {
         Search {
             name: Cow::Borrowed(name),
             at: At::Part(from),
+            known: usize::MAX,
         }
+    }
+
+    /// Stops before the part `known`, as long as the name is the one that was looked up.
+    pub(super) fn until(mut self, known: usize) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Whether it came to where the answer is known.
+    pub(super) fn stands_at_known(&self) -> bool {
+        matches!((&self.at, &self.name), (At::Part(at), Cow::Borrowed(_)) if *at == self.known)
     }
 
     /// What the last hit is called in its directory.
@@ -94,6 +110,9 @@ impl<'a> Search<'a> {
     /// The next tree's answer. A whiteout, and what else ends the search, is none.
     pub(super) fn next(&mut self, stack: &Stack, dir: &mut Dir) -> Result<Option<Hit>> {
         loop {
+            if self.stands_at_known() {
+                return Ok(None);
+            }
             match &mut self.at {
                 At::End => return Ok(None),
                 At::Part(at) => {
@@ -224,14 +243,44 @@ impl<'a> Search<'a> {
     }
 }
 
+/// A regular file that is open.
+pub struct Opened {
+    /// For reading.
+    pub file: OwnedFd,
+    /// What its attributes are called.
+    pub attributes: Vec<Vec<u8>>,
+}
+
 impl Stack {
+    /// Opens the regular file `name`, found in `dir`; none where it cannot be opened now, which
+    /// whoever asks for it by its name is told in his own words.
+    pub fn open(&self, dir: &mut Dir, name: &[u8], found: &Found) -> Result<Option<Opened>> {
+        let provider = self.provider(dir, found)?;
+        let opened = fs::open_file(provider, name).and_then(|file| {
+            let attributes = xattr::list(&file)?;
+            Ok(Opened { file, attributes })
+        });
+        Ok(opened.ok())
+    }
+
     /// The content of the regular file `name`, found in `dir`, when the inode itself does not
-    /// have it.
-    pub fn content(&self, dir: &mut Dir, name: &[u8], found: &Found) -> Result<Option<OwnedFd>> {
+    /// have it. What is open already need not be looked up.
+    pub fn content(
+        &self,
+        dir: &mut Dir,
+        name: &[u8],
+        found: &Found,
+        opened: Option<&Opened>,
+    ) -> Result<Option<OwnedFd>> {
         if !self.trees()[found.tree].marked || found.meta.kind != Kind::File {
             return Ok(None);
         }
-        let own = foreign::of_file(self.provider(dir, found)?, name, self.marks())?;
+        let own = match opened {
+            Some(Opened { file, attributes }) => {
+                foreign::of_file_among(Inode::Open(file.as_fd()), attributes, self.marks())?
+            }
+            None => foreign::of_file(self.provider(dir, found)?, name, self.marks())?,
+        };
         if !own.metacopy && own.misspelt.is_none() {
             return Ok(None);
         }

@@ -7,6 +7,12 @@
 //! A tree is a path below one open directory (`layer/`), opened when it is needed: a stack of 500
 //! holds no descriptors.
 
+mod dir;
+
+pub(super) use dir::KEPT;
+use dir::Part;
+pub use dir::{Dir, Known, common};
+
 use super::foreign;
 use super::search::Search;
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -67,27 +73,6 @@ pub struct Stack {
     pub renamed: bool,
 }
 
-/// The descriptors of a directory that more trees have are closed after each look.
-pub(super) const KEPT: usize = 16;
-
-/// One tree's part of a merged directory.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) tree: usize,
-    fd: Option<OwnedFd>,
-    /// Its path in the tree, when that is not the directory's.
-    elsewhere: Option<Vec<u8>>,
-}
-
-/// A directory of a stack: the trees that have it, nearest first.
-#[derive(Debug)]
-pub struct Dir {
-    path: Vec<u8>,
-    pub(super) parts: Vec<Part>,
-    /// See [`foreign::DirMarks`]; and how many parts there were with the one that has it.
-    misspelt: Option<(Vec<u8>, usize)>,
-}
-
 /// A name found in a merged directory.
 #[derive(Debug)]
 pub struct Found {
@@ -146,11 +131,12 @@ impl Stack {
         let mut parts: Vec<Part> = (0..self.trees.len())
             .map(|tree| Part {
                 tree,
-                fd: None,
+                open: None,
                 elsewhere: None,
+                attributes: None,
             })
             .collect();
-        parts[0].fd = Some(fd);
+        parts[0].open = Some(fd.into());
         Ok(Some(Found {
             meta,
             tree: 0,
@@ -164,14 +150,31 @@ impl Stack {
 
     /// Looks `name` up in `dir`.
     pub fn lookup(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
-        self.look(dir, name).map_err(|error| error.below(&dir.path))
+        self.lookup_over(dir, name, None)
     }
 
-    fn look(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
+    /// The same, where what the far end has may be known.
+    pub fn lookup_over(
+        &self,
+        dir: &mut Dir,
+        name: &[u8],
+        known: Option<Known<'_>>,
+    ) -> Result<Option<Found>> {
+        self.look(dir, name, known)
+            .map_err(|error| error.below(&dir.path))
+    }
+
+    fn look(&self, dir: &mut Dir, name: &[u8], known: Option<Known<'_>>) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
         let keep = dir.parts.len() <= KEPT;
-        let mut search = Search::new(name, 0);
-        while let Some(hit) = search.next(self, dir)? {
+        let mut search = Search::new(name, 0).until(known.map_or(usize::MAX, |known| known.from));
+        loop {
+            let Some(hit) = search.next(self, dir)? else {
+                if let Some(known) = known.filter(|_| search.stands_at_known()) {
+                    known.add_to(&mut found);
+                }
+                break;
+            };
             if hit.meta.kind != Kind::Directory {
                 if found.is_none() {
                     found = Some(Found {
@@ -182,20 +185,24 @@ impl Stack {
                 }
                 break;
             }
-            let mut fd = None;
+            let (mut open, mut attributes) = (None, None);
             let mut marks = foreign::DirMarks::default();
             if self.trees[hit.tree].marked {
                 let child = fs::open_dir(hit.dir(dir)?, search.name()).call_at("open", name)?;
-                marks = foreign::of_directory(child.as_fd(), self.marks).map_err(|e| e.at(name))?;
-                fd = Some(child).filter(|_| keep);
+                let names = xattr::list(&child).call_at("flistxattr", name)?;
+                marks = foreign::of_directory_among(child.as_fd(), &names, self.marks)
+                    .map_err(|e| e.at(name))?;
+                attributes = Some(names);
+                open = keep.then(|| child.into());
             }
             if !keep {
                 hit.release(dir);
             }
             let part = Part {
                 tree: hit.tree,
-                fd,
+                open,
                 elsewhere: hit.elsewhere,
+                attributes,
             };
             match found.as_mut().and_then(|f| f.dir.as_mut()) {
                 Some(dir) => {
@@ -238,9 +245,15 @@ impl Stack {
             if part.elsewhere.is_some() {
                 continue;
             }
-            if let (None, Some(Part { fd: Some(fd), .. })) = (&part.fd, above) {
-                let fd = fs::open_dir(fd, name);
-                part.fd = Some(fd.call_at("open", &dir.path)?);
+            if let (
+                None,
+                Some(Part {
+                    open: Some(above), ..
+                }),
+            ) = (&part.open, above)
+            {
+                let fd = fs::open_dir(&above.fd, name);
+                part.open = Some(fd.call_at("open", &dir.path)?.into());
             }
         }
         Ok(())
@@ -270,15 +283,28 @@ impl Stack {
     pub fn own_names(&self, dir: &mut Dir, count: usize, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
         for at in 0..count {
-            let tree = dir.parts[at].tree;
-            // A descriptor of its own: the position in the directory is shared otherwise.
-            let path = dir.path_in(at);
-            let fd = match &dir.parts[at].fd {
-                Some(fd) => fs::open_dir(fd, b"."),
-                None => self.trees[tree].open(path),
+            let Part {
+                tree,
+                open,
+                elsewhere,
+                ..
+            } = &mut dir.parts[at];
+            let path = elsewhere.as_deref().unwrap_or(&dir.path);
+            let opened;
+            let fd = match open {
+                Some(open) => {
+                    if open.read {
+                        fs::rewind(&open.fd).call_at("lseek", path)?;
+                    }
+                    open.read = true;
+                    &open.fd
+                }
+                None => {
+                    opened = self.trees[*tree].open(path).call_at("open", path)?;
+                    &opened
+                }
             };
-            let fd = fd.call_at("open", path)?;
-            buf.for_each(&fd, |name, _| {
+            buf.for_each(fd, |name, _| {
                 names.push(name.to_vec());
                 Ok::<_, Errno>(())
             })
@@ -288,116 +314,6 @@ impl Stack {
         names.dedup();
         Ok(names)
     }
-}
-
-impl Dir {
-    /// The path of the directory in its stack; `""` is the root.
-    pub fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    /// EOPNOTSUPP when an attribute of it would be a mark under the other spelling.
-    pub fn need_own_spelling(&self, marks: Marks) -> Result<()> {
-        let (name, with) = self
-            .misspelt
-            .as_ref()
-            .map_or((None, 0), |(n, with)| (Some(&n[..]), *with));
-        foreign::need_own_spelling(name, marks, with < self.parts.len())
-    }
-
-    /// Opens the nearest tree's directory from one in it, `child`, if that is open; what is opened
-    /// must be `meta`.
-    pub fn open_from(&mut self, child: &Dir, meta: &Meta) -> SysCall<()> {
-        let (Some(own), Some(below)) = (self.parts.first_mut(), child.parts.first()) else {
-            return Ok(());
-        };
-        if let (None, Some(fd), true) = (&own.fd, &below.fd, own.tree == below.tree) {
-            let fd = fs::open_dir_trusted(fd, b"..")?;
-            if fs::stat(&fd)?.same_inode(meta) {
-                own.fd = Some(fd);
-            }
-        }
-        Ok(())
-    }
-
-    /// How many trees have it.
-    pub fn parts(&self) -> usize {
-        self.parts.len()
-    }
-
-    /// The trees that have it, nearest first.
-    pub fn trees(&self) -> impl Iterator<Item = usize> + '_ {
-        self.parts.iter().map(|part| part.tree)
-    }
-
-    /// The path in its tree of the part at `at`.
-    pub(super) fn path_in(&self, at: usize) -> &[u8] {
-        let part = &self.parts[at];
-        part.elsewhere.as_deref().unwrap_or(&self.path)
-    }
-
-    /// Closes the descriptor of one part.
-    pub(super) fn release_part(&mut self, at: usize) {
-        self.parts[at].fd = None;
-    }
-
-    /// Closes its descriptors; they are opened again when needed.
-    pub fn release(&mut self) {
-        for part in &mut self.parts {
-            part.fd = None;
-        }
-    }
-
-    /// Opens the nearest tree's directory.
-    pub fn nearest(&mut self, stack: &Stack) -> Result<BorrowedFd<'_>> {
-        self.open_part(stack, 0)
-    }
-
-    /// The open descriptor of the part at `at`.
-    pub(super) fn part(&self, at: usize) -> Result<BorrowedFd<'_>> {
-        match &self.parts[at].fd {
-            Some(fd) => Ok(fd.as_fd()),
-            None => Err(Error::new(
-                Code::Bug,
-                Errno::NOTRECOVERABLE,
-                "no descriptor",
-            )),
-        }
-    }
-
-    /// Opens the part at `at`, as [`Dir::trees`] counts.
-    pub fn open_part(&mut self, stack: &Stack, at: usize) -> Result<BorrowedFd<'_>> {
-        if self.parts.len() > KEPT {
-            // One at a time.
-            let others = self.parts.iter_mut().enumerate().filter(|(n, _)| *n != at);
-            others.for_each(|(_, part)| part.fd = None);
-        }
-        let part = &mut self.parts[at];
-        if part.fd.is_none() {
-            let tree = &stack.trees[part.tree];
-            let path = part.elsewhere.as_deref().unwrap_or(&self.path);
-            let fd = tree.open(path).call_at("open", path)?;
-            part.fd = Some(fd);
-        }
-        self.part(at)
-    }
-}
-
-/// How many parts two directories have in common at the far end: below them the two are equal.
-pub fn common(a: (&Stack, &Dir), b: (&Stack, &Dir)) -> usize {
-    let at = |(stack, dir): (&Stack, &Dir), from_end: usize| {
-        let at = dir.parts.len() - 1 - from_end;
-        (
-            stack.trees[dir.parts[at].tree].clone(),
-            dir.path_in(at).to_vec(),
-        )
-    };
-    (0..a.1.parts.len().min(b.1.parts.len()))
-        .take_while(|&n| {
-            let ((x, from), (y, to)) = (at(a, n), at(b, n));
-            from == to && x.same(&y)
-        })
-        .count()
 }
 
 /// Whether an open directory hides what lower layers have in it.

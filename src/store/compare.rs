@@ -35,7 +35,7 @@ impl Store {
                     .then_some(options.clamp),
                 live: !pair.layer.committed(),
             };
-            let done = export(&pair.old, &pair.new, sink, style, watch)?;
+            let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)?;
             let mut info = pair.layer.info(false);
             info.diff_id = done.diff_id;
             info.blob_digest = done.diff_id;

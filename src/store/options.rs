@@ -226,6 +226,8 @@ pub struct DiffOptions {
     pub flags: DiffFlags,
     /// The latest time, with [`DiffFlags::CLAMP`].
     pub clamp: Time,
+    /// Whether the call may have a thread of its own.
+    pub threads: Threads,
 }
 
 /// What a layer is compared with.

@@ -304,6 +304,11 @@ pub fn scratch_file(dir: impl AsFd) -> SysCall<OwnedFd> {
     Ok(file)
 }
 
+/// Goes back to the first name of an open directory.
+pub fn rewind(dir: impl AsFd) -> SysCall<()> {
+    retry(|| rustix::fs::seek(&dir, rustix::fs::SeekFrom::Start(0))).map(drop)
+}
+
 /// Where an open file stands.
 pub fn position(fd: impl AsFd) -> SysCall<u64> {
     retry(|| rustix::fs::seek(&fd, rustix::fs::SeekFrom::Current(0)))

@@ -83,6 +83,22 @@ impl Inode<'_> {
         }
     }
 
+    /// The names of all extended attributes.
+    pub fn xattr_names(self) -> SysCall<Vec<Vec<u8>>> {
+        match self {
+            Inode::Open(fd) => xattr::list(fd),
+            Inode::Named(dir, base) => xattr::list_at(dir, base),
+        }
+    }
+
+    /// One extended attribute.
+    pub fn xattr(self, name: &[u8]) -> SysCall<Option<Vec<u8>>> {
+        match self {
+            Inode::Open(fd) => xattr::get(fd, name),
+            Inode::Named(dir, base) => xattr::get_at(dir, base, name),
+        }
+    }
+
     /// All extended attributes.
     pub fn xattrs(self) -> SysCall<Pairs> {
         match self {

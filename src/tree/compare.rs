@@ -43,12 +43,29 @@ const HOST_LABEL: &[u8] = b"security.selinux";
 /// The extended attributes of an inode that a layer carries, sorted by name: neither overlayfs's
 /// own nor the host's label.
 pub fn own_xattrs(inode: Inode<'_>) -> Result<Pairs> {
-    Ok(own(inode.xattrs().call("listxattr")?))
+    own_among(inode, &inode.xattr_names().call("listxattr")?)
+}
+
+/// See [`own_xattrs`]: of an inode whose attributes are called `names`.
+pub fn own_among(inode: Inode<'_>, names: &[Vec<u8>]) -> Result<Pairs> {
+    let mut pairs = Vec::new();
+    // What overlayfs keeps is on every inode that it copied up: nobody asks for its value.
+    for name in names.iter().filter(|name| is_own(name)) {
+        if let Some(value) = inode.xattr(name).call("getxattr")? {
+            pairs.push((name.clone(), value));
+        }
+    }
+    pairs.sort();
+    Ok(pairs)
+}
+
+fn is_own(name: &[u8]) -> bool {
+    !xattr::is_overlay(name) && name != HOST_LABEL
 }
 
 /// See [`own_xattrs`]: these of all that an inode has.
 pub fn own(mut pairs: Pairs) -> Pairs {
-    pairs.retain(|(name, _)| !xattr::is_overlay(name) && name != HOST_LABEL);
+    pairs.retain(|(name, _)| is_own(name));
     pairs.sort();
     pairs
 }

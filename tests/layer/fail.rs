@@ -253,8 +253,8 @@ fn a_sink_that_fails_at_any_write_ends_the_diff() {
     fsys::on("tmpfs", |dir| {
         let lab = lab(dir);
         let big = [
-            file("d/a", &"a".repeat(300_000)),
-            file("d/b", &"b".repeat(300_000)),
+            file("d/a", &"a".repeat(800_000)),
+            file("d/b", &"b".repeat(800_000)),
         ];
         lab.apply("x", "base", Kind::Overlay, &tar::bytes(&big))
             .unwrap();

@@ -21,6 +21,7 @@ mod interop;
 mod lab;
 mod marks;
 mod moving;
+mod output;
 mod peers;
 mod race;
 mod random;

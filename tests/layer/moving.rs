@@ -51,12 +51,12 @@ fn a_diff_of_what_changes_meanwhile_is_an_error() {
         ),
         (
             "longer",
-            |at| open(at, "d/big").set_len(2 << 20).unwrap(),
+            |at| open(at, "d/big").set_len(8 << 20).unwrap(),
             "d/big",
         ),
         (
             "appended to",
-            |at| open(at, "d/big").write_all_at(b"more", 1 << 20).unwrap(),
+            |at| open(at, "d/big").write_all_at(b"more", 4 << 20).unwrap(),
             "d/big",
         ),
         (
@@ -91,13 +91,17 @@ fn a_diff_of_what_changes_meanwhile_is_an_error() {
     for kind in ["tmpfs", "ext4"] {
         fsys::on(kind, |dir| {
             let lab = lab(dir);
-            for (what, meddle, path) in cases {
+            let ways = [Threads::Never, Threads::Always];
+            let cases = ways
+                .into_iter()
+                .flat_map(|way| cases.map(|case| (way, case)));
+            for (threads, (what, meddle, path)) in cases {
                 lab.create("x", "base");
                 let at = lab.home.join("layer/x/upper");
                 for name in ["a", "d", "z"] {
                     fs::create_dir(at.join(name)).unwrap();
                 }
-                fs::write(at.join("d/big"), vec![b'x'; 1 << 20]).unwrap();
+                fs::write(at.join("d/big"), vec![b'x'; 4 << 20]).unwrap();
                 for name in ["a/file", "d/later", "z/moves"] {
                     fs::write(at.join(name), "x").unwrap();
                 }
@@ -111,13 +115,13 @@ fn a_diff_of_what_changes_meanwhile_is_an_error() {
                 }
                 let mut sink = Meddler(Some(|| meddle(&at)), 0);
                 let watch = &mut Watch::default();
-                let done = lab.store.diff(
-                    b"x",
-                    Against::Parent,
-                    &mut sink,
-                    &DiffOptions::default(),
-                    watch,
-                );
+                let options = DiffOptions {
+                    threads,
+                    ..DiffOptions::default()
+                };
+                let done = lab
+                    .store
+                    .diff(b"x", Against::Parent, &mut sink, &options, watch);
                 let error = done.unwrap_err();
                 assert_eq!(error.errno(), Errno::IO, "{what}: {error}");
                 assert_eq!(error.path(), path.as_bytes(), "{what}: {error}");

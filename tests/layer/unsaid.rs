@@ -76,6 +76,7 @@ fn holes_are_kept_when_asked_and_times_are_clamped() {
                 sec: 1_000,
                 nsec: 0,
             },
+            ..DiffOptions::default()
         };
         let mut tar = Vec::new();
         lab.store

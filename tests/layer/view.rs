@@ -34,7 +34,7 @@ fn read(stack: &Stack) -> Tree {
                 todo.push((below, found));
                 continue;
             }
-            let content = stack.content(&mut dir, &name, &found).unwrap();
+            let content = stack.content(&mut dir, &name, &found, None).unwrap();
             let from = stack.provider(&mut dir, &found).unwrap();
             let device = format!("{}:{}", found.meta.rdev.0, found.meta.rdev.1);
             let (kind, data) = match found.meta.kind {

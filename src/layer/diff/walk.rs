@@ -4,12 +4,14 @@ use super::linked::{Identity, Linked, identity};
 use super::{Change, ChangeKind, New, Visitor};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
-use crate::layer::view::{Dir, Found, Stack, common, join};
+use crate::layer::search::Opened;
+use crate::layer::view::{Dir, Found, Known, Stack, common, join};
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::Meta;
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::xattr::Pairs;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::Inode;
-use crate::tree::compare::{Place, own_xattrs, same_attributes, same_entry};
+use crate::tree::compare::{Place, own_among, own_xattrs, same_attributes, same_entry};
 use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashSet;
@@ -23,16 +25,30 @@ pub(super) fn run<V: Visitor>(
     whole: bool,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    Walk {
-        old,
-        new,
-        whole,
-        visitor,
-        frames: Vec::new(),
-        linked: None,
-        buf: DirBuf::default(),
+    Walk::new(old, new, visitor, whole).run(watch).map(drop)
+}
+
+impl<'a, V: Visitor> Walk<'a, V> {
+    /// A walk that has not begun.
+    pub(super) fn new(old: &'a Stack, new: &'a Stack, visitor: &'a mut V, whole: bool) -> Self {
+        Walk {
+            old,
+            new,
+            whole,
+            begun: false,
+            ahead: (old.shared_trees(new) == old.trees().len())
+                .then(|| new.trees().len().saturating_sub(old.trees().len())),
+            visitor,
+            frames: Vec::new(),
+            linked: None,
+            buf: DirBuf::default(),
+        }
     }
-    .run(watch)
+
+    /// Who is told.
+    pub fn visitor(&mut self) -> &mut V {
+        self.visitor
+    }
 }
 
 /// A directory that is being compared.
@@ -44,6 +60,8 @@ struct Frame {
     tree: usize,
     /// A tree lists names in it that the old stack does not share: it may change meanwhile.
     own: bool,
+    /// The first part of the new directory from which on the old one has the same.
+    known: Option<usize>,
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
@@ -54,11 +72,15 @@ struct Frame {
 /// than a few trees have always are.
 const OPEN: usize = 16;
 
-struct Walk<'a, V> {
+/// A comparison under way.
+pub struct Walk<'a, V> {
     old: &'a Stack,
     new: &'a Stack,
     /// What both stacks share is walked too: told inodes may have names there.
     whole: bool,
+    begun: bool,
+    /// How many trees the new stack has in front of all of the old one's, where it has these.
+    ahead: Option<usize>,
     visitor: &'a mut V,
     frames: Vec<Frame>,
     /// Inodes with changed names; collected by a walk of its own when first needed.
@@ -67,19 +89,28 @@ struct Walk<'a, V> {
 }
 
 impl<V: Visitor> Walk<'_, V> {
-    fn run(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let (old, new) = (self.old.root()?, self.new.root()?);
-        let Some(new) = new else {
-            return self.delete_all(old, watch);
-        };
-        self.directory(Vec::new(), old, new, watch)?;
+    /// Begins, or goes on, until the visitor wants to pause; false where it does.
+    pub fn run(&mut self, watch: &mut Watch<'_>) -> Result<bool> {
+        if !std::mem::replace(&mut self.begun, true) {
+            let (old, new) = (self.old.root()?, self.new.root()?);
+            let Some(new) = new else {
+                return self.delete_all(old, watch).map(|()| true);
+            };
+            self.directory(Vec::new(), old, new, watch)?;
+        }
         while let Some(frame) = self.frames.last_mut() {
             match frame.names.pop() {
-                Some(name) => self.name(name, watch)?,
+                Some(name) if !self.name(&name, watch)? => {
+                    if let Some(frame) = self.frames.last_mut() {
+                        frame.names.push(name);
+                    }
+                    return Ok(false);
+                }
+                Some(_) => {}
                 None => self.leave()?,
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// All of a directory was looked at.
@@ -163,29 +194,38 @@ impl<V: Visitor> Walk<'_, V> {
         }
     }
 
-    /// Compares one name of the current directory.
-    fn name(&mut self, name: Vec<u8>, watch: &mut Watch<'_>) -> Result<()> {
+    /// Compares one name of the current directory; false where the visitor wants to pause first.
+    fn name(&mut self, name: &[u8], watch: &mut Watch<'_>) -> Result<bool> {
         let Some(frame) = self.frames.last_mut() else {
-            return Ok(());
+            return Ok(true);
         };
         let old = match &mut frame.old {
-            Some(dir) => self.old.lookup(dir, &name)?,
+            Some(dir) => self.old.lookup(dir, name)?,
             None => None,
         };
+        let known = self.ahead.zip(frame.known).map(|(trees, from)| Known {
+            from,
+            trees,
+            found: old.as_ref(),
+        });
         let new = match &mut frame.new {
-            Some(dir) => self.new.lookup(dir, &name)?,
+            Some(dir) => self.new.lookup_over(dir, name, known)?,
             None => None,
         };
+        if self.visitor.pauses(new.as_ref().map(|new| &new.meta)) {
+            return Ok(false);
+        }
         match (old, new) {
-            (None, None) if V::EXACT && !self.is_hidden(&name)? => {
-                Err(changed().at(self.path(&name)))
+            (None, None) if V::EXACT && !self.is_hidden(name)? => {
+                Err(changed().at(self.path(name)))
             }
             (None, None) => Ok(()),
-            (Some(_), None) => self.tell(ChangeKind::Delete, &name, None, false, watch),
-            (old, Some(new)) if new.dir.is_some() => self.directory(name, old, new, watch),
-            (None, Some(new)) => self.tell(ChangeKind::Add, &name, Some(&new), false, watch),
-            (Some(old), Some(new)) => self.entry(&name, &old, &new, watch),
+            (Some(_), None) => self.tell(ChangeKind::Delete, name, None, false, watch),
+            (old, Some(new)) if new.dir.is_some() => self.directory(name.to_vec(), old, new, watch),
+            (None, Some(new)) => self.tell(ChangeKind::Add, name, Some(&new), false, watch),
+            (Some(old), Some(new)) => self.entry(name, &old, &new, watch),
         }
+        .map(|()| true)
     }
 
     /// Both have something at `name`, and the new is no directory.
@@ -209,8 +249,8 @@ impl<V: Visitor> Walk<'_, V> {
                 if !same_attributes(&old.meta, &new.meta, true) {
                     return Ok(false);
                 }
-                let from = self.old.content(old_dir, name, old)?;
-                let to = self.new.content(new_dir, name, new)?;
+                let from = self.old.content(old_dir, name, old, None)?;
+                let to = self.new.content(new_dir, name, new, None)?;
                 let a = Place {
                     dir: self.old.provider(old_dir, old)?,
                     name,
@@ -266,11 +306,12 @@ impl<V: Visitor> Walk<'_, V> {
         let Some(mut new_dir) = new.dir else {
             return Ok(());
         };
-        let shared = match &old_dir {
-            Some(_) if self.whole => 0,
-            Some(dir) => common((self.old, dir), (self.new, &new_dir)),
-            None => 0,
-        };
+        let same = old_dir
+            .as_ref()
+            .map_or(0, |dir| common((self.old, dir), (self.new, &new_dir)));
+        let shared = if self.whole { 0 } else { same };
+        let known = old_dir.as_ref().filter(|dir| dir.parts() == same);
+        let known = known.map(|_| new_dir.parts() - same);
         let old_own = old_dir.as_ref().map_or(0, |dir| dir.parts() - shared);
         let new_own = new_dir.parts() - shared;
         if old_own == 0 && new_own == 0 {
@@ -320,6 +361,7 @@ impl<V: Visitor> Walk<'_, V> {
             meta: new.meta,
             tree: new.tree,
             own: new_own > 0,
+            known,
             told,
             names,
         });
@@ -344,9 +386,7 @@ impl<V: Visitor> Walk<'_, V> {
         if old.0.same_inode(new.0) {
             return Ok(true);
         }
-        let a = own_xattrs(Inode::Open(old.1.nearest(self.old)?))?;
-        let b = own_xattrs(Inode::Open(new.1.nearest(self.new)?))?;
-        Ok(a == b)
+        Ok(directory_xattrs(self.old, old.1)? == directory_xattrs(self.new, new.1)?)
     }
 
     /// Tells a change of `name`, after the directories that lead to it.
@@ -363,11 +403,16 @@ impl<V: Visitor> Walk<'_, V> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };
-        let content;
+        let (content, opened);
         let new = match (found, &mut frame.new) {
             (Some(found), Some(dir)) => {
                 let at = |e: Error| e.at(&path);
-                content = self.new.content(dir, name, found).map_err(at)?;
+                opened = match found.meta.kind == Kind::File && self.visitor.reads(&found.meta) {
+                    true => self.new.open(dir, name, found).map_err(at)?,
+                    false => None,
+                };
+                let opened = opened.as_ref();
+                content = self.new.content(dir, name, found, opened).map_err(at)?;
                 let marks = self.new.marks_of(found.tree);
                 let place = Place {
                     dir: self.new.provider(dir, found)?,
@@ -376,13 +421,20 @@ impl<V: Visitor> Walk<'_, V> {
                     content: content.as_ref().map(OwnedFd::as_fd),
                 };
                 if let (Some(marks), true) = (marks, found.meta.nlink > 1) {
-                    let own = foreign::of_file(place.dir, name, marks).map_err(at)?;
-                    foreign::need_names(&own).map_err(at)?;
+                    let own = match opened {
+                        Some(Opened { file, attributes }) => {
+                            foreign::of_file_among(Inode::Open(file.as_fd()), attributes, marks)
+                        }
+                        None => foreign::of_file(place.dir, name, marks),
+                    };
+                    own.and_then(|own| foreign::need_names(&own)).map_err(at)?;
                 }
                 Some(New {
                     place,
                     tree: found.tree,
                     marks,
+                    attributes: opened.map(|opened| &opened.attributes[..]),
+                    file: opened.map(|opened| opened.file.as_fd()),
                 })
             }
             _ => None,
@@ -408,13 +460,14 @@ impl<V: Visitor> Walk<'_, V> {
             frame.told = true;
             let Some(dir) = &mut frame.new else { continue };
             let path = dir.path().to_vec();
+            dir.nearest(self.new)?;
             let kind = if at + 1 == depth {
                 last
             } else {
                 ChangeKind::Modify
             };
             let place = Place {
-                dir: dir.nearest(self.new)?,
+                dir: dir.part(0)?,
                 name: b".",
                 meta: &frame.meta,
                 content: None,
@@ -423,6 +476,8 @@ impl<V: Visitor> Walk<'_, V> {
                 place,
                 tree: frame.tree,
                 marks: self.new.marks_of(frame.tree),
+                attributes: dir.attributes(),
+                file: None,
             });
             let change = Change {
                 kind,
@@ -435,5 +490,14 @@ impl<V: Visitor> Walk<'_, V> {
                 .map_err(|e| e.at(&path))?;
         }
         Ok(())
+    }
+}
+
+fn directory_xattrs(stack: &Stack, dir: &mut Dir) -> Result<Pairs> {
+    dir.nearest(stack)?;
+    let inode = Inode::Open(dir.part(0)?);
+    match dir.attributes() {
+        Some(names) => own_among(inode, names),
+        None => own_xattrs(inode),
     }
 }
