@@ -176,7 +176,11 @@ impl Chain {
 
     /// The path of the directory that many levels below the root.
     pub fn path_at(&self, depth: usize) -> Vec<u8> {
-        let names = self.levels.iter().take(depth + 1).map(|l| l.name.as_slice());
+        let names = self
+            .levels
+            .iter()
+            .take(depth + 1)
+            .map(|l| l.name.as_slice());
         // The root itself has none, but for one that is below another.
         let names: Vec<&[u8]> = names.skip_while(|name| name.is_empty()).collect();
         names.join(&b'/')

@@ -133,7 +133,12 @@ impl Copier {
     }
 
     /// Opens the directory `name` on both sides; `None` when there is nothing to enter.
-    pub(super) fn descend(&mut self, src: &mut Chain, dst: &mut Chain, name: Vec<u8>) -> Result<Option<Meta>> {
+    pub(super) fn descend(
+        &mut self,
+        src: &mut Chain,
+        dst: &mut Chain,
+        name: Vec<u8>,
+    ) -> Result<Option<Meta>> {
         match self.open_both(src, dst, &name) {
             Ok(Some((from, to, meta))) => {
                 src.push(name.clone(), from)?;

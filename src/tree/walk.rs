@@ -49,7 +49,11 @@ impl Walk {
         let spare = |(depth, level): (usize, &Level)| {
             let names = level.below.len();
             // The walk is in one of the names of each level but the last, so it keeps something.
-            let count = if depth == last { names / 2 } else { names.div_ceil(2) };
+            let count = if depth == last {
+                names / 2
+            } else {
+                names.div_ceil(2)
+            };
             (count > 0).then_some((depth, count))
         };
         self.levels.iter().enumerate().find_map(spare)
