@@ -45,6 +45,8 @@ pub struct Copier {
     own: bool,
     /// Whether others may help.
     pub(super) threads: Threads,
+    /// How much is done before it lends to others again.
+    pub(super) lends_at: u64,
 }
 
 impl Copier {
@@ -67,6 +69,7 @@ impl Copier {
             target: None,
             own: false,
             threads: options.threads,
+            lends_at: 0,
         })
     }
 
@@ -77,6 +80,7 @@ impl Copier {
             buf: DirBuf::default(),
             stats: CopyStats::default(),
             prefix: self.prefix.clone(),
+            lends_at: 0,
             ..*self
         }
     }

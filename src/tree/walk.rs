@@ -16,8 +16,15 @@ use crate::sys::{OwnedFd, fs};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
-/// So many entries are done before threads are started: what a thread costs is little beside them.
+/// So much is done before threads are started: what a thread costs is little beside it. An entry is
+/// one, and so is what can be copied in its time.
 const LONG: u64 = 2000;
+
+/// Bytes that are as long to copy as an entry is to make.
+const ENTRY_BYTES: u64 = 16 << 10;
+
+/// A thread lends again when it has done so much: a part costs some system calls.
+const PACE: u64 = 500;
 
 /// The most threads that come to help. More wait for the file system's journal.
 const HELPERS: usize = WALKS / 2 - 1;
@@ -79,21 +86,20 @@ impl Walk {
         })
     }
 
-    /// Lends what others would take.
+    /// Lends half of what waits nearest to the root.
     fn lend(&mut self, number: Number, crew: &Crew<'_, Walk>) {
-        while crew.is_hungry() {
-            let Some((depth, count)) = self.spare() else {
-                return;
-            };
-            let Some(part) = self.split(depth, count) else {
-                return;
-            };
-            if let Some(back) = crew.lend(number, part) {
+        let Some((depth, count)) = self.spare() else {
+            return;
+        };
+        let Some(part) = self.split(depth, count) else {
+            return;
+        };
+        match crew.lend(number, part) {
+            None => self.lent = self.lent.max(Some(depth)),
+            Some(back) => {
                 let names = back.levels.into_iter().flat_map(|level| level.below);
                 self.levels[depth].below.splice(..0, names);
-                return;
             }
-            self.lent = self.lent.max(Some(depth));
         }
     }
 }
@@ -127,7 +133,7 @@ impl Copier {
         let meta = fs::stat(&source).call("statx")?;
         self.prepare(&dst, &meta)?;
         let (src, dst) = (Chain::new(source), Chain::new(dst));
-        let begun = self.stats.entries;
+        let begun = self.effort();
         let seat = watch.seat();
         watch.leading(&seat, |watch| {
             let below = self.entries(&src, &dst, groups, watch)?;
@@ -160,7 +166,7 @@ impl Copier {
             let _stopping = shared.crew.stopping();
             let mut helpers = Vec::new();
             let mut recruit = |copier: &Copier, walk: &Walk| {
-                let long = copier.stats.entries - begun >= LONG;
+                let long = copier.effort() - begun >= LONG;
                 if asked || !(long || threads == Threads::Always) || walk.spare().is_none() {
                     return;
                 }
@@ -189,6 +195,18 @@ impl Copier {
                 self.absorb(helper.join());
             }
         });
+    }
+
+    /// How much was done.
+    fn effort(&self) -> u64 {
+        self.stats.entries + self.stats.bytes / ENTRY_BYTES
+    }
+
+    fn pace(&self) -> u64 {
+        match self.threads {
+            Threads::Always => 0,
+            _ => PACE,
+        }
     }
 
     /// What a helper does.
@@ -235,7 +253,10 @@ impl Copier {
         let Shared { crew, groups } = shared;
         loop {
             recruit(self, &walk);
-            walk.lend(number, crew);
+            if crew.is_hungry() && self.effort() >= self.lends_at {
+                walk.lend(number, crew);
+                self.lends_at = self.effort() + self.pace();
+            }
             let depth = walk.levels.len().saturating_sub(1);
             let Some(level) = walk.levels.last_mut() else {
                 break;

@@ -89,9 +89,9 @@ fn wide(src: &Path, directories: usize) {
 fn wide_trees_and_crowded_directories() {
     fsys::each(&["ext4", "tmpfs"], |_, dir| {
         let src = dir.join("src");
-        wide(&src, 2000);
+        wide(&src, 800);
         fs::create_dir(src.join("crowd")).unwrap();
-        for f in 0..10_000 {
+        for f in 0..3000 {
             fs::write(src.join(format!("crowd/{f}")), "").unwrap();
         }
         same_by_both(dir, &src);
@@ -432,15 +432,9 @@ fn child_copies() {
             0
         };
         let watch = &mut Watch::new(None, Some(&mut look));
-        copy(
-            &tree.join("src"),
-            &tree.join("dst"),
-            (threads, LINKS),
-            watch,
-        )
-        .unwrap();
+        let dst = tree.join(format!("{threads:?}"));
+        copy(&tree.join("src"), &dst, (threads, LINKS), watch).unwrap();
         assert_eq!((open(), tasks()), before);
-        fs::remove_dir_all(tree.join("dst")).unwrap();
         println!("{threads:?}: helpers seen: {seen}");
     }
 }
@@ -451,6 +445,11 @@ fn child(limit: &str, tree: &Path) {
     command.arg(std::env::current_exe().unwrap());
     command.args(["--exact", "--ignored", "threads::child_copies"]);
     have::run(command.env(TREE, tree)).unwrap();
+    let look = Snapshot::of(&tree.join("src"));
+    for threads in ["Always", "Auto"] {
+        look.assert_same(&Snapshot::of(&tree.join(threads)), Compare::default());
+        fs::remove_dir_all(tree.join(threads)).unwrap();
+    }
 }
 
 #[test]
