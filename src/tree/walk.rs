@@ -16,9 +16,9 @@ use crate::sys::{OwnedFd, fs};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
-/// So much is done before threads are started: what a thread costs is little beside it. An entry is
-/// one, and so is what can be copied in its time.
-const LONG: u64 = 2000;
+/// So much is done before threads are started: a thread costs some eighty system calls, which are less
+/// than one in a hundred then. An entry is one, and so is what can be copied in its time.
+const LONG: u64 = 4000;
 
 /// Bytes that are as long to copy as an entry is to make.
 const ENTRY_BYTES: u64 = 16 << 10;
