@@ -302,7 +302,11 @@ fn an_error_in_the_middle() {
             let watch = &mut Watch::new(None, Some(&mut remove));
             let done = copy(&gone, &base.join("dst"), (Threads::Always, flags), watch);
             match strict {
-                true => assert_eq!(done.unwrap_err().errno(), Errno::NOENT),
+                true => {
+                    // EIO of a file that loses its name while a helper reads it.
+                    let errno = done.unwrap_err().errno();
+                    assert!(matches!(errno, Errno::NOENT | Errno::IO), "{errno}");
+                }
                 false => {
                     assert!(done.unwrap().vanished > 0);
                     fs::remove_dir_all(base.join("dst")).unwrap();
