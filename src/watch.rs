@@ -57,6 +57,8 @@ pub struct Watch<'a> {
     deadline: Option<Instant>,
     late: bool,
     seat: Option<&'a Seat<'a>>,
+    /// It is the calling thread's, which counts for all.
+    leads: bool,
 }
 
 /// The watch of a call as its other threads see it: they count, and are told to stop. Functions of
@@ -66,6 +68,7 @@ pub struct Seat<'a> {
     cancel: Option<&'a Cancel>,
     deadline: Option<Instant>,
     stopped: AtomicBool,
+    late: AtomicBool,
     entries: AtomicU64,
     bytes: AtomicU64,
 }
@@ -118,6 +121,7 @@ impl<'a> Watch<'a> {
             cancel: self.cancel,
             deadline: self.deadline,
             stopped: AtomicBool::new(false),
+            late: AtomicBool::new(false),
             entries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
@@ -131,6 +135,40 @@ impl<'a> Watch<'a> {
         self.check().inspect_err(|_| seat.stop())
     }
 
+    /// The calling thread's part of a work that others share by `seat`: with the watch that `work`
+    /// is given it looks at each entry, and is told to stop as they are.
+    pub fn leading<T>(&mut self, seat: &Seat<'_>, work: impl FnOnce(&mut Watch<'_>) -> T) -> T {
+        let mut leader = Watch {
+            cancel: self.cancel,
+            progress: self.progress.as_mut().map(|call| &mut **call as _),
+            now: self.now,
+            looked: self.looked,
+            told: self.told,
+            deadline: self.deadline,
+            late: self.late,
+            seat: Some(seat),
+            leads: true,
+        };
+        let made = work(&mut leader);
+        leader.gather();
+        (self.now, self.looked, self.told) = (leader.now, leader.looked, leader.told);
+        self.late = leader.late || seat.late.load(Ordering::Relaxed);
+        made
+    }
+
+    /// Takes what the other threads have done for its own.
+    fn gather(&mut self) {
+        if let (true, Some(seat)) = (self.leads, self.seat) {
+            self.now.entries += seat.entries.swap(0, Ordering::Relaxed);
+            self.now.bytes += seat.bytes.swap(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The seat that it counts on, where that is not itself.
+    fn counts_on(&self) -> Option<&Seat<'a>> {
+        self.seat.filter(|_| !self.leads)
+    }
+
     /// How far the call is.
     pub fn now(&self) -> Progress {
         self.now
@@ -138,7 +176,7 @@ impl<'a> Watch<'a> {
 
     /// One entry is done.
     pub fn entry(&mut self) -> Result<()> {
-        match self.seat {
+        match self.counts_on() {
             Some(seat) => drop(seat.entries.fetch_add(1, Ordering::Relaxed)),
             None => self.now.entries += 1,
         }
@@ -147,7 +185,7 @@ impl<'a> Watch<'a> {
 
     /// So many bytes are done.
     pub fn bytes(&mut self, bytes: u64) -> Result<()> {
-        match self.seat {
+        match self.counts_on() {
             Some(seat) => drop(seat.bytes.fetch_add(bytes, Ordering::Relaxed)),
             None => self.now.bytes += bytes,
         }
@@ -164,11 +202,17 @@ impl<'a> Watch<'a> {
         }
         if self.deadline.is_some_and(|end| Instant::now() >= end) {
             self.late = true;
+            if let Some(seat) = self.seat {
+                seat.late.store(true, Ordering::Relaxed);
+            }
             return Err(Error::new(
                 Code::Cancelled,
                 Errno::CANCELED,
                 "the time is up",
             ));
+        }
+        if self.progress.is_some() {
+            self.gather();
         }
         let Some(progress) = &mut self.progress else {
             return Ok(());

@@ -112,6 +112,7 @@ pub unsafe extern "C" fn ovl_copy_dir(
                 OVL_REFLINK_NEVER => Reflink::Never,
                 other => return Err(opts::unknown("reflink", other)),
             },
+            ..CopyOptions::default()
         };
         // SAFETY: as above.
         let control = unsafe { Control::new(opts.cancel, opts.progress, opts.progress_user) };

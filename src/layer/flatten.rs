@@ -73,7 +73,7 @@ pub fn fill(
         },
         copier: Copier::new(&CopyOptions {
             flags,
-            reflink: Reflink::Auto,
+            ..CopyOptions::default()
         })?,
         groups: Groups::new(root.as_fd(), aside)?,
         fallbacks: 0,
@@ -308,7 +308,7 @@ impl Job<'_> {
             let from = fs::open_dir_trusted(from, b".").call_at("open", &path)?;
             let root = fs::open_dir_trusted(&fd, b".").call_at("open", &path)?;
             self.copier
-                .run_below(from, root, &path, &mut self.groups, watch)
+                .run_below(from, root, &path, &self.groups, watch)
                 .map_err(|e| e.below(&path))?;
             if self.copier.mounts_skipped() > 0 {
                 return Err(Error::new(
@@ -355,11 +355,12 @@ impl Job<'_> {
                 Err(errno) => return Err(Error::sys(errno, "link")),
             }
         }
-        if self.groups.join(meta, level.fd, name)? == Joined::Linked {
-            return Ok(());
-        }
+        let making = match self.groups.join(meta, level.fd, name, watch)? {
+            Joined::Linked => return Ok(()),
+            Joined::First(making) | Joined::Full(making) => making,
+        };
         self.inodes.any(from, name, meta, level.fd, false, watch)?;
-        self.groups.found(meta, || join(level.path, name));
+        making.made(|| join(level.path, name));
         Ok(())
     }
 }

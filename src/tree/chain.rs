@@ -12,7 +12,7 @@ use crate::watch::Watch;
 use std::os::fd::AsFd;
 
 /// How many levels stay open.
-const OPEN: usize = 32;
+pub const OPEN: usize = 32;
 
 type Identity = (u64, (u32, u32));
 
@@ -66,9 +66,14 @@ pub struct Chain {
 impl Chain {
     /// A chain that stands at its root.
     pub fn new(root: OwnedFd) -> Self {
+        Chain::below(Vec::new(), root)
+    }
+
+    /// A chain whose root is itself at `path` below another one: paths are told from there.
+    pub fn below(path: Vec<u8>, root: OwnedFd) -> Self {
         Chain {
             levels: vec![Level {
-                name: Vec::new(),
+                name: path,
                 fd: Some(root),
                 id: None,
             }],
@@ -110,6 +115,12 @@ impl Chain {
                 "walk above its root",
             )),
         }
+    }
+
+    /// The directory that many levels below the root; `None` where it is closed for now.
+    pub fn fd_at(&self, depth: usize) -> Option<BorrowedFd<'_>> {
+        let level = self.levels.get(depth)?;
+        level.fd.as_ref().map(AsFd::as_fd)
     }
 
     /// Opens the directory at `path` below the root.
@@ -160,7 +171,18 @@ impl Chain {
 
     /// The path of the current directory, relative to the root.
     pub fn path(&self) -> Vec<u8> {
-        let names: Vec<&[u8]> = self.levels[1..].iter().map(|l| l.name.as_slice()).collect();
+        self.path_at(self.depth())
+    }
+
+    /// The path of the directory that many levels below the root.
+    pub fn path_at(&self, depth: usize) -> Vec<u8> {
+        let names = self
+            .levels
+            .iter()
+            .take(depth + 1)
+            .map(|l| l.name.as_slice());
+        // The root itself has none, but for one that is below another.
+        let names: Vec<&[u8]> = names.skip_while(|name| name.is_empty()).collect();
         names.join(&b'/')
     }
 }

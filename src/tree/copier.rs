@@ -5,14 +5,14 @@ use super::attrs::{self, Attributes, Inode, Setter};
 use super::chain::Chain;
 use super::copy::{CopyFlags, CopyOptions, CopyStats};
 use super::data::{DataCopier, Method};
-use super::groups::{Groups, Joined};
+use super::groups::{Groups, Joined, Making};
 use super::inode::InodeCopier;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
+use crate::sys::thread::Threads;
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs, xattr};
 use crate::watch::Watch;
-use std::os::fd::AsFd;
 
 /// Whether the umask keeps the owner out of what is made in the empty directory `dir`. Asked of
 /// the kernel by making something, since reading the umask means changing it.
@@ -31,24 +31,22 @@ fn join(prefix: &[u8], path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A directory on the way: its attributes for the end, and the directories still to be done.
-struct Level {
-    meta: Meta,
-    below: Vec<Vec<u8>>,
-}
-
 /// Copies one tree into one directory.
 pub struct Copier {
     flags: CopyFlags,
     inodes: InodeCopier,
     buf: DirBuf,
-    stats: CopyStats,
+    pub(super) stats: CopyStats,
     /// Where the current destination is below the root of the link groups.
-    prefix: Vec<u8>,
+    pub(super) prefix: Vec<u8>,
     /// The destination's root, which must not turn up in the source.
     target: Option<(u64, (u32, u32))>,
     /// New inodes belong to the caller's user and group.
     own: bool,
+    /// Whether others may help.
+    pub(super) threads: Threads,
+    /// How much is done before it lends to others again.
+    pub(super) lends_at: u64,
 }
 
 impl Copier {
@@ -70,7 +68,31 @@ impl Copier {
             prefix: Vec::new(),
             target: None,
             own: false,
+            threads: options.threads,
+            lends_at: 0,
         })
+    }
+
+    /// One for a thread that helps this one, with nothing done so far.
+    pub(super) fn again(&self) -> Self {
+        Copier {
+            inodes: self.inodes.again(),
+            buf: DirBuf::default(),
+            stats: CopyStats::default(),
+            prefix: self.prefix.clone(),
+            lends_at: 0,
+            ..*self
+        }
+    }
+
+    /// Takes what a helper did for its own.
+    pub(super) fn absorb(&mut self, helper: Copier) {
+        self.stats = self.stats.plus(helper.stats);
+        let (inodes, others) = (&mut self.inodes, helper.inodes);
+        inodes.setter.partial = inodes.setter.partial.plus(others.setter.partial);
+        if let (Some(changed), Some(more)) = (&mut inodes.changed, others.changed) {
+            *changed += more;
+        }
     }
 
     /// What was done; writes the destination `root` to the disk when asked to.
@@ -96,55 +118,8 @@ impl Copier {
         self.flags.contains(CopyFlags::HARD_LINK)
     }
 
-    /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
-    pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
-        let mut groups = Groups::new(dst.as_fd(), None)?;
-        self.run_below(source, dst, b"", &mut groups, watch)
-    }
-
-    /// The same for a `dst` that is `path` below the root of `groups`.
-    pub fn run_below(
-        &mut self,
-        source: OwnedFd,
-        dst: OwnedFd,
-        path: &[u8],
-        groups: &mut Groups,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        self.prefix = path.to_vec();
-        let top = fs::stat(&source).call("statx")?;
-        self.prepare(&dst, &top)?;
-        let mut src = Chain::new(source);
-        let mut dst = Chain::new(dst);
-        let mut levels = vec![Level {
-            meta: top,
-            below: self.entries(&src, &dst, groups, watch)?,
-        }];
-        while let Some(level) = levels.last_mut() {
-            if let Some(name) = level.below.pop() {
-                if let Some(meta) = self.descend(&mut src, &mut dst, name)? {
-                    let below = self.entries(&src, &dst, groups, watch)?;
-                    levels.push(Level { meta, below });
-                }
-                continue;
-            }
-            let meta = level.meta;
-            self.seal(src.fd()?, dst.fd()?, &meta, levels.len() == 1)
-                .map_err(|e| e.at(src.path()))?;
-            self.stats.entries += 1;
-            self.stats.directories += 1;
-            watch.entry()?;
-            levels.pop();
-            if !levels.is_empty() {
-                src.pop()?;
-                dst.pop()?;
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the destination's root a private place where nothing is inherited.
-    fn prepare(&mut self, dst: &OwnedFd, source: &Meta) -> Result<()> {
+    pub(super) fn prepare(&mut self, dst: &OwnedFd, source: &Meta) -> Result<()> {
         let made = fs::stat(dst).call("statx")?;
         self.target = Some((made.ino, made.dev));
         if made.mode != 0o700 {
@@ -162,7 +137,12 @@ impl Copier {
     }
 
     /// Opens the directory `name` on both sides; `None` when there is nothing to enter.
-    fn descend(&mut self, src: &mut Chain, dst: &mut Chain, name: Vec<u8>) -> Result<Option<Meta>> {
+    pub(super) fn descend(
+        &mut self,
+        src: &mut Chain,
+        dst: &mut Chain,
+        name: Vec<u8>,
+    ) -> Result<Option<Meta>> {
         match self.open_both(src, dst, &name) {
             Ok(Some((from, to, meta))) => {
                 src.push(name.clone(), from)?;
@@ -210,11 +190,11 @@ impl Copier {
     }
 
     /// Copies what is no directory where the chains stand; gives the directories, last first.
-    fn entries(
+    pub(super) fn entries(
         &mut self,
         src: &Chain,
         dst: &Chain,
-        groups: &mut Groups,
+        groups: &Groups,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Vec<u8>>> {
         let mut below = Vec::new();
@@ -258,7 +238,7 @@ impl Copier {
         dst: &Chain,
         name: &[u8],
         hint: Hint,
-        groups: &mut Groups,
+        groups: &Groups,
         watch: &mut Watch<'_>,
     ) -> Result<bool> {
         let (from, to) = (src.fd()?, dst.fd()?);
@@ -308,7 +288,7 @@ impl Copier {
         }
         let done = match &held {
             Some((inode, meta)) if meta.kind != Kind::File => {
-                self.special(inode, dst, name, meta, groups)?;
+                self.special(inode, dst, name, meta, groups, watch)?;
                 true
             }
             _ => self.file(src, dst, name, groups, watch)?,
@@ -327,7 +307,7 @@ impl Copier {
         src: &Chain,
         dst: &Chain,
         name: &[u8],
-        groups: &mut Groups,
+        groups: &Groups,
         watch: &mut Watch<'_>,
     ) -> Result<bool> {
         let from = match fs::open_file(src.fd()?, name) {
@@ -350,9 +330,9 @@ impl Copier {
         if meta.kind != Kind::File {
             return self.vanished(&src.path_of(name)).map(|()| false);
         }
-        if self.join_group(dst, name, &meta, groups)? {
+        let Some(making) = self.join_group(dst, name, &meta, groups, watch)? else {
             return Ok(true);
-        }
+        };
         match self
             .inodes
             .file(&from, &meta, dst.fd()?, name, self.own, watch)?
@@ -361,7 +341,7 @@ impl Copier {
             Method::Copied => self.stats.copied += 1,
         }
         self.stats.bytes += meta.size;
-        groups.found(&meta, || join(&self.prefix, &dst.path_of(name)));
+        making.made(|| join(&self.prefix, &dst.path_of(name)));
         Ok(true)
     }
 
@@ -372,20 +352,21 @@ impl Copier {
         dst: &Chain,
         name: &[u8],
         meta: &Meta,
-        groups: &mut Groups,
+        groups: &Groups,
+        watch: &mut Watch<'_>,
     ) -> Result<()> {
-        if self.join_group(dst, name, meta, groups)? {
+        let Some(making) = self.join_group(dst, name, meta, groups, watch)? else {
             return Ok(());
-        }
+        };
         if !self.inodes.special(from, meta, dst.fd()?, name, self.own)? {
             return Ok(());
         }
-        groups.found(meta, || join(&self.prefix, &dst.path_of(name)));
+        making.made(|| join(&self.prefix, &dst.path_of(name)));
         Ok(())
     }
 
     /// Gives a directory its attributes when all below it is done.
-    fn seal(
+    pub(super) fn seal(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
@@ -413,21 +394,26 @@ impl Copier {
         inode.set_times(meta.atime, meta.mtime).call("utimensat")
     }
 
-    /// Links `name` to the copy of the inode that an earlier name of it led to.
-    fn join_group(
+    /// Links `name` to the copy of the inode that an earlier name of it led to; else it is to be made.
+    fn join_group<'g>(
         &mut self,
         dst: &Chain,
         name: &[u8],
         meta: &Meta,
-        groups: &mut Groups,
-    ) -> Result<bool> {
-        let joined = groups.join(meta, dst.fd()?, name)?;
-        match joined {
-            Joined::Linked => self.stats.grouped += 1,
-            Joined::Full => self.stats.link_fallbacks += 1,
-            Joined::First => {}
-        }
-        Ok(joined == Joined::Linked)
+        groups: &'g Groups,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Making<'g>>> {
+        Ok(match groups.join(meta, dst.fd()?, name, watch)? {
+            Joined::Linked => {
+                self.stats.grouped += 1;
+                None
+            }
+            Joined::Full(making) => {
+                self.stats.link_fallbacks += 1;
+                Some(making)
+            }
+            Joined::First(making) => Some(making),
+        })
     }
 
     /// A file that is a mount of its own: an empty file stands for it. False for a directory.

@@ -11,6 +11,7 @@ use super::remove;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::RenameFlags;
+use crate::sys::thread::Threads;
 use crate::sys::{BorrowedFd, OwnedFd, fs, xattr};
 use crate::watch::Watch;
 
@@ -48,6 +49,8 @@ pub struct CopyOptions {
     pub flags: CopyFlags,
     /// Whether content may be shared.
     pub reflink: Reflink,
+    /// Whether the call may have threads of its own.
+    pub threads: Threads,
 }
 
 /// What a copy did.
@@ -76,6 +79,26 @@ pub struct CopyStats {
     pub vanished: u64,
     /// What could be done in part only.
     pub partial: Partial,
+}
+
+impl CopyStats {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: CopyStats) -> CopyStats {
+        CopyStats {
+            entries: self.entries + other.entries,
+            directories: self.directories + other.directories,
+            copied: self.copied + other.copied,
+            reflinked: self.reflinked + other.reflinked,
+            linked: self.linked + other.linked,
+            grouped: self.grouped + other.grouped,
+            bytes: self.bytes + other.bytes,
+            link_fallbacks: self.link_fallbacks + other.link_fallbacks,
+            mounts_skipped: self.mounts_skipped + other.mounts_skipped,
+            vanished: self.vanished + other.vanished,
+            partial: self.partial.plus(other.partial),
+        }
+    }
 }
 
 /// Copies the directory `src` to `dst`, which must not exist or be an empty directory.

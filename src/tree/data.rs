@@ -37,6 +37,15 @@ impl DataCopier {
         }
     }
 
+    /// The same for another thread; it knows what this one has learnt.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        DataCopier {
+            buf: Vec::new(),
+            ..*self
+        }
+    }
+
     /// Fills the new, empty file `to` with the content of `from`, whose size is known. `tick` is told of bytes copied and may stop the copy.
     pub fn copy<E: From<Errno>>(
         &mut self,

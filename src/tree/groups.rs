@@ -1,11 +1,19 @@
 //! Link groups of a tree that is being made: names that are one inode in the source become one
-//! inode in the copy.
+//! inode in the copy, whichever of several threads meets them.
+//!
+//! Who meets the first name of an inode makes the copy; others that meet another name meanwhile
+//! wait for that inode. Nobody makes two at a time, so nobody waits in a circle.
 
 use super::aside::Aside;
+use super::crew::LOOK;
 use crate::error::{Errno, Result, SysResult};
 use crate::sys::fs::Meta;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::watch::Watch;
 use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+type Key = (u64, (u32, u32));
 
 /// The first name that the copy has for each inode with several.
 pub struct Groups {
@@ -13,7 +21,10 @@ pub struct Groups {
     root: OwnedFd,
     /// Copies that were made before.
     aside: Option<Aside>,
-    first: HashMap<(u64, (u32, u32)), Group>,
+    /// `None` while the copy is being made.
+    first: Mutex<HashMap<Key, Option<Group>>>,
+    /// A copy was made, or given up.
+    settled: Condvar,
 }
 
 struct Group {
@@ -23,14 +34,19 @@ struct Group {
 }
 
 /// What became of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
+pub enum Joined<'a> {
     /// It is linked to the inode that the copy has.
     Linked,
     /// It is the first of its inode, or its inode has no others: the inode is to be copied.
-    First,
+    First(Making<'a>),
     /// The copy of its inode has all the names that it can have: another is to be made.
-    Full,
+    Full(Making<'a>),
+}
+
+/// The right to make the copy of an inode, which others wait for until this is dropped.
+pub struct Making<'a> {
+    group: Option<(&'a Groups, Key)>,
+    others: u32,
 }
 
 impl Groups {
@@ -39,21 +55,59 @@ impl Groups {
         Ok(Groups {
             aside,
             root: fs::open_dir_trusted(root, b".").call("open")?,
-            first: HashMap::new(),
+            first: Mutex::new(HashMap::new()),
+            settled: Condvar::new(),
         })
     }
 
+    fn first(&self) -> MutexGuard<'_, HashMap<Key, Option<Group>>> {
+        // Nothing panics with the lock held.
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Links `name` in `dir` to the copy of the source's inode `meta`.
-    pub fn join(&mut self, meta: &Meta, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Joined> {
+    pub fn join(
+        &self,
+        meta: &Meta,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<Joined<'_>> {
+        let mut making = Making {
+            group: None,
+            others: meta.nlink.saturating_sub(1),
+        };
         if meta.nlink < 2 {
-            return Ok(Joined::First);
+            return Ok(Joined::First(making));
         }
         let key = (meta.ino, meta.dev);
-        let Some(group) = self.first.get_mut(&key) else {
-            return Ok(match &self.aside {
-                Some(aside) if aside.join(meta, dir, name)? => Joined::Linked,
-                _ => Joined::First,
-            });
+        let mut first = self.first();
+        let group = loop {
+            match first.get_mut(&key) {
+                Some(Some(group)) => break group,
+                Some(None) => {
+                    let (back, waited) = self
+                        .settled
+                        .wait_timeout(first, LOOK)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    first = back;
+                    if waited.timed_out() {
+                        drop(first);
+                        watch.check()?;
+                        first = self.first();
+                    }
+                }
+                None => {
+                    if let Some(aside) = &self.aside {
+                        if aside.join(meta, dir, name)? {
+                            return Ok(Joined::Linked);
+                        }
+                    }
+                    first.insert(key, None);
+                    making.group = Some((self, key));
+                    return Ok(Joined::First(making));
+                }
+            }
         };
         let (parent, base) = match group.path.iter().rposition(|&b| b == b'/') {
             Some(at) => (&group.path[..at], &group.path[at + 1..]),
@@ -63,26 +117,41 @@ impl Groups {
         match fs::link(&parent, base, dir, name) {
             Ok(()) => {}
             Err(Errno::MLINK) => {
-                self.first.remove(&key);
-                return Ok(Joined::Full);
+                first.insert(key, None);
+                making.group = Some((self, key));
+                return Ok(Joined::Full(making));
             }
             Err(errno) => return Err(errno).call("link"),
         }
         group.left -= 1;
         if group.left == 0 {
-            self.first.remove(&key);
+            first.remove(&key);
         }
         Ok(Joined::Linked)
     }
+}
 
-    /// Remembers where the copy of the source's inode `meta` is.
-    pub fn found(&mut self, meta: &Meta, path: impl FnOnce() -> Vec<u8>) {
-        if meta.nlink > 1 {
-            let group = Group {
-                path: path(),
-                left: meta.nlink - 1,
-            };
-            self.first.insert((meta.ino, meta.dev), group);
+impl Making<'_> {
+    /// The copy is made, and this is where it is.
+    pub fn made(mut self, path: impl FnOnce() -> Vec<u8>) {
+        let Some((groups, key)) = self.group.take() else {
+            return;
+        };
+        let group = Group {
+            path: path(),
+            left: self.others,
+        };
+        groups.first().insert(key, Some(group));
+        groups.settled.notify_all();
+    }
+}
+
+impl Drop for Making<'_> {
+    /// It was not made: the next name of the inode is a first one again.
+    fn drop(&mut self) {
+        if let Some((groups, key)) = self.group.take() {
+            groups.first().remove(&key);
+            groups.settled.notify_all();
         }
     }
 }

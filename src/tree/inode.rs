@@ -26,6 +26,17 @@ pub struct InodeCopier {
 }
 
 impl InodeCopier {
+    /// The same for another thread, with nothing done so far.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        InodeCopier {
+            setter: Setter::new(self.setter.strict),
+            data: self.data.again(),
+            changed: self.changed.map(|_| 0),
+            ..*self
+        }
+    }
+
     /// Copies the regular file `from`, whose attributes are `meta`, to the new name `name`.
     pub fn file(
         &mut self,

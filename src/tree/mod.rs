@@ -10,10 +10,13 @@ pub mod chain;
 pub mod compare;
 pub mod copier;
 pub mod copy;
+pub mod crew;
 pub mod data;
 pub mod groups;
 pub mod inode;
 pub mod remove;
+mod walk;
 
+pub use crate::sys::thread::Threads;
 pub use copy::{CopyFlags, CopyOptions, CopyStats, Reflink, copy_dir};
 pub use remove::{remove_contents, remove_tree};

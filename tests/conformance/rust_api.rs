@@ -411,6 +411,7 @@ impl Api for Rust {
                 api::Reflink::Always => Reflink::Always,
                 api::Reflink::Never => Reflink::Never,
             },
+            ..CopyOptions::default()
         };
         let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
         let (from, to) = (path(src.1), path(dst.1));

@@ -34,12 +34,15 @@ fn image(src: &Path) -> u64 {
     entries
 }
 
-/// Runs the child below under strace; how many system calls it made.
+/// Runs the child below under strace; how many system calls it made. A build with debug assertions
+/// asks of each descriptor that it closes whether it is open: these calls are not counted.
 fn calls(tree: Option<&Path>, out: &Path) -> u64 {
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(out);
     command.arg(std::env::current_exe().unwrap());
     command.args(["--exact", "--ignored", "cost::child_clones_a_tree"]);
+    // The cost is that of a copy as callers have it.
+    command.env_remove("OVL_TEST_THREADS");
     match tree {
         Some(tree) => command.env(TREE, tree),
         None => command.env_remove(TREE),
@@ -47,9 +50,16 @@ fn calls(tree: Option<&Path>, out: &Path) -> u64 {
     let run = command.output().unwrap();
     assert!(run.status.success(), "{run:?}");
     let table = fs::read_to_string(out).unwrap();
-    let total = table.lines().find(|line| line.ends_with("total")).unwrap();
-    let calls = total.split_whitespace().nth(3).unwrap();
-    calls.parse().unwrap_or_else(|_| panic!("{table}"))
+    let of = |call: &str| -> Option<u64> {
+        let mut lines = table.lines().map(str::split_whitespace);
+        let mut line = lines.find(|line| line.clone().last() == Some(call))?;
+        line.nth(3)?.parse().ok()
+    };
+    let asked = match cfg!(debug_assertions) {
+        true => of("fcntl").unwrap_or(0),
+        false => 0,
+    };
+    of("total").unwrap_or_else(|| panic!("{table}")) - asked
 }
 
 /// The other end of [`calls`]; alone it has nothing to do.
@@ -78,7 +88,7 @@ fn a_clone_by_hard_links_is_cheap() {
     assert!(dir.path().join("dst/0/0/file-8").is_symlink());
     let each = (all - idle) as f64 / entries as f64;
     assert!(
-        each <= 2.3,
+        each <= 2.1,
         "{each:.3} system calls an entry:\n{}",
         fs::read_to_string(&out).unwrap()
     );

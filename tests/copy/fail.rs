@@ -5,7 +5,7 @@ use crate::support::torture;
 use crate::support::tree::{Compare, Snapshot};
 use crate::{copy, names, plain};
 use ovl::error::{Code, Errno};
-use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
+use ovl::tree::{CopyFlags, Reflink, copy_dir};
 use ovl::watch::{Cancel, Progress, Watch};
 use rustix::fs::CWD;
 use std::fs;
@@ -67,10 +67,7 @@ fn cancelling_and_callbacks_stop_it_half_way() {
         let before = Snapshot::of(&dir.join("place"));
         for flags in [CopyFlags::empty(), CopyFlags::HARD_LINK] {
             for dst in ["place/new", "place/empty"] {
-                let options = CopyOptions {
-                    flags,
-                    ..CopyOptions::default()
-                };
+                let options = crate::options(flags, Reflink::Auto);
                 let dst = dir.join(dst);
                 let go = |watch: &mut Watch<'_>| {
                     let (src, dst) = (src.as_os_str().as_bytes(), dst.as_os_str().as_bytes());

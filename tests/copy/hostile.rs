@@ -5,7 +5,7 @@ use crate::support::fsys;
 use crate::support::tree::{Compare, Snapshot};
 use crate::{copy, names};
 use ovl::error::Errno;
-use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
+use ovl::tree::{CopyFlags, Reflink, copy_dir};
 use ovl::watch::{Progress, Watch};
 use rustix::fs::{CWD, RenameFlags};
 use std::fs::{self, File, OpenOptions};
@@ -165,10 +165,7 @@ fn a_directory_that_goes_is_counted() {
                 }
                 0
             };
-            let options = CopyOptions {
-                flags,
-                ..CopyOptions::default()
-            };
+            let options = crate::options(flags, Reflink::Auto);
             let dst = dir.join("dst");
             let (from, to) = (src.as_os_str().as_bytes(), dst.as_os_str().as_bytes());
             let mut watch = Watch::new(None, Some(&mut remove));

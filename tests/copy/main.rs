@@ -12,18 +12,32 @@ mod hardlink;
 mod hostile;
 mod mounts;
 mod place;
+mod threads;
 mod unprivileged;
 
 use ovl::error::Result;
-use ovl::tree::{CopyFlags, CopyOptions, CopyStats, Reflink, copy_dir};
+use ovl::tree::{CopyFlags, CopyOptions, CopyStats, Reflink, Threads, copy_dir};
 use ovl::watch::Watch;
 use rustix::fs::CWD;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// These choices; with OVL_TEST_THREADS=always each copy has threads, however small it is.
+pub fn options(flags: CopyFlags, reflink: Reflink) -> CopyOptions {
+    let always = std::env::var_os("OVL_TEST_THREADS").is_some_and(|when| when == "always");
+    CopyOptions {
+        flags,
+        reflink,
+        threads: match always {
+            true => Threads::Always,
+            false => Threads::Auto,
+        },
+    }
+}
+
 /// Copies with these choices, not watched.
 pub fn copy(src: &Path, dst: &Path, flags: CopyFlags, reflink: Reflink) -> Result<CopyStats> {
-    let options = CopyOptions { flags, reflink };
+    let options = options(flags, reflink);
     let (src, dst) = (src.as_os_str().as_bytes(), dst.as_os_str().as_bytes());
     copy_dir(CWD, src, CWD, dst, &options, &mut Watch::default())
 }

@@ -5,7 +5,7 @@ use crate::support::torture;
 use crate::support::tree::{Compare, Snapshot};
 use crate::{copy, linked, names, plain};
 use ovl::error::{Code, Errno};
-use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
+use ovl::tree::{CopyFlags, Reflink, copy_dir};
 use ovl::watch::Watch;
 use rustix::fs::Mode;
 use std::fs;
@@ -108,7 +108,10 @@ fn links_and_slashes_in_the_paths_are_followed() {
     let open = |path: &Path| fs::File::open(path).unwrap();
     let (a, b) = (open(&src), open(&dir.join("empty")));
     use std::os::fd::AsFd;
-    let (options, mut watch) = (CopyOptions::default(), Watch::default());
+    let (options, mut watch) = (
+        crate::options(CopyFlags::empty(), Reflink::Auto),
+        Watch::default(),
+    );
     copy_dir(
         a.as_fd(),
         b"sub",

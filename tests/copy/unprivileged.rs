@@ -14,7 +14,7 @@ use std::path::Path;
 const NOBODY: u32 = 65_534;
 
 /// Gives up root; for this thread alone, and with its capabilities.
-fn become_nobody() {
+pub fn become_nobody() {
     let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     rustix::thread::set_thread_groups(&[gid]).unwrap();
     rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();

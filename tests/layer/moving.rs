@@ -274,6 +274,7 @@ fn a_copy_of_what_changes_meanwhile_is_counted_or_refused() {
                     let options = CopyOptions {
                         flags,
                         reflink: Reflink::Never,
+                        ..CopyOptions::default()
                     };
                     let dst = dir.join("dst");
                     let (from, to) = (src.as_os_str().as_bytes(), dst.as_os_str().as_bytes());

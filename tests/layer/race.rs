@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::support::fsys;
 use crate::tar::{self, *};
 use ovl::store::*;
-use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
+use ovl::tree::{CopyFlags, CopyOptions, Reflink, Threads, copy_dir};
 use ovl::watch::Watch;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use std::ffi::OsStr;
@@ -370,7 +370,12 @@ fn copies_of_trees_lead_nowhere_outside() {
                     fs::create_dir(&out).unwrap();
                 }
                 let (from, to) = (dir.join("src"), out.as_os_str().as_bytes());
-                let options = CopyOptions { flags, reflink };
+                let threads = [Threads::Auto, Threads::Always][n / 8 % 2];
+                let options = CopyOptions {
+                    flags,
+                    reflink,
+                    threads,
+                };
                 let watch = &mut Watch::default();
                 let _ = copy_dir(CWD, from.as_os_str().as_bytes(), CWD, to, &options, watch);
                 no_secret(&dir.join("out"));
