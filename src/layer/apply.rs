@@ -73,7 +73,7 @@ const DESCRIPTORS: u64 = 256;
 const AHEAD: usize = 4;
 
 /// Batches of files that wait to be filled.
-const BATCHES: usize = 2;
+const BATCHES: usize = 4;
 
 /// How long the calling thread waits between two looks at what the caller wants.
 const LOOK: Duration = Duration::from_millis(50);
