@@ -10,6 +10,7 @@ use super::view::{Dir, Found, Stack, is_opaque, join};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
+use crate::sys::thread::Threads;
 use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::Reflink;
@@ -33,6 +34,17 @@ pub enum Sharing {
     Copies,
 }
 
+/// How a tree is filled.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// How content gets there.
+    pub sharing: Sharing,
+    /// Fail where otherwise something is done in part.
+    pub strict: bool,
+    /// Whether whole trees are linked or copied by several threads.
+    pub threads: Threads,
+}
+
 /// What a filling was able to do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filled {
@@ -48,12 +60,16 @@ pub struct Filled {
 pub fn fill(
     root: OwnedFd,
     stack: &Stack,
-    sharing: Sharing,
-    strict: bool,
+    how: How,
     modes: Shut,
     aside: Option<Aside>,
     watch: &mut Watch<'_>,
 ) -> Result<Filled> {
+    let How {
+        sharing,
+        strict,
+        threads,
+    } = how;
     let mut setter = Setter::new(strict);
     setter.shut = attrs::modes_bind().then_some(modes);
     let mut flags = CopyFlags::NO_OVERLAY_XATTRS;
@@ -73,6 +89,7 @@ pub fn fill(
         },
         copier: Copier::new(&CopyOptions {
             flags,
+            threads,
             ..CopyOptions::default()
         })?,
         groups: Groups::new(root.as_fd(), aside)?,

@@ -12,7 +12,7 @@ use crate::archive::{self, Decoder, DecoderOptions, Source, Summary};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::MAX_PATH;
 use crate::layer::apply::{Applied, Rules, apply};
-use crate::layer::flatten::{self, Sharing};
+use crate::layer::flatten::{self, How, Sharing};
 use crate::layer::upper::LowerLinks;
 use crate::layer::view::Stack;
 use crate::sys::dir::DirBuf;
@@ -257,9 +257,13 @@ impl Store {
             } else {
                 Sharing::Copies
             };
+            let how = How {
+                sharing,
+                strict: rules.strict,
+                threads: options.threads,
+            };
             let aside = Some(aside.clone());
-            let filled =
-                flatten::fill(again()?, &stack, sharing, rules.strict, modes, aside, watch)?;
+            let filled = flatten::fill(again()?, &stack, how, modes, aside, watch)?;
             applied.partial = applied.partial.plus(filled.partial);
         } else {
             attrs::shut(again()?, &modes)?;

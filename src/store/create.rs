@@ -8,10 +8,11 @@ use super::session::{self, Session};
 use super::stage::Stage;
 use super::{CommitFlags, CreateFlags, Durability, Kind, State, Store, id, now, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::flatten::{self, Sharing};
+use crate::layer::flatten::{self, How, Sharing};
 use crate::layer::foreign;
 use crate::layer::view::Stack;
 use crate::sys::ids::IdMaps;
+use crate::sys::thread::Threads;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::tree::attrs::{Attributes, Inode, Setter, Shut, disinherit};
 use crate::tree::copier::Copier;
@@ -250,7 +251,12 @@ impl Store {
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);
         meta.ids = IdMaps::read().word();
-        flatten::fill(root, &stack, Sharing::Links, true, Shut::new(), None, watch)?;
+        let how = How {
+            sharing: Sharing::Links,
+            strict: true,
+            threads: Threads::Auto,
+        };
+        flatten::fill(root, &stack, how, Shut::new(), None, watch)?;
         frame(&stage, Kind::Root)?;
         self.build_on(parent, id, || finish(stage, id, &meta, None, true))
     }

@@ -36,15 +36,44 @@ impl DirBuf {
     pub fn for_each<E: From<Errno>>(
         &mut self,
         fd: impl AsFd,
+        each: impl FnMut(&[u8], Hint) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read(fd, false, each)
+    }
+
+    /// The same, but a directory that fits well into the buffer is read by one system call. Whoever
+    /// must have seen all has to look again.
+    pub fn for_each_at_once<E: From<Errno>>(
+        &mut self,
+        fd: impl AsFd,
+        each: impl FnMut(&[u8], Hint) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read(fd, true, each)
+    }
+
+    fn read<E: From<Errno>>(
+        &mut self,
+        fd: impl AsFd,
+        once: bool,
         mut each: impl FnMut(&[u8], Hint) -> Result<(), E>,
     ) -> Result<(), E> {
+        const HEAD: usize = 32;
+        let well = self.0.len() / 2;
+        let mut size = 0;
         let mut entries = RawDir::new(fd, &mut self.0);
-        while let Some(entry) = entries.next() {
+        loop {
+            if once && (1..well).contains(&size) && entries.is_buffer_empty() {
+                return Ok(());
+            }
+            let Some(entry) = entries.next() else {
+                return Ok(());
+            };
             let entry = match entry {
                 Err(Errno::INTR) => continue,
                 other => other?,
             };
             let name = entry.file_name().to_bytes();
+            size += HEAD + name.len();
             if name == b"." || name == b".." {
                 continue;
             }
@@ -58,7 +87,6 @@ impl DirBuf {
             };
             each(name, hint)?;
         }
-        Ok(())
     }
 
     /// The names in the open directory `fd`, sorted by their bytes.

@@ -9,6 +9,8 @@ use crate::watch::Watch;
 /// A directory that keeps filling up while it is emptied is given up after so many passes.
 const PASSES: usize = 64;
 
+use Reading::{All, AtOnce};
+
 /// Removes `name` in `dir` and all below it. EBUSY when another mount is in the way.
 pub fn remove_tree(dir: impl AsFd, name: &[u8], watch: &mut Watch<'_>) -> Result<()> {
     match unlink(dir.as_fd(), name) {
@@ -27,13 +29,18 @@ pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
     let mut buf = DirBuf::default();
     let mut chain = Chain::new(root);
     // What is left to empty at each level, and how often the level was read.
-    let mut pending = vec![(sweep(&chain, &mut buf, watch)?, 1)];
+    let mut pending = vec![(sweep(&chain, &mut buf, All, watch)?, 1)];
     while let Some((below, passes)) = pending.last_mut() {
         if let Some(name) = below.pop() {
+            // Of a layer's own directories most are empty.
+            if chain.depth() == 0 && fs::rmdir(chain.fd()?, &name).is_ok() {
+                watch.entry()?;
+                continue;
+            }
             match open_to_empty(chain.fd()?, &name) {
                 Ok(fd) => {
                     chain.push(name, fd)?;
-                    pending.push((sweep(&chain, &mut buf, watch)?, 1));
+                    pending.push((sweep(&chain, &mut buf, AtOnce, watch)?, 1));
                 }
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(refuse(errno, &chain.path_of(&name))),
@@ -57,7 +64,7 @@ pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
                 let fd = fs::open_dir_trusted(&fd, b".")
                     .map_err(|errno| Error::sys(errno, "open").at(chain.path_of(&name)))?;
                 chain.push(name, fd)?;
-                let below = sweep(&chain, &mut buf, watch)?;
+                let below = sweep(&chain, &mut buf, All, watch)?;
                 if let Some(level) = pending.last_mut() {
                     *level = (below, passes + 1);
                 }
@@ -68,12 +75,26 @@ pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
     Ok(())
 }
 
+/// How much of a directory is read.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// All that there is.
+    All,
+    /// What one system call gives; that there is no more, its removal shows.
+    AtOnce,
+}
+
 /// Unlinks what is no directory where the chain stands; gives the names of the directories.
-fn sweep(chain: &Chain, buf: &mut DirBuf, watch: &mut Watch<'_>) -> Result<Vec<Vec<u8>>> {
+fn sweep(
+    chain: &Chain,
+    buf: &mut DirBuf,
+    reading: Reading,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Vec<u8>>> {
     let mut below = Vec::new();
     let fd = chain.fd()?;
     let mut failed = None;
-    let read = buf.for_each(fd, |name, hint| {
+    let each = |name: &[u8], hint| {
         if hint == Hint::Directory {
             below.push(name.to_vec());
             return Ok(());
@@ -95,7 +116,11 @@ fn sweep(chain: &Chain, buf: &mut DirBuf, watch: &mut Watch<'_>) -> Result<Vec<V
             failed = Some(error);
             errno
         })
-    });
+    };
+    let read = match reading {
+        All => buf.for_each(fd, each),
+        AtOnce => buf.for_each_at_once(fd, each),
+    };
     match (failed, read) {
         (Some(error), _) => Err(error),
         (None, read) => read.call_at("getdents64", chain.path()).map(|()| below),
