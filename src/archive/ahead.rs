@@ -1,12 +1,40 @@
 //! A source whose beginning was read before anybody asked, and one that another thread reads.
 
-use super::Source;
+use super::{Sha256, Source};
 use crate::error::Result;
 use crate::relay::Relay;
 use std::time::Duration;
 
 /// What is read at once.
-pub const PIECE: usize = 256 << 10;
+const PIECE: usize = 256 << 10;
+
+/// Some of a source's bytes.
+#[derive(Default)]
+pub struct Piece {
+    bytes: Vec<u8>,
+    /// They are in the source's hash.
+    hashed: bool,
+}
+
+impl Piece {
+    /// Fills it with the next bytes of `source`; false at the end.
+    pub fn read<S: Source>(&mut self, source: &mut Begun<S>) -> Result<bool> {
+        // Those were read before the hash was lent.
+        self.hashed = source.has_head();
+        self.bytes.resize(PIECE, 0);
+        let length = source.read(&mut self.bytes)?;
+        self.bytes.truncate(length);
+        Ok(length > 0)
+    }
+
+    /// Adds them to a hash that was lent.
+    pub fn hash(&mut self, hash: &mut Option<Sha256>) {
+        if let (Some(hash), false) = (hash, self.hashed) {
+            hash.update(&self.bytes);
+        }
+        self.hashed = true;
+    }
+}
 
 /// A source, and what was read of it to see how long it is.
 pub struct Begun<S> {
@@ -52,6 +80,16 @@ impl<S: Source> Begun<S> {
         }
         Ok(self.head.len() > most)
     }
+
+    /// The error that reading the beginning ended with, if nobody has met it.
+    pub fn untold(self) -> Result<()> {
+        self.end.unwrap_or(Ok(()))
+    }
+
+    /// Whether the next read gives what was read to see how long it is.
+    fn has_head(&self) -> bool {
+        self.given < self.head.len()
+    }
 }
 
 impl<S: Source> Source for Begun<S> {
@@ -74,48 +112,68 @@ impl<S: Source> Source for Begun<S> {
     }
 
     fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
-        match self.given < self.head.len() || self.end.is_some() {
+        match self.has_head() || self.end.is_some() {
             true => Ok(true),
             false => self.source.is_ready_within(longest),
         }
     }
+
+    fn lend_hash(&mut self) -> Option<Sha256> {
+        self.source.lend_hash()
+    }
+
+    fn return_hash(&mut self, hash: Sha256) {
+        self.source.return_hash(hash);
+    }
 }
 
 /// Pieces that another thread has read, or the error that it met, in its place. What is used goes back
-/// to be read into again.
+/// to be read into again. They are hashed here, so that whoever decompresses need not.
 pub struct Ahead<'a> {
-    pieces: &'a Relay<Result<Vec<u8>>>,
-    empty: &'a Relay<Vec<u8>>,
-    piece: Vec<u8>,
+    pieces: &'a Relay<Result<Piece>>,
+    empty: &'a Relay<Piece>,
+    hash: Option<Sha256>,
+    piece: Piece,
     given: usize,
 }
 
 impl<'a> Ahead<'a> {
     /// The end comes when `pieces` is closed.
-    pub fn new(pieces: &'a Relay<Result<Vec<u8>>>, empty: &'a Relay<Vec<u8>>) -> Self {
+    pub fn new(
+        pieces: &'a Relay<Result<Piece>>,
+        empty: &'a Relay<Piece>,
+        hash: Option<Sha256>,
+    ) -> Self {
         Ahead {
             pieces,
             empty,
-            piece: Vec::new(),
+            hash,
+            piece: Piece::default(),
             given: 0,
         }
+    }
+
+    /// Gives the hash back, of all pieces that were taken.
+    pub fn into_hash(self) -> Option<Sha256> {
+        self.hash
     }
 }
 
 impl Source for Ahead<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        while self.given == self.piece.len() {
+        while self.given == self.piece.bytes.len() {
             let used = std::mem::take(&mut self.piece);
             self.given = 0;
-            if used.capacity() > 0 {
+            if used.bytes.capacity() > 0 {
                 self.empty.give_now(used);
             }
             match self.pieces.take() {
                 Some(next) => self.piece = next?,
                 None => return Ok(0),
             }
+            self.piece.hash(&mut self.hash);
         }
-        let mut rest = self.piece.get(self.given..).unwrap_or_default();
+        let mut rest = self.piece.bytes.get(self.given..).unwrap_or_default();
         let read = rest.read(buf)?;
         self.given += read;
         Ok(read)

@@ -223,6 +223,15 @@ impl<S: Source> Source for Decoder<S> {
             false => Ok(true),
         }
     }
+
+    /// The diff ID of a compressed blob; of a plain one it is the blob's own digest.
+    fn lend_hash(&mut self) -> Option<Sha256> {
+        self.hasher.take()
+    }
+
+    fn return_hash(&mut self, hash: Sha256) {
+        self.hasher = Some(hash);
+    }
 }
 
 /// How a blob is compressed that begins so; EOPNOTSUPP for other codecs, by name.

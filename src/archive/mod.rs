@@ -43,7 +43,7 @@ pub(crate) mod tests;
 pub mod whiteout;
 mod writer;
 
-pub(crate) use ahead::{Ahead, Begun, PIECE};
+pub(crate) use ahead::{Ahead, Begun, Piece};
 pub use codec::{Compression, Decoder, DecoderOptions, Summary, compression};
 pub use digest::{Digest, Sha256};
 pub use entry::{Entry, Kind, Limits, Time};
@@ -71,6 +71,17 @@ pub trait Source {
     fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
         let _ = longest;
         Ok(true)
+    }
+
+    /// Gives out what hashes the bytes that are read, for another thread to do that, where it has
+    /// such a thing. Whoever has it adds all that is read from then on, and gives it back.
+    fn lend_hash(&mut self) -> Option<Sha256> {
+        None
+    }
+
+    /// Takes back what was lent.
+    fn return_hash(&mut self, hash: Sha256) {
+        let _ = hash;
     }
 }
 
@@ -100,6 +111,14 @@ impl<T: Source + ?Sized> Source for &mut T {
 
     fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
         (**self).is_ready_within(longest)
+    }
+
+    fn lend_hash(&mut self) -> Option<Sha256> {
+        (**self).lend_hash()
+    }
+
+    fn return_hash(&mut self, hash: Sha256) {
+        (**self).return_hash(hash);
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A tar that is long is worked on by three threads at a time, where there is more than one processor:
 //!
-//! - the caller's reads, decompresses and hashes: his functions are called there and nowhere else;
-//! - `ovl-extract` reads the tar and makes what its entries say;
+//! - the caller's reads, decompresses and hashes the blob: his functions are called there and nowhere
+//!   else;
+//! - `ovl-extract` hashes and reads the tar, and makes what its entries say;
 //! - `ovl-fill` writes the content of files, and puts their attributes on.
 //!
 //! What is on its way between them is bounded. A call ends as it would with one thread: of two failures
@@ -15,7 +16,7 @@ use super::filler::{Batch, Content, Feed, Filled, Filler};
 use super::size;
 use super::upper::{Bounds, LowerLinks, Upper};
 use super::view::Stack;
-use crate::archive::{self, Ahead, Begun, Reader, Source};
+use crate::archive::{self, Ahead, Begun, Piece, Reader, Sha256, Source};
 use crate::error::{Error, Result, SysResult};
 use crate::relay::Relay;
 use crate::sys::OwnedFd;
@@ -138,7 +139,12 @@ impl Done {
 }
 
 /// One thing after the other.
-fn alone<S: Source>(source: S, upper: Upper, rules: &Rules, watch: &mut Watch<'_>) -> Result<Done> {
+fn alone<S: Source>(
+    source: Begun<S>,
+    upper: Upper,
+    rules: &Rules,
+    watch: &mut Watch<'_>,
+) -> Result<Done> {
     let mut job = Extract {
         upper,
         content: Content::Here(Filler::new(rules.strict)),
@@ -146,7 +152,10 @@ fn alone<S: Source>(source: S, upper: Upper, rules: &Rules, watch: &mut Watch<'_
         no_umask: false,
         applied: Applied::default(),
     };
-    job.all(&mut Reader::new(source, rules.limits.clone()), watch)?;
+    let mut reader = Reader::new(source, rules.limits.clone());
+    job.all(&mut reader, watch)?;
+    // The tar may have ended before what its reading failed with.
+    reader.into_source().untold()?;
     Ok(done(job, None))
 }
 
@@ -168,9 +177,9 @@ struct Shared<'a> {
     rules: &'a Rules,
     seat: Seat<'a>,
     /// The tar, or what its reading failed with.
-    tar: Relay<Result<Vec<u8>>>,
+    tar: Relay<Result<Piece>>,
     /// Room for more of it.
-    empty: Relay<Vec<u8>>,
+    empty: Relay<Piece>,
     batches: Relay<Batch>,
     used: Relay<Batch>,
     /// Closed when the tar is extracted.
@@ -201,15 +210,22 @@ fn together<S: Source>(
             .take()
             .ok_or_else(|| Error::invalid("extracted twice"))
     };
+    let hash = Mutex::new(source.lend_hash());
+    let take_hash = &|| hash.lock().unwrap_or_else(PoisonError::into_inner).take();
     std::thread::scope(|scope| {
         // However this ends, nobody waits for this thread.
         let (_tar, _batches) = (shared.tar.closing(), shared.batches.closing());
         let filler = thread::start(scope, "ovl-fill", || shared.fill()).ok();
         let fed = filler.is_some();
-        let extractor = thread::start(scope, "ovl-extract", move || shared.extract(take()?, fed));
+        let extractor = thread::start(scope, "ovl-extract", move || {
+            shared.extract(take()?, take_hash(), fed)
+        });
         let Ok(extractor) = extractor else {
             shared.batches.close();
             filler.map(Started::join).transpose()?;
+            if let Some(hash) = take_hash() {
+                source.return_hash(hash);
+            }
             return alone(source, take()?, rules, watch);
         };
         let read = shared.read(&mut source, watch);
@@ -217,22 +233,30 @@ fn together<S: Source>(
         shared.batches.close();
         let filled = filler.map(Started::join).transpose();
         // What the caller wants comes first, then what is the furthest behind in the tar.
-        let read = read?;
-        let (filled, job) = (filled?, extracted?);
-        match (read, shared.tar.take_now()) {
-            // The tar ended before the blob did, which nobody has looked at.
-            (Some(error), _) | (None, Some(Err(error))) => Err(error),
-            _ => Ok(done(job, filled)),
+        let untaken = read?;
+        let (filled, (job, mut hash)) = (filled?, extracted?);
+        // The tar ended before the blob did, which nobody has looked at.
+        let rest = std::iter::from_fn(|| shared.tar.take_now());
+        for piece in rest.chain(untaken) {
+            piece?.hash(&mut hash);
         }
+        if let Some(hash) = hash {
+            source.return_hash(hash);
+        }
+        Ok(done(job, filled))
     })
 }
 
 impl Shared<'_> {
     /// Reads the tar for the others until all is extracted. An error is what the caller wants; what
-    /// reading failed with goes where the tar goes, or is given back where nobody takes it.
-    fn read<S: Source>(&self, source: &mut S, watch: &mut Watch<'_>) -> Result<Option<Error>> {
+    /// reading failed with goes where the tar goes. What nobody takes is given back.
+    fn read<S: Source>(
+        &self,
+        source: &mut Begun<S>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Result<Piece>>> {
         let _closing = self.tar.closing();
-        let mut untold = None;
+        let mut untaken = None;
         loop {
             watch.look(&self.seat)?;
             // A writer who pauses must not keep a failure from being told.
@@ -243,13 +267,9 @@ impl Shared<'_> {
                 }
             }
             let mut piece = self.empty.take_now().unwrap_or_default();
-            piece.resize(archive::PIECE, 0);
-            let (item, last) = match source.read(&mut piece) {
-                Ok(0) => break,
-                Ok(length) => {
-                    piece.truncate(length);
-                    (Ok(piece), false)
-                }
+            let (item, last) = match piece.read(source) {
+                Ok(false) => break,
+                Ok(true) => (Ok(piece), false),
                 Err(error) => (Err(error), true),
             };
             match self
@@ -259,7 +279,7 @@ impl Shared<'_> {
                 Ok(()) if !last => {}
                 Ok(()) => break,
                 Err(item) => {
-                    untold = item.err();
+                    untaken = Some(item);
                     break;
                 }
             }
@@ -269,10 +289,15 @@ impl Shared<'_> {
             watch.look(&self.seat)?;
         }
         watch.look(&self.seat)?;
-        Ok(untold)
+        Ok(untaken)
     }
 
-    fn extract(&self, upper: Upper, fed: bool) -> Result<Extract<'_>> {
+    fn extract(
+        &self,
+        upper: Upper,
+        hash: Option<Sha256>,
+        fed: bool,
+    ) -> Result<(Extract<'_>, Option<Sha256>)> {
         let _closing = (
             self.extracted.closing(),
             self.tar.closing(),
@@ -289,10 +314,10 @@ impl Shared<'_> {
             no_umask: thread::own_umask().is_ok(),
             applied: Applied::default(),
         };
-        let source = Ahead::new(&self.tar, &self.empty);
+        let source = Ahead::new(&self.tar, &self.empty, hash);
         let mut reader = Reader::new(source, self.rules.limits.clone());
         job.all(&mut reader, &mut self.seat.watch())?;
-        Ok(job)
+        Ok((job, reader.into_source().into_hash()))
     }
 
     fn fill(&self) -> Result<Filled> {

@@ -5,7 +5,7 @@ use crate::fail::lab;
 use crate::lab::{Lab, Tree};
 use crate::support::fsys;
 use crate::tar::{self, *};
-use ovl::archive::Source;
+use ovl::archive::{Digest, Source};
 use ovl::error::{Code, Errno, Error, Result};
 use ovl::store::*;
 use ovl::watch::{Cancel, Progress, Watch};
@@ -327,5 +327,34 @@ fn a_panic_is_the_callers() {
             );
         }
         assert_eq!(left.into_inner(), 0);
+    });
+}
+
+/// The tar is hashed on another thread than the blob; what follows its end is in the digest too.
+#[test]
+fn the_same_digests() {
+    require!("root", "tmpfs", "gzip", "zstd");
+    fsys::on("tmpfs", |dir| {
+        let lab = lab(dir);
+        for (after, with) in [(0, 0), (512, 0), (300 << 10, 0), (5 << 20, b'x')] {
+            let mut tar = tar::bytes(&long());
+            tar.resize(tar.len() + after, with);
+            let blobs = ["gzip", "zstd"].map(|program| crate::stream::pack(program, &tar));
+            for blob in blobs.iter().chain([&tar]) {
+                for how in [Threads::Never, Threads::Always, Threads::Auto] {
+                    let mut options = options(how, "", Kind::Root);
+                    options.diff_id = Some(Digest::of(&tar));
+                    let watch = &mut Watch::default();
+                    let info = lab
+                        .store
+                        .apply(b"x", &mut &blob[..], &options, watch)
+                        .unwrap();
+                    assert_eq!(info.diff_id, Some(Digest::of(&tar)), "{how:?} {after}");
+                    assert_eq!(info.blob_digest, Some(Digest::of(blob)), "{how:?} {after}");
+                    assert_eq!(info.tar_size, tar.len() as u64);
+                    lab.remove("x");
+                }
+            }
+        }
     });
 }
