@@ -68,7 +68,7 @@ const SHORT: usize = 512 << 10;
 
 /// Descriptors that the threads have more than one would: of files that are made and not filled yet, and
 /// some to spare for what else goes on in the process.
-const DESCRIPTORS: u64 = 256;
+const DESCRIPTORS: u64 = 384;
 
 /// Pieces of the tar that wait to be extracted.
 const AHEAD: usize = 4;

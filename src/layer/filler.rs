@@ -12,6 +12,9 @@ use std::os::fd::AsFd;
 /// Files in one batch: each is a descriptor.
 const FILES: usize = 32;
 
+/// Files that are done and closed together: the more of them, the more are neighbours.
+const CLOSING: usize = 96;
+
 /// Bytes in one batch, of content, paths and attributes.
 const BYTES: usize = 256 << 10;
 
@@ -174,7 +177,9 @@ impl Filler {
             };
             done.map_err(|e| e.at(&self.path))?;
         }
-        fd::close_all(&mut self.closing);
+        if self.closing.len() >= CLOSING {
+            fd::close_all(&mut self.closing);
+        }
         batch.clear();
         Ok(())
     }
