@@ -5,32 +5,60 @@ use crate::error::Result;
 use crate::relay::Relay;
 use std::time::Duration;
 
-/// What is read at once.
+/// What is read at once, at most.
 const PIECE: usize = 256 << 10;
+
+/// A piece is not handed on with less, as long as there is more at once.
+const ENOUGH: usize = 64 << 10;
 
 /// Some of a source's bytes.
 #[derive(Default)]
 pub struct Piece {
+    /// Kept at its full length.
     bytes: Vec<u8>,
+    length: usize,
     /// They are in the source's hash.
     hashed: bool,
 }
 
 impl Piece {
-    /// Fills it with the next bytes of `source`; false at the end.
-    pub fn read<S: Source>(&mut self, source: &mut Begun<S>) -> Result<bool> {
+    /// Fills it with the next bytes of `source`; false at the end. `look` is asked between two reads.
+    pub fn read<S: Source>(
+        &mut self,
+        source: &mut Begun<S>,
+        mut look: impl FnMut() -> Result<()>,
+    ) -> Result<bool> {
         // Those were read before the hash was lent.
         self.hashed = source.has_head();
         self.bytes.resize(PIECE, 0);
-        let length = source.read(&mut self.bytes)?;
-        self.bytes.truncate(length);
-        Ok(length > 0)
+        self.length = source.read(&mut self.bytes)?;
+        while self.length > 0
+            && self.length < ENOUGH
+            && self.hashed == source.has_head()
+            && source.is_ready_within(Duration::ZERO)?
+        {
+            look()?;
+            let room = self.bytes.get_mut(self.length..).unwrap_or_default();
+            match source.read(room) {
+                Ok(0) => break,
+                Ok(more) => self.length += more,
+                Err(error) => {
+                    source.end = Some(Err(error));
+                    break;
+                }
+            }
+        }
+        Ok(self.length > 0)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 
     /// Adds them to a hash that was lent.
     pub fn hash(&mut self, hash: &mut Option<Sha256>) {
         if let (Some(hash), false) = (hash, self.hashed) {
-            hash.update(&self.bytes);
+            hash.update(self.bytes());
         }
         self.hashed = true;
     }
@@ -39,8 +67,10 @@ impl Piece {
 /// A source, and what was read of it to see how long it is.
 pub struct Begun<S> {
     head: Vec<u8>,
+    /// So many bytes of it were read, and so many of these are given.
+    length: usize,
     given: usize,
-    /// What reading the beginning ended with: the source's end, or an error.
+    /// What reading ended with: the source's end, or an error that is still to be told.
     end: Option<Result<()>>,
     source: S,
 }
@@ -50,51 +80,52 @@ impl<S: Source> Begun<S> {
     pub fn new(source: S) -> Self {
         Begun {
             head: Vec::new(),
+            length: 0,
             given: 0,
             end: None,
             source,
         }
     }
 
-    /// Whether it has more than `most` bytes; so many are read to see that. An error in them is for
-    /// whoever reads so far. `look` is asked between two reads.
-    pub fn is_longer_than(
+    /// Whether it has more than `most` bytes, or pauses before these are here; so many are read to
+    /// see that. An error in them is for whoever reads so far. `look` is asked between two reads.
+    pub fn is_long(
         &mut self,
         most: usize,
+        pause: Duration,
         mut look: impl FnMut() -> Result<()>,
     ) -> Result<bool> {
-        while self.head.len() <= most && self.end.is_none() {
+        self.head.resize(most + 1, 0);
+        while self.length <= most && self.end.is_none() {
             look()?;
-            let from = self.head.len();
-            self.head.resize(most + 1, 0);
-            let read = self
-                .source
-                .read(self.head.get_mut(from..).unwrap_or_default());
-            let length = *read.as_ref().unwrap_or(&0);
-            self.head.truncate(from + length.min(most + 1 - from));
-            match read {
+            if !self.source.is_ready_within(pause)? {
+                return Ok(true);
+            }
+            let room = self.head.get_mut(self.length..).unwrap_or_default();
+            let most = room.len();
+            match self.source.read(room) {
                 Ok(0) => self.end = Some(Ok(())),
-                Ok(_) => {}
+                Ok(more) => self.length += more.min(most),
                 Err(error) => self.end = Some(Err(error)),
             }
         }
-        Ok(self.head.len() > most)
+        Ok(self.length > most)
     }
 
-    /// The error that reading the beginning ended with, if nobody has met it.
+    /// The error that reading ended with, if nobody has met it.
     pub fn untold(self) -> Result<()> {
         self.end.unwrap_or(Ok(()))
     }
 
     /// Whether the next read gives what was read to see how long it is.
     fn has_head(&self) -> bool {
-        self.given < self.head.len()
+        self.given < self.length
     }
 }
 
 impl<S: Source> Source for Begun<S> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        let mut rest = self.head.get(self.given..).unwrap_or_default();
+        let mut rest = self.head.get(self.given..self.length).unwrap_or_default();
         if !rest.is_empty() {
             let read = rest.read(buf)?;
             self.given += read;
@@ -135,14 +166,20 @@ pub struct Ahead<'a> {
     hash: Option<Sha256>,
     piece: Piece,
     given: usize,
+    idle: &'a dyn Fn() -> Result<()>,
 }
 
+/// How often somebody who waits for the next piece is idle.
+const IDLE: Duration = Duration::from_millis(50);
+
 impl<'a> Ahead<'a> {
-    /// The end comes when `pieces` is closed.
+    /// The end comes when `pieces` is closed. `idle` is called before the next one is waited for, and
+    /// now and then while it is; its error ends that.
     pub fn new(
         pieces: &'a Relay<Result<Piece>>,
         empty: &'a Relay<Piece>,
         hash: Option<Sha256>,
+        idle: &'a dyn Fn() -> Result<()>,
     ) -> Self {
         Ahead {
             pieces,
@@ -150,6 +187,7 @@ impl<'a> Ahead<'a> {
             hash,
             piece: Piece::default(),
             given: 0,
+            idle,
         }
     }
 
@@ -157,23 +195,31 @@ impl<'a> Ahead<'a> {
     pub fn into_hash(self) -> Option<Sha256> {
         self.hash
     }
+
+    fn next(&self) -> Result<Option<Piece>> {
+        if let Some(next) = self.pieces.take_now() {
+            return next.map(Some);
+        }
+        (self.idle)()?;
+        self.pieces.take_looking(IDLE, self.idle)?.transpose()
+    }
 }
 
 impl Source for Ahead<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        while self.given == self.piece.bytes.len() {
+        while self.given == self.piece.length {
             let used = std::mem::take(&mut self.piece);
             self.given = 0;
             if used.bytes.capacity() > 0 {
                 self.empty.give_now(used);
             }
-            match self.pieces.take() {
-                Some(next) => self.piece = next?,
+            match self.next()? {
+                Some(next) => self.piece = next,
                 None => return Ok(0),
             }
             self.piece.hash(&mut self.hash);
         }
-        let mut rest = self.piece.bytes.get(self.given..).unwrap_or_default();
+        let mut rest = self.piece.bytes().get(self.given..).unwrap_or_default();
         let read = rest.read(buf)?;
         self.given += read;
         Ok(read)

@@ -68,7 +68,7 @@ const SHORT: usize = 512 << 10;
 
 /// Descriptors that the threads have more than one would: of files that are made and not filled yet, and
 /// some to spare for what else goes on in the process.
-const DESCRIPTORS: u64 = 256;
+const DESCRIPTORS: u64 = 384;
 
 /// Pieces of the tar that wait to be extracted.
 const AHEAD: usize = 4;
@@ -99,7 +99,7 @@ pub fn apply<S: Source>(
     let upper = Upper::new(root, stack, links, aside, rules.strict, bounds)?;
     let mut source = Begun::new(source);
     let threads = rules.threads.wanted(true)
-        && (source.is_longer_than(SHORT, || watch.check())? || rules.threads == Threads::Always)
+        && (source.is_long(SHORT, LOOK, || watch.check())? || rules.threads == Threads::Always)
         && thread::has_room(&again, DESCRIPTORS);
     let done = match threads {
         true => together(source, upper, rules, watch)?,
@@ -156,19 +156,17 @@ fn alone<S: Source>(
     job.all(&mut reader, watch)?;
     // The tar may have ended before what its reading failed with.
     reader.into_source().untold()?;
-    Ok(done(job, None))
+    Ok(done(job))
 }
 
-fn done(job: Extract<'_>, filled: Option<Filled>) -> Done {
-    let filled = match (filled, job.content) {
-        (Some(filled), _) => filled,
-        (None, Content::Here(filler)) => filler.filled(),
-        (None, Content::There(_)) => Filled::default(),
-    };
+fn done(job: Extract<'_>) -> Done {
     Done {
         upper: job.upper,
         applied: job.applied,
-        filled,
+        filled: match job.content {
+            Content::Here(filler) => filler.filled(),
+            Content::There(_) => Filled::default(),
+        },
     }
 }
 
@@ -234,7 +232,7 @@ fn together<S: Source>(
         let filled = filler.map(Started::join).transpose();
         // What the caller wants comes first, then what is the furthest behind in the tar.
         let untaken = read?;
-        let (filled, (job, mut hash)) = (filled?, extracted?);
+        let (filled, (mut done, mut hash)) = (filled?, extracted?);
         // The tar ended before the blob did, which nobody has looked at.
         let rest = std::iter::from_fn(|| shared.tar.take_now());
         for piece in rest.chain(untaken) {
@@ -243,7 +241,11 @@ fn together<S: Source>(
         if let Some(hash) = hash {
             source.return_hash(hash);
         }
-        Ok(done(job, filled))
+        source.untold()?;
+        if let Some(filled) = filled {
+            done.filled = filled;
+        }
+        Ok(done)
     })
 }
 
@@ -267,7 +269,7 @@ impl Shared<'_> {
                 }
             }
             let mut piece = self.empty.take_now().unwrap_or_default();
-            let (item, last) = match piece.read(source) {
+            let (item, last) = match piece.read(source, || watch.look(&self.seat)) {
                 Ok(false) => break,
                 Ok(true) => (Ok(piece), false),
                 Err(error) => (Err(error), true),
@@ -297,14 +299,17 @@ impl Shared<'_> {
         upper: Upper,
         hash: Option<Sha256>,
         fed: bool,
-    ) -> Result<(Extract<'_>, Option<Sha256>)> {
+    ) -> Result<(Done, Option<Sha256>)> {
         let _closing = (
             self.extracted.closing(),
             self.tar.closing(),
             self.batches.closing(),
         );
+        let feed = Feed::new(&self.batches, &self.used);
+        // A file must not wait for the next one to come: it may have failed already.
+        let idle = || if fed { feed.flush() } else { Ok(()) };
         let content = match fed {
-            true => Content::There(Feed::new(&self.batches, &self.used)),
+            true => Content::There(&feed),
             false => Content::Here(Filler::new(self.rules.strict)),
         };
         let mut job = Extract {
@@ -314,10 +319,10 @@ impl Shared<'_> {
             no_umask: thread::own_umask().is_ok(),
             applied: Applied::default(),
         };
-        let source = Ahead::new(&self.tar, &self.empty, hash);
+        let source = Ahead::new(&self.tar, &self.empty, hash, &idle);
         let mut reader = Reader::new(source, self.rules.limits.clone());
         job.all(&mut reader, &mut self.seat.watch())?;
-        Ok((job, reader.into_source().into_hash()))
+        Ok((done(job), reader.into_source().into_hash()))
     }
 
     fn fill(&self) -> Result<Filled> {

@@ -132,12 +132,14 @@ impl Extract<'_> {
         pairs: Pairs,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let mode = match self.no_umask {
+        // Attributes are set by who may write to the file, and an ACL among them sets the mode.
+        let at_once = self.no_umask && pairs.is_empty();
+        let mode = match at_once {
             true => entry.mode & 0o777,
             false => PRIVATE,
         };
         let (file, made) = self.upper.create(path, mode)?;
-        let born = (self.no_umask && !made.acl).then_some(mode);
+        let born = (at_once && !made.acl).then_some(mode);
         let last = Last {
             attributes: attributes(entry, Kind::File),
             pairs,

@@ -6,11 +6,15 @@ use crate::sys::xattr::Pairs;
 use crate::sys::{OwnedFd, SysCall, fd, fs};
 use crate::tree::attrs::{Attributes, Inode, Partial, Setter};
 use crate::watch::Watch;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 /// Files in one batch: each is a descriptor.
 const FILES: usize = 32;
+
+/// Files that are done and closed together: the more of them, the more are neighbours.
+const CLOSING: usize = 96;
 
 /// Bytes in one batch, of content, paths and attributes.
 const BYTES: usize = 256 << 10;
@@ -32,7 +36,7 @@ pub enum Content<'a> {
     /// Into them.
     Here(Filler),
     /// To another thread.
-    There(Feed<'a>),
+    There(&'a Feed<'a>),
 }
 
 impl Content<'_> {
@@ -174,7 +178,9 @@ impl Filler {
             };
             done.map_err(|e| e.at(&self.path))?;
         }
-        fd::close_all(&mut self.closing);
+        if self.closing.len() >= CLOSING {
+            fd::close_all(&mut self.closing);
+        }
         batch.clear();
         Ok(())
     }
@@ -220,7 +226,7 @@ impl Batch {
 pub struct Feed<'a> {
     batches: &'a Relay<Batch>,
     used: &'a Relay<Batch>,
-    batch: Batch,
+    batch: RefCell<Batch>,
 }
 
 impl<'a> Feed<'a> {
@@ -229,45 +235,49 @@ impl<'a> Feed<'a> {
         Feed {
             batches,
             used,
-            batch: Batch::default(),
+            batch: RefCell::default(),
         }
     }
 
-    fn begin(&mut self, file: OwnedFd, path: &[u8]) -> Result<()> {
-        self.batch.files += 1;
-        self.batch.add(Step::Begin(file, path.len()), path, 0);
-        self.flush_full()
+    fn begin(&self, file: OwnedFd, path: &[u8]) -> Result<()> {
+        self.batch.borrow_mut().files += 1;
+        self.add(Step::Begin(file, path.len()), path, 0)
     }
 
-    fn data(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        self.batch.add(Step::Data(offset, data.len()), data, 0);
-        self.flush_full()
+    fn data(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.add(Step::Data(offset, data.len()), data, 0)
     }
 
-    fn end(&mut self, size: u64, last: Last) -> Result<()> {
+    fn end(&self, size: u64, last: Last) -> Result<()> {
         let pairs = last.pairs.iter();
         let more = pairs.map(|(name, value)| name.len() + value.len() + size_of::<Last>());
         let more = more.sum::<usize>() + size_of::<Last>();
-        self.batch.add(Step::End(size, Box::new(last)), b"", more);
-        self.flush_full()
+        self.add(Step::End(size, Box::new(last)), b"", more)
     }
 
-    fn flush_full(&mut self) -> Result<()> {
-        match self.batch.is_full() {
+    fn add(&self, step: Step, bytes: &[u8], more: usize) -> Result<()> {
+        let mut batch = self.batch.borrow_mut();
+        batch.add(step, bytes, more);
+        let full = batch.is_full();
+        drop(batch);
+        match full {
             true => self.flush(),
             false => Ok(()),
         }
     }
 
-    fn flush(&mut self) -> Result<()> {
-        if self.batch.steps.is_empty() {
-            return Ok(());
+    /// Nothing is kept back. An error where the filler has ended: what it failed with is told in the
+    /// place of this.
+    pub fn flush(&self) -> Result<()> {
+        let ended = || Error::sys(Errno::PIPE, "write");
+        if self.batch.borrow().steps.is_empty() {
+            return match self.batches.is_closed() {
+                true => Err(ended()),
+                false => Ok(()),
+            };
         }
         let empty = self.used.take_now().unwrap_or_default();
-        let full = std::mem::replace(&mut self.batch, empty);
-        // It ended early: what it failed with is told in the place of this.
-        self.batches
-            .give(full)
-            .map_err(|_| Error::sys(Errno::PIPE, "write"))
+        let full = self.batch.replace(empty);
+        self.batches.give(full).map_err(|_| ended())
     }
 }

@@ -211,7 +211,7 @@ impl Store {
         let Ok(fd) = fs::open_dir(&self.layers, id.as_bytes()) else {
             return Ok(None);
         };
-        if !lock::try_lock(&fd, mode)? {
+        if !lock::try_lock(&fd, mode).map_err(|e| e.at(id))? {
             return Ok(None);
         }
         let mine = fs::stat(&fd).call_at("statx", id)?;

@@ -9,6 +9,8 @@ use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall};
 /// No file of the store's is larger.
 const MAX: usize = 1 << 20;
 
+const PAGE: usize = 4096;
+
 /// Reads the small file `name` whole.
 pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
     read_to(dir, name, MAX)
@@ -17,7 +19,7 @@ pub fn read(dir: impl AsFd, name: &str) -> SysCall<Vec<u8>> {
 /// Reads the file `name` whole; EFBIG for one of more than `max` bytes.
 pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
     let file = fs::open_file(dir, name.as_bytes())?;
-    let mut data = vec![0; 4096];
+    let mut data = vec![0; PAGE];
     let mut len = 0;
     loop {
         if len == data.len() {
@@ -26,10 +28,9 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
             }
             data.resize(len * 2, 0);
         }
-        // A file gives less than there is room for at its end alone.
-        let room = data.len() - len;
         match fs::read(&file, &mut data[len..])? {
-            n if n < room => {
+            // What is not as long as a page is read whole or not at all.
+            n if len + n < PAGE => {
                 len += n;
                 break;
             }

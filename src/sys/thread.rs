@@ -87,8 +87,8 @@ pub fn start<'scope, T: Send + 'scope>(
     Ok(Started { handle, id })
 }
 
-/// Four times what any call was seen to take.
-const STACK: usize = 256 << 10;
+/// Much more than any call was seen to take: what a host's thread-local variables take is in it.
+const STACK: usize = 512 << 10;
 
 impl<T> Started<'_, T> {
     /// Waits for its end, and gives what it made. Its panic is the caller's.

@@ -25,6 +25,10 @@ fn options(threads: Threads, parent: &str, kind: Kind) -> ApplyOptions<'_> {
     }
 }
 
+fn options_of(threads: Threads) -> ApplyOptions<'static> {
+    options(threads, "", Kind::Root)
+}
+
 /// What a call gave: the layer as it is told and looks, or the failure.
 type Told = std::result::Result<(Tree, u64, u64, String), (Errno, Code, Vec<u8>, String)>;
 
@@ -191,6 +195,23 @@ fn what_a_source_fails_with_is_told() {
                 assert_eq!(result.unwrap_err().0, Errno::STALE, "at {at}");
             }
         }
+        // Far behind its end, where nobody reads the pieces.
+        let short = tar::bytes(&image(50));
+        for (tar, after) in [(&tar, 2 << 20), (&tar, 300 << 10), (&short, 300 << 10)] {
+            let mut padded = tar.clone();
+            padded.resize(padded.len() + after, 0);
+            for how in [Threads::Never, Threads::Always, Threads::Auto] {
+                let mut source = Then(&padded, fail);
+                let options = options(how, "", Kind::Root);
+                let watch = &mut Watch::default();
+                let done = lab.store.apply(b"x", &mut source, &options, watch);
+                assert_eq!(
+                    told(&lab, "x", done).unwrap_err().0,
+                    Errno::STALE,
+                    "{how:?}"
+                );
+            }
+        }
     });
 }
 
@@ -225,6 +246,34 @@ fn a_failure_waits_for_no_writer() {
             .store
             .apply(b"x", &mut source, &options, &mut Watch::default());
         assert_eq!(told(&lab, "x", done).unwrap_err().0, Errno::PERM);
+        // In the beginning, where it is not known yet how long the tar is.
+        let early = tar::bytes(&[tar::dir("d"), char_device("null", 0, 0), file("f", "x")]);
+        for how in [Threads::Always, Threads::Auto] {
+            let options = options_of(how);
+            let mut source = Stalls(&early[..early.len() - 1024]);
+            let done = lab
+                .store
+                .apply(b"x", &mut source, &options, &mut Watch::default());
+            assert_eq!(told(&lab, "x", done).unwrap_err().0, Errno::PERM, "{how:?}");
+        }
+        // What the thread that fills meets, with too few files behind it for a batch.
+        let mut all = long();
+        all.truncate(1500);
+        all.push(file("refused", "x").xattr("bogus.k", b"v"));
+        all.extend((0..5).map(|n| file(&format!("behind/{n}"), "x")));
+        let tar = tar::bytes(&all);
+        let mut strict = options_of(Threads::Always);
+        strict.flags = ApplyFlags::STRICT;
+        let mut source = Stalls(&tar[..tar.len() - 2048]);
+        let done = lab
+            .store
+            .apply(b"x", &mut source, &strict, &mut Watch::default());
+        let failure = told(&lab, "x", done).unwrap_err();
+        assert_eq!(
+            (failure.1, &failure.2[..]),
+            (Code::Strict, &b"refused"[..]),
+            "{failure:?}"
+        );
         // And one who cancels does not wait either.
         let cancel = Cancel::new();
         let whole = tar::bytes(&long());
@@ -354,6 +403,35 @@ fn the_same_digests() {
                     assert_eq!(info.tar_size, tar.len() as u64);
                     lab.remove("x");
                 }
+            }
+        }
+    });
+}
+
+/// A source that gives a few bytes at a time takes no more for that.
+#[test]
+fn small_reads() {
+    require!("root", "tmpfs");
+    struct Few<'a>(&'a [u8], usize);
+    impl Source for Few<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+            let most = buf.len().min(self.1);
+            self.0.read(&mut buf[..most])
+        }
+    }
+    fsys::on("tmpfs", |dir| {
+        let lab = lab(dir);
+        let tar = tar::bytes(&long());
+        for few in [7, 1460] {
+            for how in [Threads::Never, Threads::Always, Threads::Auto] {
+                let watch = &mut Watch::default();
+                let options = options_of(how);
+                let info = lab
+                    .store
+                    .apply(b"x", &mut Few(&tar, few), &options, watch)
+                    .unwrap();
+                assert_eq!(info.diff_id, Some(Digest::of(&tar)), "{how:?}, {few}");
+                lab.remove("x");
             }
         }
     });

@@ -189,3 +189,34 @@ fn row_60_devices_without_privilege() {
         lab.assert_nothing("x");
     });
 }
+
+/// Attributes are set by who may write to a file, whatever mode it is to have, on one thread or on three.
+#[test]
+fn attributes_of_files_that_nobody_writes_to() {
+    require!("root", "ext4");
+    let modes = [0o444, 0o555, 0o400, 0o644, 0o4555];
+    let layer = modes.map(|mode| {
+        let name = format!("{mode:o}");
+        mine(file(&name, "data").mode(mode)).xattr("user.k", b"v")
+    });
+    let tar = tar::bytes(&layer);
+    as_nobody("ext4", |dir| {
+        let lab = Lab::new(dir);
+        for threads in [Threads::Never, Threads::Always] {
+            let options = ApplyOptions {
+                threads,
+                ..ApplyOptions::default()
+            };
+            let made = lab.apply_with("x", "", Kind::Root, &tar, options).unwrap();
+            assert_eq!(made.skipped_xattrs, 0, "{threads:?}");
+            for mode in modes {
+                let path = lab.home.join(format!("layer/x/root/{mode:o}"));
+                let meta = std::fs::metadata(&path).unwrap();
+                assert_eq!(meta.permissions().mode() & 0o7777, mode, "{threads:?}");
+                let value = xattr::list(&path).unwrap().count();
+                assert_eq!(value, 1, "{mode:o}, {threads:?}");
+            }
+            lab.remove("x");
+        }
+    });
+}
