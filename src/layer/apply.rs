@@ -21,7 +21,7 @@ use crate::error::{Error, Result, SysResult};
 use crate::relay::Relay;
 use crate::sys::OwnedFd;
 use crate::sys::fs;
-use crate::sys::thread::{self, Started, Threads};
+use crate::sys::thread::{self, Room, Started, Threads};
 use crate::tree::aside::Aside;
 use crate::tree::attrs::{Partial, Shut};
 use crate::watch::{Seat, Watch};
@@ -98,13 +98,17 @@ pub fn apply<S: Source>(
     };
     let upper = Upper::new(root, stack, links, aside, rules.strict, bounds)?;
     let mut source = Begun::new(source);
-    let threads = rules.threads.wanted(true)
-        && (source.is_long(SHORT, LOOK, || watch.check())? || rules.threads == Threads::Always)
-        && thread::has_room(&again, DESCRIPTORS);
-    let done = match threads {
-        true => together(source, upper, rules, watch)?,
-        false => alone(source, upper, rules, watch)?,
+    let wanted = rules.threads.wanted(true)
+        && (source.is_long(SHORT, LOOK, || watch.check())? || rules.threads == Threads::Always);
+    let room = match wanted {
+        true => Room::take(&again, DESCRIPTORS),
+        false => None,
     };
+    let done = match &room {
+        Some(_) => together(source, upper, rules, watch)?,
+        None => alone(source, upper, rules, watch)?,
+    };
+    drop(room);
     done.finish(again, watch)
 }
 

@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Whether a call may have threads of its own.
@@ -151,9 +151,31 @@ impl Drop for Blocked {
     }
 }
 
-/// Whether so many descriptors more can be open: a host may be near its limit, and a call must not
-/// fail for the sake of its threads. `fd` is any that is open.
-pub fn has_room(fd: impl AsFd, count: u64) -> bool {
+/// Descriptors that calls of this process may open because they have threads.
+static RESERVED: AtomicU64 = AtomicU64::new(0);
+
+/// So many descriptors, until it is dropped.
+pub struct Room(u64);
+
+impl Room {
+    /// Room for so many more, where the process is not near its limit: a call must not fail for the
+    /// sake of its threads, nor of those of another call. `fd` is any that is open.
+    pub fn take(fd: impl AsFd, count: u64) -> Option<Self> {
+        let room = Room(count);
+        let all = RESERVED
+            .fetch_add(count, Ordering::Relaxed)
+            .saturating_add(count);
+        has_room(fd, all).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        RESERVED.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+fn has_room(fd: impl AsFd, count: u64) -> bool {
     // The kernel makes the table as long as the number that it is asked for, so not at the limit.
     const NEAR: u64 = 512;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -252,6 +274,12 @@ mod tests {
         let file: rustix::fd::OwnedFd = tempfile::tempfile().unwrap().into();
         assert!(has_room(&file, 8));
         assert!(!has_room(&file, u64::MAX));
+        // Others of this program may have some meanwhile.
+        let one = Room::take(&file, 8).unwrap();
+        assert!(RESERVED.load(Ordering::Relaxed) >= 8);
+        assert!(Room::take(&file, u64::MAX / 2).is_none());
+        drop(one);
+        assert!(RESERVED.load(Ordering::Relaxed) < u64::MAX / 2);
     }
 
     #[test]

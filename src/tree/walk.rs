@@ -162,6 +162,8 @@ impl Copier {
     ) {
         let threads = self.threads;
         let mut asked = threads == Threads::Never;
+        // Until all have ended.
+        let mut room = None;
         std::thread::scope(|scope| {
             let _stopping = shared.crew.stopping();
             let mut helpers = Vec::new();
@@ -171,11 +173,12 @@ impl Copier {
                     return;
                 }
                 asked = true;
-                let room = || {
-                    let fd = walk.src.fd();
-                    fd.is_ok_and(|fd| thread::has_room(fd, DESCRIPTORS))
-                };
-                if !threads.wanted(long) || !room() {
+                if !threads.wanted(long) {
+                    return;
+                }
+                let fd = walk.src.fd().ok();
+                room = fd.and_then(|fd| thread::Room::take(fd, DESCRIPTORS));
+                if room.is_none() {
                     return;
                 }
                 for _ in 0..helpers_wanted(threads) {
