@@ -29,6 +29,7 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
             data.resize(len * 2, 0);
         }
         match fs::read(&file, &mut data[len..])? {
+            0 => break,
             // What is not as long as a page is read whole or not at all.
             n if len + n < PAGE => {
                 len += n;
@@ -237,4 +238,25 @@ pub fn digest(value: &str) -> Result<Digest> {
 /// The store is not as it must be.
 pub fn damaged(what: impl Into<String>) -> Error {
     Error::new(Code::Damaged, Errno::IO, what)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_all_lengths_are_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().as_os_str().as_encoded_bytes();
+        let fd = fs::open_dir_trusted(rustix::fs::CWD, path).unwrap();
+        for length in [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 3 * PAGE, 1 << 16] {
+            let data: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            std::fs::write(dir.path().join("file"), &data).unwrap();
+            assert_eq!(read(&fd, "file").unwrap(), data, "{length}");
+            let less = length.saturating_sub(1);
+            let told = read_to(&fd, "file", less);
+            assert_eq!(told.is_err(), length > less, "{length}");
+        }
+    }
 }
