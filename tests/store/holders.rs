@@ -36,7 +36,7 @@ impl Held {
             rustix::mount::unmount(&path, rustix::mount::UnmountFlags::empty()).unwrap();
         }
         if self.kept {
-            store.unmount_at(b"box", UnmountFlags::empty()).unwrap();
+            settled(|| store.unmount_at(b"box", UnmountFlags::empty()));
         }
     }
 }

@@ -281,7 +281,7 @@ fn a_killed_process_with_a_kept_or_detached_mount() {
         child::kill(child::ready(child::command(dir, "hold kept")));
         assert_eq!(cleanup(store).unmounted, 0);
         fails(remove(store, "box"), Errno::BUSY);
-        store.unmount_at(b"box", UnmountFlags::empty()).unwrap();
+        settled(|| store.unmount_at(b"box", UnmountFlags::empty()));
     });
 }
 
@@ -341,7 +341,7 @@ fn a_writable_root_is_unmounted_as_it_is_mounted() {
             .unwrap_err();
         assert_eq!(error.errno(), Errno::BUSY);
         drop(mount);
-        store.unmount_at(b"plain", UnmountFlags::empty()).unwrap();
+        settled(|| store.unmount_at(b"plain", UnmountFlags::empty()));
         let label = MountOptions {
             label: Some(b"system_u:object_r:container_file_t:s0"),
             ..Default::default()

@@ -226,7 +226,7 @@ fn a_path_may_hold_what_a_mount_option_may_not() {
             assert_eq!(names(&layer(&dir, "box/upper")), ["new"]);
             let kept = mount(&store, "box", MountFlags::KEEP).unwrap();
             drop(kept);
-            store.unmount_at(b"box", UnmountFlags::empty()).unwrap();
+            settled(|| store.unmount_at(b"box", UnmountFlags::empty()));
             remove(&store, "box").unwrap();
         }
         let bytes = dir.join(OsStr::from_bytes(b"\xff\xfe"));

@@ -85,7 +85,7 @@ fn layers_end_to_end() {
                 ..Default::default()
             },
         );
-        ro.unmount(UnmountFlags::empty()).map_err(|e| e.1).unwrap();
+        crate::common::unmount(ro);
         store
             .create(b"c", Some(b"over"), CreateFlags::empty(), w)
             .unwrap();
@@ -111,7 +111,7 @@ fn layers_end_to_end() {
                 .raw_os_error(),
             libc::EBUSY
         );
-        m.unmount(UnmountFlags::empty()).map_err(|e| e.1).unwrap();
+        crate::common::unmount(m);
         for (id, parent, kind) in [
             (&b"d1"[..], &b"over"[..], Kind::Overlay),
             (b"d2", b"root", Kind::Root),
@@ -140,7 +140,7 @@ fn layers_end_to_end() {
                     ..Default::default()
                 },
             );
-            m.unmount(UnmountFlags::empty()).map_err(|e| e.1).unwrap();
+            crate::common::unmount(m);
         }
         let found = store.check(CheckFlags::empty(), w).unwrap();
         assert!(found.iter().all(|one| one.note), "{found:?}");
