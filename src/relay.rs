@@ -63,16 +63,7 @@ impl<T> Relay<T> {
     ) -> Result<Result<(), T>, E> {
         let mut state = self.state();
         while state.queue.len() >= self.room && !state.closed {
-            let (back, timeout) = self
-                .freed
-                .wait_timeout(state, every)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = back;
-            if timeout.timed_out() {
-                drop(state);
-                look()?;
-                state = self.state();
-            }
+            state = wait_looking(&self.state, &self.freed, state, every, &mut look)?;
         }
         Ok(self.push(state, item))
     }
@@ -123,16 +114,7 @@ impl<T> Relay<T> {
             if state.closed {
                 return Ok(None);
             }
-            let (back, timeout) = self
-                .filled
-                .wait_timeout(state, every)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = back;
-            if timeout.timed_out() {
-                drop(state);
-                look()?;
-                state = self.state();
-            }
+            state = wait_looking(&self.state, &self.filled, state, every, &mut look)?;
         }
     }
 
@@ -182,6 +164,26 @@ impl<T> Relay<T> {
     pub fn closing(&self) -> Closing<'_, T> {
         Closing(self)
     }
+}
+
+/// Waits for `condition`, at most so long; then `look` is called, without the lock, and its error ends
+/// the wait.
+pub fn wait_looking<'m, T, E>(
+    mutex: &'m Mutex<T>,
+    condition: &Condvar,
+    guard: MutexGuard<'m, T>,
+    every: Duration,
+    look: &mut dyn FnMut() -> Result<(), E>,
+) -> Result<MutexGuard<'m, T>, E> {
+    let (guard, waited) = condition
+        .wait_timeout(guard, every)
+        .unwrap_or_else(PoisonError::into_inner);
+    if !waited.timed_out() {
+        return Ok(guard);
+    }
+    drop(guard);
+    look()?;
+    Ok(mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// See [`Relay::closing`].

@@ -41,6 +41,9 @@ pub struct Progress {
 /// The caller's progress function; non-zero stops the call.
 pub type ProgressFn<'a> = dyn FnMut(&Progress) -> i32 + 'a;
 
+/// How long a thread of a call waits for another before it looks whether the caller wants to stop.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
+
 const EVERY: Duration = Duration::from_millis(100);
 /// Looking at the clock costs more than counting.
 const CLOCK_ENTRIES: u64 = 64;

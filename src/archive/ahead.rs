@@ -3,6 +3,7 @@
 use super::{Sha256, Source};
 use crate::error::Result;
 use crate::relay::Relay;
+use crate::watch::LOOK;
 use std::time::Duration;
 
 /// What is read at once, at most.
@@ -95,7 +96,8 @@ impl<S: Source> Begun<S> {
         pause: Duration,
         mut look: impl FnMut() -> Result<()>,
     ) -> Result<bool> {
-        self.head.resize(most + 1, 0);
+        // Not touched before something is read into it: most tars are short.
+        self.head = vec![0; most + 1];
         while self.length <= most && self.end.is_none() {
             look()?;
             if !self.source.is_ready_within(pause)? {
@@ -169,9 +171,6 @@ pub struct Ahead<'a> {
     idle: &'a dyn Fn() -> Result<()>,
 }
 
-/// How often somebody who waits for the next piece is idle.
-const IDLE: Duration = Duration::from_millis(50);
-
 impl<'a> Ahead<'a> {
     /// The end comes when `pieces` is closed. `idle` is called before the next one is waited for, and
     /// now and then while it is; its error ends that.
@@ -201,7 +200,7 @@ impl<'a> Ahead<'a> {
             return next.map(Some);
         }
         (self.idle)()?;
-        self.pieces.take_looking(IDLE, self.idle)?.transpose()
+        self.pieces.take_looking(LOOK, self.idle)?.transpose()
     }
 }
 

@@ -24,10 +24,9 @@ use crate::sys::fs;
 use crate::sys::thread::{self, Room, Started, Threads};
 use crate::tree::aside::Aside;
 use crate::tree::attrs::{Partial, Shut};
-use crate::watch::{Seat, Watch};
+use crate::watch::{LOOK, Seat, Watch};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// How a tar is applied.
 #[derive(Clone, Debug, Default)]
@@ -75,9 +74,6 @@ const AHEAD: usize = 4;
 
 /// Batches of files that wait to be filled.
 const BATCHES: usize = 4;
-
-/// How long the calling thread waits between two looks at what the caller wants.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
 /// is still to be seen below: nothing, when the tar hides all. For kind `root` that is to be

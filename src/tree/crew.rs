@@ -9,16 +9,12 @@
 //! is dropped by way of another one.
 
 use crate::error::{Error, Result};
-use crate::watch::Seat;
+use crate::watch::{LOOK, Seat};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// How many walks there are at most: twice as many as threads.
 pub const WALKS: usize = 8;
-
-/// How long a thread sleeps before it looks whether the caller wants to stop.
-pub const LOOK: Duration = Duration::from_millis(50);
 
 /// The number of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

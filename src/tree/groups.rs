@@ -5,11 +5,11 @@
 //! wait for that inode. Nobody makes two at a time, so nobody waits in a circle.
 
 use super::aside::Aside;
-use super::crew::LOOK;
 use crate::error::{Errno, Result, SysResult};
+use crate::relay::wait_looking;
 use crate::sys::fs::Meta;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
-use crate::watch::Watch;
+use crate::watch::{LOOK, Watch};
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -86,16 +86,8 @@ impl Groups {
             match first.get_mut(&key) {
                 Some(Some(group)) => break group,
                 Some(None) => {
-                    let (back, waited) = self
-                        .settled
-                        .wait_timeout(first, LOOK)
-                        .unwrap_or_else(PoisonError::into_inner);
-                    first = back;
-                    if waited.timed_out() {
-                        drop(first);
-                        watch.check()?;
-                        first = self.first();
-                    }
+                    let look = &mut || watch.check();
+                    first = wait_looking(&self.first, &self.settled, first, LOOK, look)?;
                 }
                 None => {
                     if let Some(aside) = &self.aside {

@@ -15,14 +15,10 @@ use crate::layer::diff;
 use crate::layer::view::Stack;
 use crate::relay::Relay;
 use crate::sys::thread;
-use crate::watch::{Seat, Watch};
-use std::time::Duration;
+use crate::watch::{LOOK, Seat, Watch};
 
 /// Pieces on the way: enough that a thread that is held up for a moment does not hold up the other.
 const ON_THE_WAY: usize = 4;
-
-/// How long the caller's thread waits between two looks at his flag and function.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Exports with a thread where more than `short` bytes come; none where no thread can be started:
 /// nothing was written then.
