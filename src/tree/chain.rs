@@ -117,10 +117,11 @@ impl Chain {
         }
     }
 
-    /// The directory that many levels below the root; `None` where it is closed for now.
-    pub fn fd_at(&self, depth: usize) -> Option<BorrowedFd<'_>> {
-        let level = self.levels.get(depth)?;
-        level.fd.as_ref().map(AsFd::as_fd)
+    /// A chain whose root is the directory that many levels below this one's; `None` where it is closed
+    /// for now, or descriptors are short.
+    pub fn beside(&self, depth: usize) -> Option<Self> {
+        let fd = self.levels.get(depth)?.fd.as_ref()?.try_clone().ok()?;
+        Some(Chain::below(self.path_at(depth), fd))
     }
 
     /// Opens the directory at `path` below the root.

@@ -45,8 +45,6 @@ pub struct Copier {
     own: bool,
     /// Whether others may help.
     pub(super) threads: Threads,
-    /// How much is done before it lends to others again.
-    pub(super) lends_at: u64,
 }
 
 impl Copier {
@@ -69,7 +67,6 @@ impl Copier {
             target: None,
             own: false,
             threads: options.threads,
-            lends_at: 0,
         })
     }
 
@@ -80,7 +77,6 @@ impl Copier {
             buf: DirBuf::default(),
             stats: CopyStats::default(),
             prefix: self.prefix.clone(),
-            lends_at: 0,
             ..*self
         }
     }

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod compare;
 pub mod copier;
 pub mod copy;
+mod copying;
 pub mod crew;
 pub mod data;
 pub mod groups;
@@ -19,4 +20,4 @@ mod walk;
 
 pub use crate::sys::thread::Threads;
 pub use copy::{CopyFlags, CopyOptions, CopyStats, Reflink, copy_dir};
-pub use remove::{remove_contents, remove_tree};
+pub use remove::{remove_contents, remove_contents_by, remove_tree};

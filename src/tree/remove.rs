@@ -1,8 +1,10 @@
 //! Removing trees: by descriptor, to any depth, never into another mount.
 
 use super::chain::Chain;
+use super::walk::{self, Level, Visit};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
+use crate::sys::thread::Threads;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 
@@ -26,53 +28,137 @@ pub fn remove_tree(dir: impl AsFd, name: &[u8], watch: &mut Watch<'_>) -> Result
 
 /// Removes all that is in the open directory `root`, which stays.
 pub fn remove_contents(root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
-    let mut buf = DirBuf::default();
-    let mut chain = Chain::new(root);
-    // What is left to empty at each level, and how often the level was read.
-    let mut pending = vec![(sweep(&chain, &mut buf, All, watch)?, 1)];
-    while let Some((below, passes)) = pending.last_mut() {
-        if let Some(name) = below.pop() {
-            // Of a layer's own directories most are empty.
-            if chain.depth() == 0 && fs::rmdir(chain.fd()?, &name).is_ok() {
-                watch.entry()?;
-                continue;
-            }
-            match open_to_empty(chain.fd()?, &name) {
-                Ok(fd) => {
-                    chain.push(name, fd)?;
-                    pending.push((sweep(&chain, &mut buf, AtOnce, watch)?, 1));
-                }
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(refuse(errno, &chain.path_of(&name))),
-            }
-            continue;
+    remove_contents_by(Threads::Auto, root, watch)
+}
+
+/// The same, with a say in whether other threads help.
+pub fn remove_contents_by(threads: Threads, root: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
+    let mut remover = Remover {
+        buf: DirBuf::default(),
+        removed: 0,
+        threads,
+    };
+    let site = Site {
+        chain: Chain::new(root),
+        whole: true,
+    };
+    walk::run(&mut remover, site, watch, |remover, site, watch| {
+        remover.level(&site.chain, 1, watch)
+    })
+}
+
+/// One thread's part of a removal.
+struct Remover {
+    buf: DirBuf,
+    removed: u64,
+    threads: Threads,
+}
+
+/// Where a removal stands.
+struct Site {
+    chain: Chain,
+    /// It begins where the removal does.
+    whole: bool,
+}
+
+impl Remover {
+    /// Unlinks what is no directory where the chain stands, which is read for the `pass`th time.
+    fn level(&mut self, chain: &Chain, pass: usize, watch: &mut Watch<'_>) -> Result<Level<usize>> {
+        let reading = if chain.depth() == 0 || pass > 1 {
+            All
+        } else {
+            AtOnce
+        };
+        let below = self.sweep(chain, reading, watch)?;
+        Ok(Level { kept: pass, below })
+    }
+
+    fn gone(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        self.removed += 1;
+        watch.entry()
+    }
+}
+
+impl Visit for Remover {
+    const NAME: &'static str = "ovl-remove";
+    const SIDES: usize = 1;
+    type Place = Site;
+    /// How often the directory was read.
+    type Kept = usize;
+
+    fn enter(
+        &mut self,
+        Site { chain, whole }: &mut Site,
+        name: Vec<u8>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Level<usize>>> {
+        // Of a layer's own directories most are empty.
+        if *whole && chain.depth() == 0 && fs::rmdir(chain.fd()?, &name).is_ok() {
+            return self.gone(watch).map(|()| None);
         }
-        if chain.depth() == 0 {
-            break;
-        }
-        let passes = *passes;
+        let fd = match open_to_empty(chain.fd()?, &name) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(refuse(errno, &chain.path_of(&name))),
+        };
+        chain.push(name, fd)?;
+        self.level(chain, 1, watch).map(Some)
+    }
+
+    fn leave(
+        &mut self,
+        Site { chain, .. }: &mut Site,
+        _: usize,
+        passes: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Level<usize>>> {
         let Some((name, fd)) = chain.pop()? else {
-            break;
+            // The root stays.
+            return Ok(None);
         };
         match rmdir(chain.fd()?, &name) {
-            Ok(()) | Err(Errno::NOENT) => {
-                pending.pop();
-                watch.entry()?;
-            }
+            Ok(()) | Err(Errno::NOENT) => self.gone(watch).map(|()| None),
             // Read while it was emptied, a directory may not show all it had.
             Err(Errno::NOTEMPTY) if passes < PASSES => {
                 let fd = fs::open_dir_trusted(&fd, b".")
                     .map_err(|errno| Error::sys(errno, "open").at(chain.path_of(&name)))?;
                 chain.push(name, fd)?;
-                let below = sweep(&chain, &mut buf, All, watch)?;
-                if let Some(level) = pending.last_mut() {
-                    *level = (below, passes + 1);
-                }
+                self.level(chain, passes + 1, watch).map(Some)
             }
-            Err(errno) => return Err(errno).call_at("rmdir", chain.path_of(&name)),
+            Err(errno) => Err(errno).call_at("rmdir", chain.path_of(&name)),
         }
     }
-    Ok(())
+
+    fn beside(site: &Site, depth: usize) -> Option<Site> {
+        Some(Site {
+            chain: site.chain.beside(depth)?,
+            whole: false,
+        })
+    }
+
+    fn stands(site: &Site) -> Option<BorrowedFd<'_>> {
+        site.chain.fd().ok()
+    }
+
+    fn threads(&self) -> Threads {
+        self.threads
+    }
+
+    fn effort(&self) -> u64 {
+        self.removed
+    }
+
+    fn again(&self) -> Self {
+        Remover {
+            buf: DirBuf::default(),
+            removed: 0,
+            ..*self
+        }
+    }
+
+    fn absorb(&mut self, helper: Self) {
+        self.removed += helper.removed;
+    }
 }
 
 /// How much of a directory is read.
@@ -84,46 +170,50 @@ enum Reading {
     AtOnce,
 }
 
-/// Unlinks what is no directory where the chain stands; gives the names of the directories.
-fn sweep(
-    chain: &Chain,
-    buf: &mut DirBuf,
-    reading: Reading,
-    watch: &mut Watch<'_>,
-) -> Result<Vec<Vec<u8>>> {
-    let mut below = Vec::new();
-    let fd = chain.fd()?;
-    let mut failed = None;
-    let each = |name: &[u8], hint| {
-        if hint == Hint::Directory {
-            below.push(name.to_vec());
-            return Ok(());
-        }
-        match unlink(fd, name) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::ISDIR) => {
+impl Remover {
+    /// Unlinks what is no directory where the chain stands; gives the names of the directories.
+    fn sweep(
+        &mut self,
+        chain: &Chain,
+        reading: Reading,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut below = Vec::new();
+        let fd = chain.fd()?;
+        let mut failed = None;
+        let removed = &mut self.removed;
+        let each = |name: &[u8], hint| {
+            if hint == Hint::Directory {
                 below.push(name.to_vec());
                 return Ok(());
             }
-            Err(errno) => {
-                failed = Some(Error::sys(errno, "unlink").at(chain.path_of(name)));
-                return Err(errno);
+            match unlink(fd, name) {
+                Ok(()) => {}
+                Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::ISDIR) => {
+                    below.push(name.to_vec());
+                    return Ok(());
+                }
+                Err(errno) => {
+                    failed = Some(Error::sys(errno, "unlink").at(chain.path_of(name)));
+                    return Err(errno);
+                }
             }
+            *removed += 1;
+            watch.entry().map_err(|error| {
+                let errno = error.errno();
+                failed = Some(error);
+                errno
+            })
+        };
+        let read = match reading {
+            All => self.buf.for_each(fd, each),
+            AtOnce => self.buf.for_each_at_once(fd, each),
+        };
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, read) => read.call_at("getdents64", chain.path()).map(|()| below),
         }
-        watch.entry().map_err(|error| {
-            let errno = error.errno();
-            failed = Some(error);
-            errno
-        })
-    };
-    let read = match reading {
-        All => buf.for_each(fd, each),
-        AtOnce => buf.for_each_at_once(fd, each),
-    };
-    match (failed, read) {
-        (Some(error), _) => Err(error),
-        (None, read) => read.call_at("getdents64", chain.path()).map(|()| below),
     }
 }
 

@@ -12,6 +12,7 @@ mod hardlink;
 mod hostile;
 mod mounts;
 mod place;
+mod removal;
 mod threads;
 mod unprivileged;
 

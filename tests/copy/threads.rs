@@ -75,7 +75,7 @@ fn a_tree_of_everything() {
 }
 
 /// As many directories, in each other and beside each other, as keep everybody busy.
-fn wide(src: &Path, directories: usize) {
+pub fn wide(src: &Path, directories: usize) {
     for d in 0..directories {
         let dir = src.join(format!("{}/{}/{d}", d % 7, d % 31));
         fs::create_dir_all(&dir).unwrap();
@@ -99,7 +99,7 @@ fn wide_trees_and_crowded_directories() {
 }
 
 /// Makes the directories of `levels` in each other, with something beside each.
-fn deep(src: &Path, levels: usize) {
+pub fn deep(src: &Path, levels: usize) {
     fs::create_dir(src).unwrap();
     let open = |at: &dyn std::os::fd::AsFd, name: &str| {
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
@@ -206,12 +206,12 @@ fn inodes_with_all_names_that_they_can_have() {
     });
 }
 
-fn mode(path: &Path, mode: u32) {
+pub fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Directories whose attributes would be in the way, or would be handed on, before the end.
-fn sealed(src: &Path) {
+pub fn sealed(src: &Path) {
     wide(src, 300);
     let acl = torture::named_acl();
     for d in 0..300 {

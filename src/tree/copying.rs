@@ -1,0 +1,134 @@
+//! The walk of a copy: down both sides together.
+
+use super::chain::Chain;
+use super::copier::Copier;
+use super::groups::Groups;
+use super::walk::{self, Level, Visit};
+use crate::error::{Result, SysResult};
+use crate::sys::fs::Meta;
+use crate::sys::thread::Threads;
+use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::watch::Watch;
+use std::os::fd::AsFd;
+
+/// Bytes that are as long to copy as an entry is to make.
+const ENTRY_BYTES: u64 = 16 << 10;
+
+/// One thread's part of a copy.
+struct Copying<'a> {
+    copier: Copier,
+    groups: &'a Groups,
+}
+
+/// Where a copy stands, on both sides.
+struct Both {
+    src: Chain,
+    dst: Chain,
+}
+
+impl Visit for Copying<'_> {
+    const NAME: &'static str = "ovl-copy";
+    const SIDES: usize = 2;
+    type Place = Both;
+    /// Its attributes, for when all in it is done.
+    type Kept = Meta;
+
+    fn enter(
+        &mut self,
+        place: &mut Both,
+        name: Vec<u8>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Level<Meta>>> {
+        let Both { src, dst } = place;
+        let Some(kept) = self.copier.descend(src, dst, name)? else {
+            return Ok(None);
+        };
+        let below = self.copier.entries(src, dst, self.groups, watch)?;
+        Ok(Some(Level { kept, below }))
+    }
+
+    fn leave(
+        &mut self,
+        place: &mut Both,
+        depth: usize,
+        kept: Meta,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Level<Meta>>> {
+        let Both { src, dst } = place;
+        self.copier
+            .seal(src.fd()?, dst.fd()?, &kept, depth == 0)
+            .map_err(|e| e.at(src.path()))?;
+        self.copier.stats.entries += 1;
+        self.copier.stats.directories += 1;
+        watch.entry()?;
+        if depth > 0 {
+            src.pop()?;
+            dst.pop()?;
+        }
+        Ok(None)
+    }
+
+    fn beside(place: &Both, depth: usize) -> Option<Both> {
+        let (src, dst) = (place.src.beside(depth)?, place.dst.beside(depth)?);
+        Some(Both { src, dst })
+    }
+
+    fn stands(place: &Both) -> Option<BorrowedFd<'_>> {
+        place.src.fd().ok()
+    }
+
+    fn threads(&self) -> Threads {
+        self.copier.threads
+    }
+
+    fn effort(&self) -> u64 {
+        self.copier.stats.entries + self.copier.stats.bytes / ENTRY_BYTES
+    }
+
+    fn again(&self) -> Self {
+        Copying {
+            copier: self.copier.again(),
+            ..*self
+        }
+    }
+
+    fn absorb(&mut self, helper: Self) {
+        self.copier.absorb(helper.copier);
+    }
+}
+
+impl Copier {
+    /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
+    pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
+        let groups = Groups::new(dst.as_fd(), None)?;
+        self.run_below(source, dst, b"", &groups, watch)
+    }
+
+    /// The same for a `dst` that is `path` below the root of `groups`.
+    pub fn run_below(
+        &mut self,
+        source: OwnedFd,
+        dst: OwnedFd,
+        path: &[u8],
+        groups: &Groups,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        self.prefix = path.to_vec();
+        let kept = fs::stat(&source).call("statx")?;
+        self.prepare(&dst, &kept)?;
+        let (src, dst) = (Chain::new(source), Chain::new(dst));
+        let copier = self.again();
+        let mut copying = Copying { copier, groups };
+        let copied = walk::run(
+            &mut copying,
+            Both { src, dst },
+            watch,
+            |copying, at, watch| {
+                let below = copying.copier.entries(&at.src, &at.dst, groups, watch)?;
+                Ok(Level { kept, below })
+            },
+        );
+        self.absorb(copying.copier);
+        copied
+    }
+}
