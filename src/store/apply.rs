@@ -241,6 +241,7 @@ impl Store {
                 marks: self.marked(kind),
                 tagged: Some(&applied.tagged),
                 modes: Some(&applied.shut),
+                threads: options.threads,
             };
             let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
             meta.manifest = Some(manifest);

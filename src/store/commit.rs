@@ -11,6 +11,7 @@ use crate::layer::{foreign, size};
 use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::tree::Threads;
 use crate::tree::remove_contents;
 use crate::watch::Watch;
 use std::collections::HashSet;
@@ -114,6 +115,7 @@ impl Store {
             marks: self.marked(layer.meta.kind),
             tagged: None,
             modes: None,
+            threads: Threads::Auto,
         };
         let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
             .map_err(|error| super::may_be_stuck(error, &layer.fd, b"."))?;

@@ -247,6 +247,7 @@ impl Store {
             marks: None,
             tagged: None,
             modes: None,
+            threads: Threads::Auto,
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
         meta.manifest = Some(manifest);

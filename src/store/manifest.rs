@@ -15,14 +15,16 @@
 //! The lines come as a walk meets them: parents first, names in the order of their bytes. `verify`
 //! holds a tree against them.
 
+mod ahead;
+mod entries;
+
 use crate::archive::{Digest, Sha256};
 use crate::error::{Result, SysResult};
-use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
+use crate::sys::thread::Threads;
 use crate::sys::xattr::{Marks, Pairs};
-use crate::sys::{BorrowedFd, OwnedFd, fs};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::attrs::{Inode, Shut};
-use crate::tree::chain::Chain;
 use crate::tree::compare::own;
 use crate::watch::Watch;
 use std::collections::hash_map::Entry;
@@ -53,6 +55,8 @@ pub struct Known<'a> {
     pub tagged: Option<&'a HashSet<u64>>,
     /// Directories whose modes are still to be put on, by inode.
     pub modes: Option<&'a Shut>,
+    /// Whether another thread may help.
+    pub threads: Threads,
 }
 
 /// Writes the manifest of the tree `content` into the layer's directory; gives its SHA-256.
@@ -162,31 +166,25 @@ pub fn lines(
         known,
         contents,
         groups: HashMap::new(),
-        buf: DirBuf::default(),
         out,
     };
-    let mut chain = Chain::new(root);
-    job.line(chain.fd()?, b".", b"", &top, watch)?;
-    let mut pending = vec![job.names(&chain)?];
-    while let Some(names) = pending.last_mut() {
-        let Some(name) = names.pop() else {
-            pending.pop();
-            chain.pop()?;
-            continue;
-        };
-        let path = chain.path_of(&name);
-        let meta = fs::stat_at(chain.fd()?, &name).call_at("statx", &path)?;
-        if meta.kind == Kind::Directory {
-            let fd = fs::open_dir(chain.fd()?, &name).call_at("open", &path)?;
-            chain.push(name, fd)?;
-            job.line(chain.fd()?, b".", &path, &meta, watch)?;
-            pending.push(job.names(&chain)?);
-        } else if known.marks.is_some() || !meta.is_whiteout() {
-            job.line(chain.fd()?, &name, &path, &meta, watch)?;
+    job.line(root.as_fd(), b".", b"", &top, watch)?;
+    ahead::each(root, known.threads, watch, |batch, watch| {
+        let entries = batch.names.iter().zip(&batch.metas);
+        for (name, meta) in entries {
+            let path = batch.path_of(name);
+            let open = batch.last.as_ref();
+            match open.filter(|_| meta.kind == Kind::Directory) {
+                Some(fd) => job.line(fd.as_fd(), b".", &path, meta, watch)?,
+                None if known.marks.is_some() || !meta.is_whiteout() => {
+                    job.line(batch.dir.as_fd(), name, &path, meta, watch)?;
+                }
+                None => {}
+            }
+            watch.entry()?;
         }
-        watch.entry()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 struct Job<'a> {
@@ -194,19 +192,10 @@ struct Job<'a> {
     contents: Contents,
     /// What stands for the first name of each linked inode: 16 bytes, however long the path.
     groups: HashMap<u64, u64>,
-    buf: DirBuf,
     out: &'a mut dyn Lines,
 }
 
 impl Job<'_> {
-    /// The names where the chain stands, last first.
-    fn names(&mut self, chain: &Chain) -> Result<Vec<Vec<u8>>> {
-        let names = self.buf.sorted_names(chain.fd()?);
-        let mut names = names.call_at("getdents64", chain.path())?;
-        names.reverse();
-        Ok(names)
-    }
-
     fn opaque(&self, xattrs: &Pairs) -> bool {
         self.known.marks.is_some_and(|marks| {
             let mark = (marks.opaque(), &b"y"[..]);

@@ -11,6 +11,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::Kind;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
+use crate::tree::Threads;
 use crate::watch::Watch;
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
@@ -96,6 +97,7 @@ pub fn compare(
         marks: tree.marks,
         tagged: None,
         modes: None,
+        threads: Threads::Auto,
     };
     manifest::lines(tree.content, known, contents, watch, &mut sides)?;
     while let Some(line) = sides.line.take() {

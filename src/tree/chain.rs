@@ -10,6 +10,7 @@ use crate::sys::fs::Kind;
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// How many levels stay open.
 pub const OPEN: usize = 32;
@@ -18,7 +19,7 @@ type Identity = (u64, (u32, u32));
 
 struct Level {
     name: Vec<u8>,
-    fd: Option<OwnedFd>,
+    fd: Option<Arc<OwnedFd>>,
     id: Option<Identity>,
 }
 
@@ -66,11 +67,11 @@ pub struct Chain {
 impl Chain {
     /// A chain that stands at its root.
     pub fn new(root: OwnedFd) -> Self {
-        Chain::below(Vec::new(), root)
+        Chain::below(Vec::new(), Arc::new(root))
     }
 
     /// A chain whose root is itself at `path` below another one: paths are told from there.
-    pub fn below(path: Vec<u8>, root: OwnedFd) -> Self {
+    fn below(path: Vec<u8>, root: Arc<OwnedFd>) -> Self {
         Chain {
             levels: vec![Level {
                 name: path,
@@ -89,7 +90,7 @@ impl Chain {
     pub fn push(&mut self, name: Vec<u8>, fd: OwnedFd) -> Result<()> {
         self.levels.push(Level {
             name,
-            fd: Some(fd),
+            fd: Some(Arc::new(fd)),
             id: None,
         });
         if self.levels.len() > OPEN + 1 {
@@ -109,18 +110,14 @@ impl Chain {
     pub fn fd(&self) -> Result<BorrowedFd<'_>> {
         match self.levels.last().and_then(|level| level.fd.as_ref()) {
             Some(fd) => Ok(fd.as_fd()),
-            None => Err(Error::new(
-                Code::Bug,
-                Errno::NOTRECOVERABLE,
-                "walk above its root",
-            )),
+            None => Err(above()),
         }
     }
 
     /// A chain whose root is the directory that many levels below this one's; `None` where it is closed
-    /// for now, or descriptors are short.
+    /// for now.
     pub fn beside(&self, depth: usize) -> Option<Self> {
-        let fd = self.levels.get(depth)?.fd.as_ref()?.try_clone().ok()?;
+        let fd = self.levels.get(depth)?.fd.clone()?;
         Some(Chain::below(self.path_at(depth), fd))
     }
 
@@ -136,8 +133,16 @@ impl Chain {
         }
     }
 
+    /// The same, to be kept for longer than the walk stands there.
+    pub fn shared(&self) -> Result<Arc<OwnedFd>> {
+        match self.levels.last().and_then(|level| level.fd.clone()) {
+            Some(fd) => Ok(fd),
+            None => Err(above()),
+        }
+    }
+
     /// Goes back up, and gives the name of the directory that was left and its descriptor.
-    pub fn pop(&mut self) -> Result<Option<(Vec<u8>, OwnedFd)>> {
+    pub fn pop(&mut self) -> Result<Option<(Vec<u8>, Arc<OwnedFd>)>> {
         if self.levels.len() < 2 {
             return Ok(None);
         }
@@ -154,7 +159,7 @@ impl Chain {
                 Error::sys(errno, "open ..").at(self.path_of(&left.name))
             })?;
             if let Some(level) = self.levels.last_mut() {
-                level.fd = Some(fd);
+                level.fd = Some(Arc::new(fd));
             }
         }
         Ok(Some((left.name, left_fd)))
@@ -230,6 +235,10 @@ fn below(chain: &Chain, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
     });
     read.map_err(|errno| Error::sys(errno, "getdents64").at(chain.path()))?;
     Ok(names)
+}
+
+fn above() -> Error {
+    Error::new(Code::Bug, Errno::NOTRECOVERABLE, "walk above its root")
 }
 
 fn reopen(child: &OwnedFd, id: Option<Identity>) -> SysCall<OwnedFd> {

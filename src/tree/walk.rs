@@ -52,7 +52,7 @@ pub trait Visit: Send {
         watch: &mut Watch<'_>,
     ) -> Result<Option<Level<Self::Kept>>>;
 
-    /// A place of its own whose root is `place` at `depth`; `None` where descriptors are short.
+    /// A place of its own whose root is `place` at `depth`; `None` where that is closed for now.
     fn beside(place: &Self::Place, depth: usize) -> Option<Self::Place>;
 
     /// The directory that the place stands in, where there is one.
@@ -104,7 +104,7 @@ impl<V: Visit> Walk<V> {
         self.levels.iter().enumerate().find_map(spare)
     }
 
-    /// Takes so many names out for a walk of their own; `None` where descriptors are short.
+    /// Takes so many names out for a walk of their own; `None` where that is closed for now.
     fn split(&mut self, depth: usize, count: usize) -> Option<Self> {
         let place = V::beside(&self.place, depth)?;
         let level = self.levels.get_mut(depth)?;

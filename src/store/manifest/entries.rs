@@ -1,0 +1,145 @@
+//! The entries of a tree, parents first, names in the order of their bytes.
+
+use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::sys::dir::{DirBuf, Hint};
+use crate::sys::fs::{Kind, Meta};
+use crate::sys::{OwnedFd, fs};
+use crate::tree::chain::Chain;
+use std::sync::Arc;
+
+/// How many entries are handed on at a time.
+const BATCH: usize = 256;
+
+/// Some entries of one directory, one after the other.
+pub struct Batch {
+    pub dir: Arc<OwnedFd>,
+    /// The directory's path, for messages and lines.
+    pub path: Vec<u8>,
+    pub names: Vec<Vec<u8>>,
+    /// The attributes of each, once somebody has asked for them.
+    pub metas: Vec<Meta>,
+    /// The last name is a directory, and this is it: its entries come next.
+    pub last: Option<Arc<OwnedFd>>,
+}
+
+impl Batch {
+    /// The path of one of its names.
+    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        join(&self.path, name)
+    }
+
+    /// Asks for all attributes, unless somebody has.
+    pub fn ask(&mut self) -> Result<()> {
+        if !self.metas.is_empty() {
+            return Ok(());
+        }
+        let mut metas = Vec::with_capacity(self.names.len());
+        for (at, name) in self.names.iter().enumerate() {
+            let open = self.last.as_ref().filter(|_| at + 1 == self.names.len());
+            let meta = match open {
+                Some(fd) => fs::stat(fd),
+                None => fs::stat_at(&self.dir, name),
+            };
+            let meta = meta.map_err(|errno| Error::sys(errno, "statx").at(self.path_of(name)))?;
+            if open.is_none() && meta.kind == Kind::Directory {
+                return Err(changed().at(self.path_of(name)));
+            }
+            metas.push(meta);
+        }
+        self.metas = metas;
+        Ok(())
+    }
+}
+
+fn changed() -> Error {
+    Error::new(Code::System, Errno::STALE, "it changed while it was read")
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path.is_empty() {
+        true => name.to_vec(),
+        false => [path, name].join(&b'/'),
+    }
+}
+
+/// Walks a tree, and asks nothing of its files.
+pub struct Walker {
+    chain: Chain,
+    /// What is left of each directory on the way. Their paths are not kept: all together they grow with
+    /// the square of the depth.
+    levels: Vec<std::vec::IntoIter<(Vec<u8>, Hint)>>,
+    /// The directory that was told last is still to be read.
+    unread: bool,
+    buf: DirBuf,
+}
+
+impl Walker {
+    /// Below `root`, from where it stands.
+    pub fn new(root: OwnedFd) -> Self {
+        Walker {
+            chain: Chain::new(root),
+            levels: Vec::new(),
+            unread: true,
+            buf: DirBuf::default(),
+        }
+    }
+
+    /// The next entries; `None` when there are no more.
+    pub fn next(&mut self) -> Result<Option<Batch>> {
+        if std::mem::take(&mut self.unread) {
+            let names = self.read()?.into_iter();
+            self.levels.push(names);
+        }
+        while let Some(names) = self.levels.last_mut() {
+            if names.len() == 0 {
+                self.levels.pop();
+                self.chain.pop()?;
+                continue;
+            }
+            let mut batch = Batch {
+                dir: self.chain.shared()?,
+                path: self.chain.path(),
+                names: Vec::with_capacity(names.len().min(BATCH)),
+                metas: Vec::new(),
+                last: None,
+            };
+            while batch.names.len() < BATCH {
+                let Some((name, hint)) = names.next() else {
+                    break;
+                };
+                batch.names.push(name.clone());
+                if is_directory(&batch.dir, &name, hint)
+                    .map_err(|errno| Error::sys(errno, "statx").at(batch.path_of(&name)))?
+                {
+                    let path = batch.path_of(&name);
+                    let fd = fs::open_dir(&batch.dir, &name).call_at("open", &path)?;
+                    self.chain.push(name, fd)?;
+                    batch.last = Some(self.chain.shared()?);
+                    self.unread = true;
+                    break;
+                }
+            }
+            return Ok(Some(batch));
+        }
+        Ok(None)
+    }
+
+    fn read(&mut self) -> Result<Vec<(Vec<u8>, Hint)>> {
+        let mut names = Vec::new();
+        let read = self.buf.for_each(self.chain.fd()?, |name, hint| {
+            names.push((name.to_vec(), hint));
+            Ok::<_, Errno>(())
+        });
+        read.call_at("getdents64", self.chain.path())?;
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(names)
+    }
+}
+
+fn is_directory(dir: &OwnedFd, name: &[u8], hint: Hint) -> crate::sys::SysCall<bool> {
+    match hint {
+        Hint::Directory => Ok(true),
+        Hint::File | Hint::Other { .. } => Ok(false),
+        Hint::Unknown => Ok(fs::stat_at(dir, name)?.kind == Kind::Directory),
+    }
+}
