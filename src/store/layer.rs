@@ -1,5 +1,6 @@
 //! One layer of a store: found, locked, read; and the stack of trees that it is the top of.
 
+use super::known::Link;
 use super::lock::{self, Mode};
 use super::meta::{self, Meta};
 use super::options::{Kind, LayerInfo, State};
@@ -287,9 +288,31 @@ impl Store {
     }
 
     /// The trees of a layer, its own first, for who opens each of them next: that there is one is not
-    /// looked at, so what cannot be opened is to be explained by [`Store::stack`].
+    /// looked at, and a chain that was read before is not read again. What cannot be opened is to be
+    /// explained by [`Store::stack`], after [`Chains::forget`](super::known::Chains::forget).
     pub(super) fn stack_to_open(&self, layer: &Layer) -> Result<Stack> {
-        self.stack_by(layer, |id, above| self.edge_by(id, above, false))
+        let read = || self.stack_by(layer, |id, above| self.edge_by(id, above, false));
+        let (Kind::Overlay, Some(parent)) = (layer.meta.kind, &layer.parent) else {
+            return read();
+        };
+        // Where it is not there, reading tells what is missing.
+        let Ok(Some(birth)) = fs::birth(&self.layers, parent.as_bytes()) else {
+            return read();
+        };
+        let mut trees = vec![self.tree(&layer.id, layer.meta.kind)];
+        if let Some(links) = self.known.find(&birth) {
+            trees.extend(links.iter().map(|link| self.tree(&link.id, link.kind)));
+            return Ok(Stack::new(trees, self.marks));
+        }
+        let mut links = Vec::with_capacity(layer.meta.lowers.min(MAX_LOWERS) as usize);
+        let stack = self.stack_by(layer, |id, above| {
+            let edge = self.edge_by(id, above, false)?;
+            let id = id.to_string();
+            links.push(Link { id, kind: edge.0 });
+            Ok(edge)
+        })?;
+        self.known.keep(birth, links);
+        Ok(stack)
     }
 
     /// The trees of a layer, its own first.

@@ -32,6 +32,7 @@ mod handle;
 pub mod id;
 mod image;
 mod inspect;
+mod known;
 mod layer;
 mod lock;
 mod manifest;
@@ -83,6 +84,7 @@ pub struct Store {
     /// Whether the home can hold an upper; tried when first asked.
     holds_upper: OnceCell<bool>,
     syncs: sync::GroupSync,
+    known: known::Chains,
 }
 
 impl Store {
@@ -150,6 +152,7 @@ impl Store {
             log: options.log,
             holds_upper: OnceCell::new(),
             syncs: sync::GroupSync::default(),
+            known: known::Chains::default(),
         })
     }
 

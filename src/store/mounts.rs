@@ -241,8 +241,11 @@ impl Store {
         let open = |at: usize| {
             let tree = &lowers[at];
             let opened = tree.open(b"").call_at("open", tree.name());
-            // A chain that is damaged there says so better.
-            opened.map_err(|error| self.stack(layer).err().unwrap_or(error))
+            opened.map_err(|error| {
+                self.known.forget();
+                // A chain that is damaged there says so better.
+                self.stack(layer).err().unwrap_or(error)
+            })
         };
         let upper = layer.open("upper")?;
         let work = layer.open("work")?;
