@@ -2,14 +2,14 @@
 //!
 //! A descriptor is the caller's: it is read or written from where it stands, and neither closed nor
 //! changed. It may be non-blocking, then its readiness is waited for. It may be one that blocks for
-//! ever, so where the caller can cancel, no system call is begun that would wait: readiness is
-//! asked for a tenth of a second at a time, with a look at the flag in between.
+//! ever, so where the caller can cancel, no system call is begun that would wait: what has no room
+//! or no bytes is waited for a tenth of a second at a time, with a look at the flag in between.
 
 use super::boundary;
 use crate::archive::{Sink, Source};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::signal::{self, Channel, Readiness};
-use crate::sys::{BorrowedFd, fs};
+use crate::sys::{BorrowedFd, SysCall, fs};
 use crate::watch::Cancel;
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
@@ -27,7 +27,8 @@ pub type ovl_write_fn =
 /// How long to wait between two looks at the flag, in milliseconds.
 const LOOK: u32 = 100;
 
-/// What a pipe has room for when it says that it has room (PIPE_BUF).
+/// What a pipe has room for when it says that it has room (PIPE_BUF): so much is written at a time where
+/// the kernel cannot be asked to write what there is room for.
 const ROOM: usize = 4096;
 
 /// The source that a caller gave: exactly one of both.
@@ -93,6 +94,8 @@ struct Descriptor<'a> {
     fd: BorrowedFd<'a>,
     channel: Channel,
     cancel: Option<&'a Cancel>,
+    /// The kernel cannot be asked to write no more than there is room for.
+    waits: bool,
 }
 
 impl<'a> Descriptor<'a> {
@@ -106,7 +109,27 @@ impl<'a> Descriptor<'a> {
             fd,
             channel,
             cancel,
+            waits: false,
         })
+    }
+
+    /// write(2) that does not wait where the caller may want to cancel: EAGAIN where it would.
+    fn write_some(&mut self, data: &[u8]) -> Result<SysCall<usize>> {
+        if !self.is_watched() {
+            return Ok(signal::write(self.fd, self.channel, data));
+        }
+        if self.cancel.is_some_and(Cancel::is_triggered) {
+            return Err(cancelled());
+        }
+        if !self.waits {
+            match signal::write_now(self.fd, self.channel, data) {
+                Err(Errno::OPNOTSUPP) => self.waits = true,
+                other => return Ok(other),
+            }
+        }
+        self.wait(Readiness::Writable)?;
+        let piece = data.get(..ROOM).unwrap_or(data);
+        Ok(signal::write(self.fd, self.channel, piece))
     }
 
     /// Whether a system call may wait for ever, and the caller wants to cancel.
@@ -117,13 +140,17 @@ impl<'a> Descriptor<'a> {
     fn wait(&self, readiness: Readiness) -> Result<()> {
         loop {
             if self.cancel.is_some_and(Cancel::is_triggered) {
-                return Err(Error::new(Code::Cancelled, Errno::CANCELED, "cancelled"));
+                return Err(cancelled());
             }
             if signal::wait(self.fd, readiness, LOOK).call("poll")? {
                 return Ok(());
             }
         }
     }
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::Cancelled, Errno::CANCELED, "cancelled")
 }
 
 impl Source for Descriptor<'_> {
@@ -151,13 +178,7 @@ impl Source for Descriptor<'_> {
 impl Sink for Descriptor<'_> {
     fn write_all(&mut self, mut data: &[u8]) -> Result<()> {
         while !data.is_empty() {
-            let mut most = data.len();
-            if self.is_watched() {
-                self.wait(Readiness::Writable)?;
-                most = most.min(ROOM);
-            }
-            let piece = data.get(..most).unwrap_or(data);
-            match signal::write(self.fd, self.channel, piece) {
+            match self.write_some(data)? {
                 Ok(0) => return Err(Error::sys(Errno::IO, "write")),
                 Ok(written) => data = data.get(written..).unwrap_or_default(),
                 Err(Errno::AGAIN) => self.wait(Readiness::Writable)?,

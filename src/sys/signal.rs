@@ -43,27 +43,54 @@ impl Channel {
 pub fn write(fd: impl AsFd, channel: Channel, data: &[u8]) -> SysCall<usize> {
     match channel {
         Channel::File => retry(|| rustix::io::write(&fd, data)),
-        Channel::Socket => retry(|| {
-            // SAFETY: `data` is readable for its length.
-            let sent = unsafe {
-                libc::send(
-                    fd.as_fd().as_raw_fd(),
-                    data.as_ptr().cast(),
-                    data.len(),
-                    libc::MSG_NOSIGNAL,
-                )
-            };
-            usize::try_from(sent).map_err(|_| last_errno())
-        }),
+        Channel::Socket => send(fd, data, 0),
+        Channel::Stream => without_pipe_signal(|| rustix::io::write(&fd, data)),
+    }
+}
+
+/// The same, but it takes only what there is room for, and answers EAGAIN where there is none, whatever
+/// the descriptor's mode. EOPNOTSUPP where the kernel cannot do that (for pipes, before Linux 6.4).
+pub fn write_now(fd: impl AsFd, channel: Channel, data: &[u8]) -> SysCall<usize> {
+    match channel {
+        Channel::File => write(fd, channel, data),
+        Channel::Socket => send(fd, data, libc::MSG_DONTWAIT),
         Channel::Stream => {
-            let held = HeldBack::new(libc::SIGPIPE)?;
-            let result = retry(|| rustix::io::write(&fd, data));
-            if result == Err(Errno::PIPE) {
-                held.take();
+            // "Where it stands", as a pipe has no offsets.
+            const HERE: u64 = u64::MAX;
+            let data = [std::io::IoSlice::new(data)];
+            let flags = rustix::io::ReadWriteFlags::NOWAIT;
+            match without_pipe_signal(|| rustix::io::pwritev2(&fd, &data, HERE, flags)) {
+                Err(Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
+                    Err(Errno::OPNOTSUPP)
+                }
+                other => other,
             }
-            result
         }
     }
+}
+
+fn send(fd: impl AsFd, data: &[u8], flags: libc::c_int) -> SysCall<usize> {
+    retry(|| {
+        // SAFETY: `data` is readable for its length.
+        let sent = unsafe {
+            libc::send(
+                fd.as_fd().as_raw_fd(),
+                data.as_ptr().cast(),
+                data.len(),
+                flags | libc::MSG_NOSIGNAL,
+            )
+        };
+        usize::try_from(sent).map_err(|_| last_errno())
+    })
+}
+
+fn without_pipe_signal(write: impl FnMut() -> SysCall<usize>) -> SysCall<usize> {
+    let held = HeldBack::new(libc::SIGPIPE)?;
+    let result = retry(write);
+    if result == Err(Errno::PIPE) {
+        held.take();
+    }
+    result
 }
 
 /// What to wait for.
@@ -325,6 +352,43 @@ mod tests {
             held.take();
             ok && !is_pending()
         });
+    }
+
+    #[test]
+    fn a_pipe_takes_what_it_has_room_for() {
+        let (read, write_end) = pipe();
+        let much = vec![7; 1 << 20];
+        let room = match write_now(&write_end, Channel::Stream, &much) {
+            // Before Linux 6.4.
+            Err(Errno::OPNOTSUPP) => return,
+            other => other.unwrap(),
+        };
+        assert!(room > 4096 && room < much.len(), "{room}");
+        let full = write_now(&write_end, Channel::Stream, &much);
+        assert_eq!(full, Err(Errno::AGAIN));
+        rustix::io::read(&read, &mut vec![0; room]).unwrap();
+        assert_eq!(write_now(&write_end, Channel::Stream, &much), Ok(room));
+        drop(read);
+        in_child(|| {
+            let gone = write_now(broken(), Channel::Stream, b"x");
+            gone == Err(Errno::PIPE) && !is_pending()
+        });
+    }
+
+    #[test]
+    fn a_socket_takes_what_it_has_room_for() {
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let much = vec![7; 4 << 20];
+        let room = write_now(&one, Channel::Socket, &much).unwrap();
+        assert!(room < much.len());
+        let full = write_now(&one, Channel::Socket, &much);
+        assert_eq!(full, Err(Errno::AGAIN));
+        drop(other);
+        let gone = write_now(&one, Channel::Socket, &much);
+        assert!(
+            matches!(gone, Err(Errno::PIPE | Errno::CONNRESET)),
+            "{gone:?}"
+        );
     }
 
     #[test]
