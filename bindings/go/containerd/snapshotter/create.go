@@ -45,7 +45,8 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, er
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %q: %w", key, err)
 	}
-	return s.mounts(key, made, m)
+	mounts, err := s.mounts(key, made, m)
+	return mounts, s.unlessRemoved(ctx, key, err)
 }
 
 func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt) (_ []mount.Mount, err error) {

@@ -54,7 +54,18 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, e
 	if err != nil || r.info.Kind != snapshots.KindActive {
 		return r.usage, err
 	}
-	return s.layerUsage(ctx, key, r.id)
+	usage, err := s.layerUsage(ctx, key, r.id)
+	return usage, s.unlessRemoved(ctx, key, err)
+}
+
+// unlessRemoved is err, or where a removal came between the record and its layer, that.
+func (s *Snapshotter) unlessRemoved(ctx context.Context, key string, err error) error {
+	if errdefs.IsDataLoss(err) {
+		if _, gone := s.record(ctx, key); gone != nil {
+			return gone
+		}
+	}
+	return err
 }
 
 func (s *Snapshotter) layerUsage(ctx context.Context, key, id string) (snapshots.Usage, error) {
