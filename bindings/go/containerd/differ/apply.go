@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -65,9 +66,6 @@ func (d *Differ) Apply(ctx context.Context, blob ocispec.Descriptor, mounts []mo
 	case err != nil:
 		return ocispec.Descriptor{}, fmt.Errorf("apply %s: %w", blob.Digest, errs.Of(err))
 	}
-	if err := tar.failed(); err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("apply %s: %w", blob.Digest, err)
-	}
 	read.tell()
 	entry := log.G(ctx).WithFields(log.Fields{
 		"digest": blob.Digest, "media": blob.MediaType, "layer": found.ID, "took": time.Since(begin),
@@ -103,28 +101,32 @@ func (p *progressed) tell() {
 	}
 }
 
-// processed is a stream that went through processors.
+// processed is a stream that went through processors. It ends when they have: a program that fails
+// after its last byte is no end, so that nothing comes of what it wrote.
 type processed struct {
 	io.Reader
+	ctx   context.Context
 	steps []diff.StreamProcessor
+}
+
+func (p *processed) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if err == io.EOF {
+		for _, step := range p.steps {
+			if step, ok := step.(interface{ Wait(context.Context) error }); ok {
+				if failed := step.Wait(p.ctx); failed != nil {
+					return n, fmt.Errorf("stream processor: %w", failed)
+				}
+			}
+		}
+	}
+	return n, err
 }
 
 func (p *processed) close() {
 	for _, step := range p.steps {
 		step.Close()
 	}
-}
-
-// failed is what a processor says after its end: a program that failed, for one.
-func (p *processed) failed() error {
-	for _, step := range p.steps {
-		if step, ok := step.(interface{ Err() error }); ok {
-			if err := step.Err(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // maxSteps ends a chain of processors that turn types into one another.
@@ -134,7 +136,7 @@ const maxSteps = 16
 // libovl reads.
 func (d *Differ) process(ctx context.Context, mediaType string, blob io.Reader, config *diff.ApplyConfig) (*processed, error) {
 	var step diff.StreamProcessor = diff.NewProcessorChain(mediaType, blob)
-	done := &processed{Reader: step}
+	done := &processed{Reader: step, ctx: ctx}
 	for range maxSteps {
 		init := d.handler(ctx, step.MediaType())
 		if init == nil {
@@ -172,10 +174,11 @@ func (d *Differ) handler(ctx context.Context, mediaType string) diff.StreamProce
 // out by itself.
 func known(ctx context.Context, mediaType string) bool {
 	compression, err := images.DiffCompression(ctx, mediaType)
-	if err != nil {
+	// It looks at one suffix, and says no compression of what is wrapped in something that it does not
+	// know, as encryption.
+	if err != nil || strings.Count(mediaType, "+") > 1 {
 		return false
 	}
-	// It says no compression also of what is wrapped in something that it does not know, as encryption.
 	return compression != "" || mediaType == ocispec.MediaTypeImageLayer ||
 		mediaType == ocispec.MediaTypeImageLayerNonDistributable //nolint:staticcheck // old images have it
 }
