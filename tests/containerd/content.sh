@@ -11,7 +11,7 @@ same_tree() {
 test_content() {
 	start
 	import "$IMAGES/bb.tar" "$IMAGES/other.tar"
-	background bb localhost/bb:1
+	MORE=--allow-new-privs background bb localhost/bb:1
 	background other localhost/other:1
 	same_tree "$(tree_in bb)" "$IMAGES/bb"
 	same_tree "$(tree_in other)" "$IMAGES/other"

@@ -123,9 +123,9 @@ run() {
 	ctr run --snapshotter "$SNAPSHOTTER" --runc-binary "$(command -v "$RUNTIME")" ${OPTIONS:-} "$in_image" "$id" "$@"
 }
 
-# background ID IMAGE: a container that waits, and where its tree is.
+# background ID IMAGE: a container that waits. MORE has more options.
 background() {
-	OPTIONS=-d run "$1" "$2" /bin/sh -c 'sleep 100000 & wait'
+	OPTIONS="-d ${MORE:-}" run "$1" "$2" /bin/sh -c 'sleep 100000 & wait'
 	wait_for 20 "the container $1" running "$1"
 }
 
@@ -160,14 +160,18 @@ remove_all() {
 	for id in $(ctr tasks ls -q); do
 		ctr tasks kill -s KILL "$id" 2>/dev/null || true
 		wait_for 20 "the end of container $id" ended "$id"
-		ctr tasks rm "$id" 2>/dev/null || true
+		ctr tasks rm --force "$id" 2>/dev/null || true
 	done
 	for id in $(ctr containers ls -q); do ctr containers rm "$id"; done
 	for id in $(ctr leases ls -q); do ctr leases rm --sync "$id"; done
-	for id in $(ctr images ls -q); do ctr images rm --sync "$id"; done
-	# Once more: what ends the last reference has collected before the reference was gone.
+	for id in $(ctr images ls -q); do ctr images rm --sync "$id" >/dev/null; done
+	collect
+}
+
+# collect: a garbage collection, which is over when this is: an image that goes brings it.
+collect() {
 	import "$IMAGES/nothing.tar" >/dev/null
-	ctr images rm --sync localhost/nothing:1
+	ctr images rm --sync localhost/nothing:1 >/dev/null
 }
 
 layers() {

@@ -48,8 +48,13 @@ done
 
 BASE=$(mktemp -d "${TMPDIR:-/var/tmp}/ovl-ctd.XXXXXX") || exit 1
 trap '[ -n "${kept:-}" ] || rm -rf "$BASE"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+# The shell hears signals only while it waits.
+stop() {
+	[ -z "${child:-}" ] || { kill -TERM "$child" 2>/dev/null && wait "$child"; }
+	exit "$1"
+}
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
 BUILT=${CARGO_TARGET_DIR:-$TOP/target}/containerd
 IMAGES=$BASE/images PLUGIN=$BUILT/ovl-snapshotter ASK=$BUILT/ask OVL=$TOP/build/ovl
 export BASE BUILT IMAGES PLUGIN ASK OVL
@@ -60,7 +65,9 @@ one() { # one TEST VERSION RUNTIME
 	mkdir "$T"
 	export T OVL_TEST_ONE="$1" VERSION="$2" RUNTIME="$3"
 	started=$(date +%s)
-	timeout -k 20 "${OVL_TEST_SECONDS:-1200}" sh "$HERE/world.sh" sh "$HERE/run.sh" >"$BASE/log" 2>&1 </dev/null
+	timeout -k 20 "${OVL_TEST_SECONDS:-1200}" sh "$HERE/world.sh" sh "$HERE/run.sh" >"$BASE/log" 2>&1 </dev/null &
+	child=$!
+	wait $child
 	status=$?
 	took=$(($(date +%s) - started))
 	if grep -q '^SKIP ' "$BASE/log" && [ $status = 0 ]; then

@@ -2,6 +2,7 @@
 //
 //	ask serving SOCKET                              whether somebody answers there
 //	ask judge [flags]                               whether containerd and the plugin agree
+//	ask mount [flags] KEY DIRECTORY                 mounts a snapshot, by containerd's code
 //	ask commit [flags] CONTAINER IMAGE              an image of what a container changed
 //	ask cri [flags] IMAGE                           a pod and a container through their lives
 package main
@@ -18,6 +19,7 @@ import (
 var commands = map[string]func(context.Context, []string) error{
 	"serving": serving,
 	"judge":   judge,
+	"mount":   mountSnapshot,
 	"commit":  commitContainer,
 	"cri":     podLife,
 }
@@ -25,7 +27,7 @@ var commands = map[string]func(context.Context, []string) error{
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("usage: ask serving|judge|commit|cri ...")
+	err := errors.New("usage: ask serving|judge|mount|commit|cri ...")
 	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
 		err = commands[os.Args[1]](ctx, os.Args[2:])
 	}
