@@ -381,6 +381,12 @@
 #define OVL_SPEC_OCI_JSON 2
 
 /**
+ * ovl_mount_spec(): options longer than the one page of mount(2) too, for a caller that shortens them
+ * (relative to a common directory, as containerd does) or gives them to fsconfig(2).
+ */
+#define OVL_SPEC_LONG 4
+
+/**
  * ovl_item.what of ovl_mount_spec(): the type of the file system, once.
  */
 #define OVL_SPEC_TYPE 1
@@ -1153,7 +1159,7 @@ struct ovl_unmount_opts {
  */
 struct ovl_spec_opts {
     /**
-     * `OVL_SPEC_READ_ONLY`, `OVL_SPEC_OCI_JSON`
+     * `OVL_SPEC_READ_ONLY`, `OVL_SPEC_OCI_JSON`, `OVL_SPEC_LONG`
      */
     uint64_t flags;
     /**
@@ -1990,7 +1996,7 @@ void ovl_mnt_free(struct ovl_mnt *mnt);
  * for each option in their order; or, with OVL_SPEC_OCI_JSON, OVL_SPEC_JSON alone.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EINVAL also where a path cannot be said in a spec
  * (colon, comma, backslash) or JSON (not UTF-8); E2BIG also where the spec is longer than mount(2)
- * takes; EPERM the caller cannot use the store's marks (OVL_E_MARKS).
+ * takes, without OVL_SPEC_LONG; EPERM the caller cannot use the store's marks (OVL_E_MARKS).
  */
 int ovl_mount_spec(struct ovl_store *store,
                    const char *id,

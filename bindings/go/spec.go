@@ -21,6 +21,9 @@ type SpecOptions struct {
 	ReadOnly bool
 	// Label is an SELinux label for every file.
 	Label string
+	// Long gives options that are longer than the one page of mount(2) too, to a caller that shortens
+	// them (relative to a common directory, as containerd does) or gives them to fsconfig(2).
+	Long bool
 }
 
 // MountSpec tells how the layer is mounted, and mounts nothing. The library does not see a mount that
@@ -60,7 +63,7 @@ func (l *Layer) OCIMount(destination string, opts *SpecOptions) (json.RawMessage
 
 func (l *Layer) spec(op string, opts *SpecOptions, raw capi.SpecOpts) func(func(capi.Item, error) bool) {
 	if opts != nil {
-		raw.ReadOnly, raw.Label = opts.ReadOnly, opts.Label
+		raw.ReadOnly, raw.Label, raw.Long = opts.ReadOnly, opts.Label, opts.Long
 	}
 	return items(context.Background(), l.store,
 		func() *call { return newCall(op, l.id, nil) },

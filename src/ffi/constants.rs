@@ -144,6 +144,9 @@ pub const OVL_UNMOUNT_LAZY: u64 = 1;
 pub const OVL_SPEC_READ_ONLY: u64 = 1;
 /// ovl_mount_spec(): one item, the mount as an entry of `mounts` in an OCI runtime configuration.
 pub const OVL_SPEC_OCI_JSON: u64 = 2;
+/// ovl_mount_spec(): options longer than the one page of mount(2) too, for a caller that shortens them
+/// (relative to a common directory, as containerd does) or gives them to fsconfig(2).
+pub const OVL_SPEC_LONG: u64 = 4;
 /// ovl_item.what of ovl_mount_spec(): the type of the file system, once.
 pub const OVL_SPEC_TYPE: u32 = 1;
 /// ovl_item.what of ovl_mount_spec(): the source, once.
@@ -276,7 +279,8 @@ const _: () = {
     assert!(UnmountFlags::all().bits() == 1);
     assert!(SpecFlags::READ_ONLY.bits() == OVL_SPEC_READ_ONLY);
     assert!(SpecFlags::OCI_JSON.bits() == OVL_SPEC_OCI_JSON);
-    assert!(SpecFlags::all().bits() == 3);
+    assert!(SpecFlags::LONG.bits() == OVL_SPEC_LONG);
+    assert!(SpecFlags::all().bits() == 7);
     assert!(DiffFlags::STRICT.bits() == OVL_DIFF_STRICT);
     assert!(DiffFlags::SPARSE.bits() == OVL_DIFF_SPARSE);
     assert!(DiffFlags::CLAMP.bits() == OVL_DIFF_CLAMP);

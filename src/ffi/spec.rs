@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int};
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct ovl_spec_opts {
-    /// `OVL_SPEC_READ_ONLY`, `OVL_SPEC_OCI_JSON`
+    /// `OVL_SPEC_READ_ONLY`, `OVL_SPEC_OCI_JSON`, `OVL_SPEC_LONG`
     pub flags: u64,
     /// An SELinux label for every file, or NULL.
     pub label: *const c_char,
@@ -35,7 +35,7 @@ unsafe impl Plain for ovl_spec_opts {}
 /// for each option in their order; or, with OVL_SPEC_OCI_JSON, OVL_SPEC_JSON alone.
 /// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EINVAL also where a path cannot be said in a spec
 /// (colon, comma, backslash) or JSON (not UTF-8); E2BIG also where the spec is longer than mount(2)
-/// takes; EPERM the caller cannot use the store's marks (OVL_E_MARKS).
+/// takes, without OVL_SPEC_LONG; EPERM the caller cannot use the store's marks (OVL_E_MARKS).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_mount_spec(
     store: *mut ovl_store,

@@ -35,6 +35,8 @@ pub struct OverlayPaths<'a> {
     pub volatile: bool,
     /// SELinux label of every file.
     pub label: Option<&'a [u8]>,
+    /// Longer than a page too: the caller knows a way.
+    pub long: bool,
 }
 
 /// A directory as itself, with the mounts below it.
@@ -88,7 +90,7 @@ pub fn overlay(paths: &OverlayPaths<'_>) -> Result<Spec> {
         options.push(b"ro".to_vec());
     }
     let length = options.join(&b',').len();
-    if length > OPTIONS_MAX {
+    if length > OPTIONS_MAX && !paths.long {
         return Err(Error::new(
             Code::Limit,
             Errno::INVAL,

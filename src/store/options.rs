@@ -121,6 +121,8 @@ bitflags! {
         const READ_ONLY = 1;
         /// One item: the entry of an OCI runtime's `mounts`, as JSON.
         const OCI_JSON = 2;
+        /// Longer than the one page of mount(2) too.
+        const LONG = 4;
     }
 
     /// Choices of [`Store::check`](super::Store::check).

@@ -105,6 +105,7 @@ impl Store {
             read_only,
             volatile: false,
             label,
+            long: flags.contains(SpecFlags::LONG),
         })
     }
 }

@@ -251,7 +251,7 @@ static const struct {
     {"changes", c_changes, sizeof(struct ovl_changes_opts), BITS(0), 0, 0},
     {"diff_size", c_diff_size, sizeof(struct ovl_diff_size_opts), BITS(0), 0, 0},
     {"mount_spec", c_spec, sizeof(struct ovl_spec_opts),
-     BITS(OVL_SPEC_READ_ONLY | OVL_SPEC_OCI_JSON), 0, 0},
+     BITS(OVL_SPEC_READ_ONLY | OVL_SPEC_OCI_JSON | OVL_SPEC_LONG), 0, 0},
     {"copy_dir", c_copy, sizeof(struct ovl_copy_opts),
      BITS(OVL_COPY_HARD_LINK | OVL_COPY_STRICT | OVL_COPY_NO_OVERLAY_XATTRS | OVL_COPY_SYNC),
      offsetof(struct ovl_copy_opts, reserved), offsetof(struct ovl_copy_opts, reflink)},

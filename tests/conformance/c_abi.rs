@@ -190,6 +190,7 @@ constants! {
     OVL_UNMOUNT_LAZY: u64 = 1;
     OVL_SPEC_READ_ONLY: u64 = 1;
     OVL_SPEC_OCI_JSON: u64 = 2;
+    OVL_SPEC_LONG: u64 = 4;
     OVL_SPEC_TYPE: u32 = 1;
     OVL_SPEC_SOURCE: u32 = 2;
     OVL_SPEC_OPTION: u32 = 3;

@@ -213,6 +213,7 @@ ENUMS = {
 APART = {
     "OVL_SPEC_READ_ONLY": _constants.SpecFlag,
     "OVL_SPEC_OCI_JSON": _constants.SpecFlag,
+    "OVL_SPEC_LONG": _constants.SpecFlag,
     "OVL_SPEC_": _constants.SpecItem,
     "OVL_CHECK_REPAIR": _constants.CheckFlag,
     "OVL_CHECK_": _constants.CheckKind,

@@ -13,6 +13,7 @@ fn paths<'a>(lowers: &'a [&'a [u8]], upper: Option<(&'a [u8], &'a [u8])>) -> Ove
         read_only: false,
         volatile: false,
         label: None,
+        long: false,
     }
 }
 
@@ -81,6 +82,11 @@ fn what_cannot_be_said() {
     let error = overlay(&paths(&[&long, b"/y"], None)).unwrap_err();
     assert_eq!(error.errno(), Errno::INVAL);
     assert!(error.message().contains("4096 bytes"), "{error}");
+    let spec = overlay(&OverlayPaths {
+        long: true,
+        ..paths(&[&long, b"/y"], None)
+    });
+    assert_eq!(options(&spec.unwrap()).len(), 4096);
 }
 
 #[test]

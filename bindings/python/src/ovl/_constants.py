@@ -154,6 +154,7 @@ class UnmountFlag(enum.IntFlag):
 class SpecFlag(enum.IntFlag):
     READ_ONLY = 1
     OCI_JSON = 2
+    LONG = 4
 
 
 class SpecItem(enum.IntEnum):
