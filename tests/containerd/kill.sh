@@ -43,8 +43,11 @@ end_work() {
 
 # kill_round KIND: both work again after it, and agree.
 kill_round() {
+	# Else there is often no image yet when a container would begin.
+	random 4
+	import "$T/many/$((r + 1)).tar" >>work.log 2>&1
 	begin_work
-	random 1500
+	random 2500
 	sleep "$(printf '%d.%03d' $((r / 1000)) $((r % 1000)))"
 	case $1 in
 	plugin)

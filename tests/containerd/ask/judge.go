@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 )
 
+const viewPrefix = "judge "
+
 // judgement is what is found of the two, and all that is wrong with it.
 type judgement struct {
 	ends
@@ -74,6 +76,9 @@ func (j *judgement) mountAll(ctx context.Context) error {
 		}
 		j.known += len(infos)
 		for _, info := range infos {
+			if strings.HasPrefix(info.Name, viewPrefix) {
+				j.find("%s: %s: a view of an earlier judgement", space, info.Name)
+			}
 			if err := j.mountOne(ctx, snapshotter, info); err != nil {
 				j.find("%s: %s: %v", space, info.Name, err)
 			}
@@ -86,7 +91,7 @@ func (j *judgement) mountAll(ctx context.Context) error {
 func (j *judgement) mountOne(ctx context.Context, snapshotter snapshots.Snapshotter, info snapshots.Info) (err error) {
 	var mounts []mount.Mount
 	if info.Kind == snapshots.KindCommitted {
-		view := "judge " + info.Name
+		view := viewPrefix + info.Name
 		mounts, err = snapshotter.View(ctx, view, info.Name)
 		if err == nil {
 			defer func() { err = errors.Join(err, snapshotter.Remove(ctx, view)) }()
@@ -130,7 +135,10 @@ func (j *judgement) compare(ctx context.Context) error {
 	var keys []string
 	ctx = namespaces.WithNamespace(ctx, j.namespace)
 	if err := snapshotter.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
-		keys = append(keys, info.Name)
+		// Our own views go at containerd's next collection.
+		if !strings.Contains(info.Name, "/"+viewPrefix) {
+			keys = append(keys, info.Name)
+		}
 		return nil
 	}); err != nil {
 		return fmt.Errorf("walk of the plugin: %w", err)
@@ -148,8 +156,14 @@ func (j *judgement) compare(ctx context.Context) error {
 		}
 	}
 	check, err := j.tool("check")
-	if err != nil || check != "" {
-		j.find("ovl check: %v: %s", err, check)
+	if err != nil {
+		j.find("%v", err)
+	}
+	for line := range strings.Lines(check) {
+		// Of what a mount wrote there are no digests: that is said, and no fault.
+		if !strings.Contains(line, ": not recorded: contents: ") {
+			j.find("ovl check: %s", line)
+		}
 	}
 	return nil
 }
