@@ -12,7 +12,7 @@ blob_of() {
 	printf '"mediaType":"application/vnd.oci.image.%s","digest":"sha256:%s","size":%s' "$2" "$digest" "$(stat -c %s "$1")"
 }
 
-# oci_image ARCHIVE NAME TAR...: an image of these layers; every second one is compressed.
+# oci_image ARCHIVE NAME TAR...: an image of these layers, with COMMAND; every second one is compressed.
 oci_image() {
 	archive=$1 name=$2
 	shift 2
@@ -29,8 +29,8 @@ oci_image() {
 			layers="$layers,{$(blob_of "$layer" layer.v1.tar)}" squeeze=1
 		fi
 	done
-	printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["/bin/sh"]},"rootfs":{"type":"layers","diff_ids":[%s]}}' \
-		"$(go_arch)" "${ids#,}" >config.json
+	printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":[%s]},"rootfs":{"type":"layers","diff_ids":[%s]}}' \
+		"$(go_arch)" "${COMMAND:-\"/bin/sh\"}" "${ids#,}" >config.json
 	printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{%s},"layers":[%s]}' \
 		"$(blob_of config.json config.v1+json)" "${layers#,}" >manifest.json
 	printf '{"schemaVersion":2,"manifests":[{%s,"annotations":{"io.containerd.image.name":"%s","org.opencontainers.image.ref.name":"%s"}}]}' \
@@ -123,9 +123,8 @@ make_pause() (
 	cd "$1.d"
 	mkdir -p pause/bin
 	cp "$(command -v busybox)" pause/bin/busybox
-	ln -s busybox pause/bin/sh
 	tar_of pause.layer pause
-	oci_image "$1" "$2" pause.layer
+	COMMAND='"/bin/busybox","sleep","1000000"' oci_image "$1" "$2" pause.layer
 	cd .. && rm -r "$1.d"
 )
 

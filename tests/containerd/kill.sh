@@ -121,4 +121,5 @@ remove_snapshots() {
 		for key in $(snapshots ls | awk 'NR > 1 { print $1 }'); do snapshots rm "$key" 2>/dev/null || true; done
 		[ "$(snapshots ls | wc -l)" -lt "$before" ] || wrong "snapshots are not removed: $(snapshots ls)"
 	done
+	collect
 }

@@ -67,7 +67,8 @@ write_config() {
 	if [ "$VERSION" != debian ]; then
 		differ=walking
 		! plugin_used || differ=ovldiff
-		printf '[plugins."io.containerd.service.v1.diff-service"]\ndefault = ["%s"]\n' "$differ"
+		# The second is for snapshots of other snapshotters, which the plugin leaves to it.
+		printf '[plugins."io.containerd.service.v1.diff-service"]\ndefault = ["%s", "walking"]\n' "$differ"
 		printf '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nplatform = "linux/%s"\nsnapshotter = "%s"\ndiffer = "%s"\n' \
 			"$(go_arch)" "$SNAPSHOTTER" "$differ"
 	fi >>"$T/config.toml"

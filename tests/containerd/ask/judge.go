@@ -66,6 +66,12 @@ func (j *judgement) mountAll(ctx context.Context) error {
 	}
 	for _, space := range spaces {
 		ctx := namespaces.WithNamespace(ctx, space)
+		// Else a collection that is under way may take the views.
+		ctx, done, err := client.WithLease(ctx)
+		if err != nil {
+			return err
+		}
+		defer done(ctx)
 		snapshotter := client.SnapshotService(j.snapshotter)
 		var infos []snapshots.Info
 		if err := snapshotter.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
