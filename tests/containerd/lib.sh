@@ -62,7 +62,8 @@ write_config() {
 	if plugin_used; then
 		printf '[proxy_plugins.ovl]\ntype = "snapshot"\naddress = "%s"\n' "$T/ovl.sock"
 		[ "$VERSION" = debian ] ||
-			printf '[proxy_plugins.ovldiff]\ntype = "diff"\naddress = "%s"\n' "$T/ovl.sock"
+			printf '[proxy_plugins.ovl.exports]\nroot = "%s"\n[proxy_plugins.ovldiff]\ntype = "diff"\naddress = "%s"\n' \
+				"$T/ovl" "$T/ovl.sock"
 	fi >>"$T/config.toml"
 	if [ "$VERSION" != debian ]; then
 		differ=walking
@@ -169,11 +170,13 @@ remove_all() {
 	collect
 }
 
-# collect: a garbage collection, which is over when this is: an image that goes brings it.
-collect() {
+# collect: a garbage collection, of all namespaces, which is over when this is: an image that goes
+# brings it. It is one of a namespace of its own, where the CRI adds no names to it.
+collect() (
+	NS=collect
 	import "$IMAGES/nothing.tar" >/dev/null
 	ctr images rm --sync localhost/nothing:1 >/dev/null
-}
+)
 
 layers() {
 	"$OVL" --store "$T/ovl/store" list

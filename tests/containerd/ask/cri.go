@@ -29,6 +29,9 @@ func podLife(ctx context.Context, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	p := pod{runtime: cri.NewRuntimeServiceClient(conn), images: cri.NewImageServiceClient(conn), image: set.Arg(0)}
+	if err := p.ready(ctx); err != nil {
+		return err
+	}
 	if *stop == "end" {
 		if err := p.find(ctx); err != nil {
 			return err
@@ -51,6 +54,21 @@ type pod struct {
 	image         string
 	id, container string
 	podConfig     *cri.PodSandboxConfig
+}
+
+// ready waits for a containerd that has just been started.
+func (p *pod) ready(ctx context.Context) error {
+	for {
+		_, err := p.runtime.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the CRI is not ready: %w", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // begin makes and starts the pod and its container, as the host's network needs no plugin.
