@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,6 +164,37 @@ func TestCommitInUse(t *testing.T) {
 	ok(t, s.Commit(background, "done", "key"))
 	if time.Since(begin) < 600*time.Millisecond {
 		t.Error("a mounted snapshot was committed")
+	}
+}
+
+// A process with a copy of the mounts in a namespace of its own holds what was unmounted here: a commit
+// says so, a removal goes on without.
+func TestHeldElsewhere(t *testing.T) {
+	s, root := opened(t, "")
+	committed(t, s, "base", "")
+	mounts, err := s.Prepare(background, "key", "base")
+	ok(t, err)
+	_, unmount := mounted(t, mounts)
+	holder := exec.Command("sleep", "1000")
+	holder.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	ok(t, holder.Start())
+	defer func() { holder.Process.Kill(); holder.Wait() }()
+	unmount()
+	is(t, s.Commit(background, "done", "key"), errdefs.IsFailedPrecondition, "another namespace")
+	_, err = s.Prepare(background, "other", "base")
+	ok(t, err)
+	ok(t, s.Remove(background, "key"))
+	ok(t, s.Cleanup(background))
+	if s.Pending() != 1 || !layers(t, root)["2"] {
+		t.Error(s.Pending(), layers(t, root))
+	}
+	ok(t, holder.Process.Kill())
+	holder.Wait()
+	for end := time.Now().Add(10 * time.Second); s.Pending() > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		ok(t, s.Cleanup(background))
+	}
+	if there := layers(t, root); s.Pending() != 0 || there["2"] || !there["3"] {
+		t.Error(s.Pending(), there)
 	}
 }
 

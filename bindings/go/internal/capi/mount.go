@@ -77,7 +77,7 @@ func (s *Store) UnmountAt(at string, lazy bool) *Error {
 // SpecOpts is an ovl_spec_opts.
 type SpecOpts struct {
 	ReadOnly, OCI, Long bool
-	Label, Destination string
+	Label, Destination  string
 }
 
 // MountSpec is ovl_mount_spec.
@@ -86,7 +86,7 @@ func (s *Store) MountSpec(id string, o SpecOpts) (*Iter, *Error) {
 	defer in.free()
 	layer := in.text(id)
 	opts := C.struct_ovl_spec_opts{
-		flags:       flag(o.ReadOnly, C.OVL_SPEC_READ_ONLY) | flag(o.OCI, C.OVL_SPEC_OCI_JSON) |
+		flags: flag(o.ReadOnly, C.OVL_SPEC_READ_ONLY) | flag(o.OCI, C.OVL_SPEC_OCI_JSON) |
 			flag(o.Long, C.OVL_SPEC_LONG),
 		label:       in.optional(o.Label),
 		destination: in.optional(o.Destination),
