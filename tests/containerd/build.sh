@@ -1,6 +1,6 @@
 #!/bin/sh
-# build.sh DIR [plugin|ask|all]: builds into DIR what the tests run and Debian does not have: the plugin
-# and the tests' own program, and with `all` a containerd 2 with its ctr and shim, and a runc of its age,
+# build.sh DIR [plugin|quick|all]: builds into DIR what the tests run and Debian does not have: the plugin,
+# with `quick` the tests' own programs as well, and with `all` a containerd 2 with its ctr and shim, and a runc of its age,
 # at the versions that go.mod pins. The go command's cache makes the second time short.
 set -eu
 cd "$(dirname "$0")"
@@ -20,7 +20,8 @@ if [ -d "$plugin/cmd/ovl-snapshotter" ]; then
 	(cd "$plugin" && PKG_CONFIG_PATH=$pc CGO_LDFLAGS="-Wl,-rpath,$top/build" \
 		go build $small -o "$out/ovl-snapshotter" ./cmd/ovl-snapshotter)
 fi
-CGO_ENABLED=0 go build $small -o "$out/ask" ./ask
+[ "$what" != plugin ] || exit 0
+CGO_ENABLED=0 go build $small -o "$out/" ./ask ./scale
 [ "$what" = all ] || exit 0
 
 containerd=github.com/containerd/containerd/v2/cmd
