@@ -1,7 +1,8 @@
 #!/bin/sh
-# build.sh DIR [plugin|quick|all]: builds into DIR what the tests run and Debian does not have: the plugin,
-# with `quick` the tests' own programs as well, and with `all` a containerd 2 with its ctr and shim, and a runc of its age,
-# at the versions that go.mod pins. The go command's cache makes the second time short.
+# build.sh DIR [plugin|quick|all|docker]: builds into DIR what the tests run and Debian does not have: the
+# plugin; with `quick` the tests' own programs as well; with `all` a containerd 2 with its ctr and shim, and
+# a runc of its age, at the versions that go.mod pins; with `docker` the Docker Engine of docker/go.mod,
+# too, which takes minutes. The go command's cache makes the second time short.
 set -eu
 cd "$(dirname "$0")"
 top=$(cd ../.. && pwd)
@@ -31,3 +32,7 @@ CGO_ENABLED=0 go build $small -tags "no_btrfs no_devmapper no_zfs no_tracing" -o
 tags=
 ! pkg-config --exists libseccomp || tags=seccomp
 go build $small -tags "$tags" -o "$out/runc" github.com/opencontainers/runc
+[ "$what" = docker ] || exit 0
+cd docker
+CGO_ENABLED=0 go build $small -tags "no_btrfs no_zfs no_devmapper no_tracing exclude_disk_quota" -o "$out/dockerd" \
+	github.com/moby/moby/v2/cmd/dockerd
