@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string) error {
 	set.StringVar(&s.plugin, "plugin", "", "the ovl-snapshotter to measure")
 	set.StringVar(&s.root, "root", "", "an empty directory for the snapshots")
 	set.StringVar(&s.json, "json", "", "a file for the figures")
-	counts := set.String("counts", "100,1000,10000", "numbers of snapshots at which operations are measured")
+	counts := set.String("counts", "100,1000,10000", "numbers of snapshots at which operations are measured; there are never fewer than the images have")
 	set.IntVar(&s.containers, "containers", 1000, "containers on the images")
 	set.IntVar(&s.images, "images", 100, "images, of three layers")
 	set.IntVar(&s.clients, "clients", 32, "clients of the storm")
@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string) error {
 			if err := one.grow(ctx, count); err != nil {
 				return fmt.Errorf("%s: %w", one.name, err)
 			}
-			if err := one.measure(ctx, s.rounds, count, &report); err != nil {
+			if err := one.measure(ctx, s.rounds, one.made, &report); err != nil {
 				return fmt.Errorf("%s: %w", one.name, err)
 			}
 		}
