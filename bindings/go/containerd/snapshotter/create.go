@@ -71,10 +71,34 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	defer unlock()
 	var made storage.Snapshot
 	layer := "" // the one that was made
-	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
-		made, layer, err = s.insert(ctx, kind, key, parent, opts, m)
+	record := func(ctx context.Context) (err error) {
+		made, err = storage.CreateSnapshot(ctx, kind, key, parent, opts...)
 		return err
-	})
+	}
+	between := func() (err error) {
+		layer, err = s.makeLayer(ctx, made, m)
+		return err
+	}
+	err = s.group.do(&change{record: record, between: between, undo: func(ctx context.Context, failed error) (err, broken error) {
+		for range skips {
+			if _, _, err := storage.Remove(ctx, key); err != nil {
+				return failed, err
+			}
+			// The layer of a snapshot whose transaction never ended: its number is passed over. The layer
+			// is the reclaimer's, which takes it for garbage however it got there.
+			if layer != "" || !errors.Is(failed, ovl.ErrLayerExists) {
+				return failed, nil
+			}
+			if err := record(ctx); err != nil {
+				return err, err
+			}
+			if failed = between(); failed == nil {
+				return nil, nil
+			}
+		}
+		_, _, err = storage.Remove(ctx, key)
+		return fmt.Errorf("layers without a record have taken %d numbers in a row: %w", skips, errdefs.ErrUnavailable), err
+	}})
 	if err != nil {
 		if layer != "" {
 			s.reclaim.add(false, layer)
@@ -92,45 +116,29 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	return mounts, nil
 }
 
-// skips is how many numbers in a row may be taken by garbage. Each kill leaves one at most.
-const skips = 64
+// skips is how many numbers in a row may be taken by garbage. A kill leaves a batch of it at most.
+const skips = 16 * batch
 
-// insert makes the record and then the layer, which is told as soon as it is there. It is called in a
-// transaction, so one at a time; a layer takes a fraction of a millisecond.
-func (s *Snapshotter) insert(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt, m *mapping,
-) (made storage.Snapshot, layer string, err error) {
-	for range skips {
-		made, err = storage.CreateSnapshot(ctx, kind, key, parent, opts...)
-		if err != nil {
-			return made, "", err
+// makeLayer makes the layer of a record, and tells its name as soon as it is there. A view of something
+// has none.
+func (s *Snapshotter) makeLayer(ctx context.Context, made storage.Snapshot, m *mapping) (string, error) {
+	below := ""
+	if len(made.ParentIDs) > 0 {
+		if made.Kind == snapshots.KindView {
+			return "", nil
 		}
-		if kind == snapshots.KindView && len(made.ParentIDs) > 0 {
-			return made, "", nil
-		}
-		below := ""
-		if len(made.ParentIDs) > 0 {
-			below = made.ParentIDs[0]
-		}
-		_, err = s.store.Create(ctx, made.ID, below, nil)
-		switch {
-		case errors.Is(err, ovl.ErrLayerExists):
-			// Of a snapshot whose transaction never ended. Its number is passed over: the layer is the
-			// reclaimer's, which would take it for garbage however it got there.
-			if _, _, err := storage.Remove(ctx, key); err != nil {
-				return made, "", err
-			}
-			continue
-		case errors.Is(err, ovl.ErrNoLayer):
-			return made, "", s.layerError(parent, below, err)
-		case err != nil:
-			return made, "", errs.Of(err)
-		}
-		if m != nil {
-			err = s.ownTop(made.ID, m)
-		}
-		return made, made.ID, err
+		below = made.ParentIDs[0]
 	}
-	return made, "", fmt.Errorf("layers without a record have taken %d numbers in a row: %w", skips, errdefs.ErrUnavailable)
+	_, err := s.store.Create(ctx, made.ID, below, nil)
+	switch {
+	case errors.Is(err, ovl.ErrNoLayer):
+		return "", fmt.Errorf("the layer of its parent is lost (%v): %w", err, errdefs.ErrDataLoss)
+	case err != nil:
+		return "", errs.Of(err)
+	case m != nil:
+		err = s.ownTop(made.ID, m)
+	}
+	return made.ID, err
 }
 
 // ownTop gives the top directory of a new layer to the container's root.

@@ -32,10 +32,13 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
 	var id string
-	err := s.meta.WithTransaction(ctx, true, func(ctx context.Context) (err error) {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	err := s.group.do(&change{record: func(ctx context.Context) (err error) {
 		id, _, err = storage.Remove(ctx, key)
 		return err
-	})
+	}})
 	if err != nil {
 		return err
 	}
@@ -77,8 +80,8 @@ type garbage struct {
 	logged bool // that it is in use
 }
 
-// again is how long a layer that is in use is left alone.
-const again = 30 * time.Second
+// rest is how long a layer that is in use is left alone.
+const rest = 30 * time.Second
 
 func newReclaimer(store *ovl.Store, meta *storage.MetaStore) *reclaimer {
 	ctx, stop := context.WithCancel(context.Background())
@@ -113,7 +116,7 @@ func (r *reclaimer) run() {
 		r.mu.Lock()
 		var later <-chan time.Time
 		if len(r.stuck) > 0 {
-			later = time.After(again)
+			later = time.After(rest)
 		}
 		r.mu.Unlock()
 		select {
@@ -241,49 +244,100 @@ func (r *reclaimer) unstick() {
 	r.stuck = nil
 }
 
+// removals is how many layers are removed at a time. Most of what one takes is waiting for the kernel.
+const removals = 4
+
 // removeAll removes what waits, until ctx is done. The work is the caller's.
 func (r *reclaimer) removeAll(ctx context.Context) {
+	var below []string // those with children
+	defer func() { r.keep(below...) }()
+	progress := false
 	for ctx.Err() == nil && r.ctx.Err() == nil {
-		id, one := r.next()
-		if one == nil {
-			return
-		}
-		// Not with the caller's context: what it left of the layer, nobody would find before the next start.
-		err := r.store.Remove(r.ctx, id, nil)
-		used := errors.Is(err, ovl.ErrMounted) || errors.Is(err, ovl.ErrHasChildren) || errors.Is(err, ovl.ErrLocked)
-		entry := log.L.WithError(err).WithField("layer", id)
-		switch {
-		case err == nil || errors.Is(err, ovl.ErrNoLayer):
-			r.forget(id)
-		case used || one.final && r.there(id):
-			r.keep(id)
-			if !one.logged {
-				one.logged = true
-				entry.Info("the layer of a removed snapshot cannot be removed now, which is tried again")
+		ids := r.next()
+		if len(ids) == 0 {
+			if !progress || len(below) == 0 {
+				return
 			}
-		default:
-			// Some of it is left, or all; but a layer that is there by now may be a new one.
-			r.forget(id)
-			r.mu.Lock()
-			r.remains = true
-			r.mu.Unlock()
-			if r.ctx.Err() == nil {
-				entry.Warn("cannot remove all of the layer of a removed snapshot")
+			// Their children may be gone by now.
+			r.again(below)
+			below, progress = nil, false
+			continue
+		}
+		results := make([]outcome, len(ids))
+		var all sync.WaitGroup
+		for i, id := range ids {
+			all.Go(func() { results[i] = r.remove(id) })
+		}
+		all.Wait()
+		for i, result := range results {
+			switch result {
+			case removed:
+				progress = true
+			case hasChildren:
+				below = append(below, ids[i])
 			}
 		}
 	}
 }
 
-func (r *reclaimer) next() (string, *garbage) {
+type outcome int
+
+const (
+	removed outcome = iota
+	stays
+	hasChildren
+)
+
+func (r *reclaimer) remove(id string) outcome {
+	// Not with a caller's context: what that left of the layer, nobody would find before the next start.
+	err := r.store.Remove(r.ctx, id, nil)
+	r.mu.Lock()
+	one := r.known[id]
+	r.mu.Unlock()
+	used := errors.Is(err, ovl.ErrMounted) || errors.Is(err, ovl.ErrHasChildren) || errors.Is(err, ovl.ErrLocked)
+	entry := log.L.WithError(err).WithField("layer", id)
+	switch {
+	case err == nil || errors.Is(err, ovl.ErrNoLayer):
+		r.forget(id)
+		return removed
+	case errors.Is(err, ovl.ErrHasChildren):
+		return hasChildren
+	case used || one.final && r.there(id):
+		r.keep(id)
+		if !one.logged {
+			one.logged = true
+			entry.Info("the layer of a removed snapshot cannot be removed now, which is tried again")
+		}
+		return stays
+	}
+	// Some of it is left, or all; but a layer that is there by now may be a new one.
+	r.forget(id)
+	r.mu.Lock()
+	r.remains = true
+	r.mu.Unlock()
+	if r.ctx.Err() == nil {
+		entry.Warn("cannot remove all of the layer of a removed snapshot")
+	}
+	return stays
+}
+
+// next is what to remove now.
+func (r *reclaimer) next() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	n := min(removals, len(r.waiting))
+	ids := r.waiting[:n:n]
+	r.waiting = r.waiting[n:]
 	if len(r.waiting) == 0 {
 		r.waiting = nil
-		return "", nil
 	}
-	id := r.waiting[0]
-	r.waiting = r.waiting[1:]
-	return id, r.known[id]
+	return ids
+}
+
+func (r *reclaimer) again(ids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = append(ids, r.waiting...)
 }
 
 func (r *reclaimer) forget(id string) {
@@ -292,10 +346,10 @@ func (r *reclaimer) forget(id string) {
 	delete(r.known, id)
 }
 
-func (r *reclaimer) keep(id string) {
+func (r *reclaimer) keep(ids ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stuck = append(r.stuck, id)
+	r.stuck = append(r.stuck, ids...)
 }
 
 func (r *reclaimer) there(id string) bool {

@@ -54,6 +54,7 @@ type Snapshotter struct {
 	meta       *storage.MetaStore
 	lock       *os.File // on the root, while this is open
 	keys       keyLocks
+	group      *group
 	reclaim    *reclaimer
 	durability ovl.Durability
 	extra      []string
@@ -109,6 +110,7 @@ func New(root string, opts *Options) (_ *Snapshotter, err error) {
 	}
 	// A kernel that cannot say so cannot do it.
 	s.canMapIDs, _ = overlayutils.SupportsIDMappedMounts()
+	s.group = newGroup(s.meta)
 	s.reclaim = newReclaimer(s.store, s.meta)
 	return s, nil
 }

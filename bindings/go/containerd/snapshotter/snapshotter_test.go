@@ -198,6 +198,32 @@ func TestHeldElsewhere(t *testing.T) {
 	}
 }
 
+func TestCancelled(t *testing.T) {
+	s, root := opened(t, "")
+	committed(t, s, "base", "")
+	ctx, cancel := context.WithCancel(background)
+	cancel()
+	// Whichever of lock and cancel is seen first.
+	for range 20 {
+		if _, err := s.Prepare(ctx, "key", "base"); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := s.Commit(ctx, "name", "key"); err == nil {
+			t.Error("committed")
+		}
+		if err := s.Remove(ctx, "base"); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Stat(background, "key"); !errdefs.IsNotFound(err) {
+		t.Error(err)
+	}
+	ok(t, s.Cleanup(background))
+	if there := layers(t, root); len(there) != 1 {
+		t.Error(there)
+	}
+}
+
 func TestCommitRefused(t *testing.T) {
 	s, _ := opened(t, "")
 	committed(t, s, "base", "")
