@@ -244,7 +244,7 @@ impl Store {
                 threads: options.threads,
             };
             let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
-            meta.manifest = Some(manifest);
+            meta.manifest = Some(manifest.digest);
             meta.ids = IdMaps::read().word();
         }
         if let (Durability::Verified, Some(manifest)) = (options.durability, &meta.manifest) {

@@ -7,14 +7,13 @@ use super::session::{self, Session};
 use super::{CommitFlags, Durability, Kind, State, Store, id, verify};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::{foreign, size};
+use crate::layer::foreign;
 use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::Threads;
 use crate::tree::remove_contents;
 use crate::watch::Watch;
-use std::collections::HashSet;
 
 impl Store {
     /// Makes the layer `id` committed: it never changes again, and others may be built on it.
@@ -101,11 +100,6 @@ impl Store {
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
         let mut meta = layer.meta.clone();
-        meta.size = Some(match meta.kind {
-            // A root over a parent has more than its own.
-            Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
-            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new(), watch)?,
-        });
         let contents = if verified {
             Contents::Read
         } else {
@@ -117,9 +111,14 @@ impl Store {
             modes: None,
             threads: Threads::Auto,
         };
-        let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
+        let written = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
             .map_err(|error| super::may_be_stuck(error, &layer.fd, b"."))?;
-        meta.manifest = Some(digest);
+        meta.manifest = Some(written.digest);
+        meta.size = Some(match meta.kind {
+            // A root over a parent has more than its own.
+            Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
+            _ => written.size,
+        });
         meta.ids = IdMaps::read().word();
         meta.state = State::Committed;
         // What it was applied from, if anything, it may no longer be.
@@ -130,7 +129,13 @@ impl Store {
         if sync {
             fs::sync_fs(&layer.fd).call("syncfs")?;
             if verified {
-                self.verify(layer.fd.as_fd(), layer.meta.kind, &content, &digest, watch)?;
+                self.verify(
+                    layer.fd.as_fd(),
+                    layer.meta.kind,
+                    &content,
+                    &written.digest,
+                    watch,
+                )?;
             }
         }
         layer.meta = meta;

@@ -250,7 +250,7 @@ impl Store {
             threads: Threads::Auto,
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
-        meta.manifest = Some(manifest);
+        meta.manifest = Some(manifest.digest);
         meta.ids = IdMaps::read().word();
         let how = How {
             sharing: Sharing::Links,
