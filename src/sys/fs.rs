@@ -2,7 +2,7 @@
 
 use super::fd::{self, above_standard};
 pub use super::instance::instance;
-pub use super::sync::{sync, sync_fs, uncache, write_through};
+pub use super::sync::{begin_to_write_through, sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;
 use rustix::fs::{
