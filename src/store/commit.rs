@@ -17,7 +17,7 @@ use crate::watch::Watch;
 
 impl Store {
     /// Makes the layer `id` committed: it never changes again, and others may be built on it.
-    /// EBUSY when it is mounted, EROFS when it is committed already.
+    /// EBUSY when it is mounted, unless [`CommitFlags::MOUNTED`] says that it may be; EROFS when it is committed already.
     pub fn commit(
         &self,
         id: &[u8],
@@ -44,7 +44,13 @@ impl Store {
         if layer.committed() {
             return Err(committed(id));
         }
-        self.need_unmounted(&layer)?;
+        let mounted = match self.need_unmounted(&layer) {
+            Ok(_) => false,
+            Err(error) if error.code() == Code::Mounted && flags.contains(CommitFlags::MOUNTED) => {
+                true
+            }
+            Err(error) => return Err(error),
+        };
         let session = session::of(&layer)?;
         let lost = matches!(session, Session::Lost { .. });
         if lost && !flags.contains(CommitFlags::SALVAGE) {
@@ -65,8 +71,10 @@ impl Store {
                 // It left data unwritten, which is synced whatever the durability.
                 fs::sync_fs(&layer.fd).call("syncfs")?;
             }
-            // What overlayfs keeps there serves a writable mount, which there will be none of.
-            remove_contents(work, &mut Watch::default())?;
+            // What overlayfs keeps there serves a writable mount, which there will be no new one of.
+            if !mounted {
+                remove_contents(work, &mut Watch::default())?;
+            }
         }
         self.seal(&mut layer, durability, watch)
     }
