@@ -51,32 +51,71 @@ func same(t *testing.T, config map[string]any, want any, keys ...string) {
 
 const socket = "/run/ovl-snapshotter/ovl-snapshotter.sock"
 
-// Debian's containerd is a 1.6. The snapshotter of pods is in the main file, as the drop-in says.
-func TestContainerd1(t *testing.T) {
-	path, err := exec.LookPath("containerd")
-	if err != nil {
-		lacks(t, "containerd", "no containerd in PATH")
-	}
-	version, _ := run(exec.Command(path, "--version"))
-	if !strings.Contains(version, " 1.") && !strings.Contains(version, " v1.") {
-		lacks(t, "containerd", "it is no containerd 1: "+version)
-	}
-	text := string(read(t, "containerd/containerd-1.toml"))
-	_, after, ok := strings.Cut(text, "all of the main file's.\n")
+// ofPods is the section of the main file by which new pods are on libovl, as a drop-in for containerd 1 says.
+func ofPods(t *testing.T, dropIn string) string {
+	_, after, ok := strings.Cut(string(read(t, "containerd/"+dropIn)), "all of the main file's.\n")
 	if !ok {
 		t.Fatal("the file does not say what the main file needs")
 	}
 	section, _, _ := strings.Cut(after, "\nversion")
-	config, warned := dump(t, path, "version = 2\n"+strings.ReplaceAll(section, "#  ", ""), "containerd-1.toml")
-	if strings.Contains(warned, "gnoring unknown key") {
+	return "version = 2\n" + strings.ReplaceAll(section, "#  ", "") + "\n"
+}
+
+// one is what the drop-ins of containerd 1.6 and 1.7 have in common.
+func one(t *testing.T, path, dropIn string) map[string]any {
+	t.Helper()
+	config, warned := dump(t, path, ofPods(t, dropIn), dropIn)
+	if strings.Contains(warned, "nknown") {
 		t.Error(warned)
 	}
 	same(t, config, "snapshot", "proxy_plugins", "ovl", "type")
 	same(t, config, socket, "proxy_plugins", "ovl", "address")
 	same(t, config, "ovl", "plugins", "io.containerd.grpc.v1.cri", "containerd", "snapshotter")
 	// Without that section it is containerd's own.
-	config, _ = dump(t, path, "version = 2\n", "containerd-1.toml")
-	same(t, config, "overlayfs", "plugins", "io.containerd.grpc.v1.cri", "containerd", "snapshotter")
+	without, _ := dump(t, path, "version = 2\n", dropIn)
+	same(t, without, "overlayfs", "plugins", "io.containerd.grpc.v1.cri", "containerd", "snapshotter")
+	return config
+}
+
+func version(t *testing.T, path, begins string) {
+	t.Helper()
+	out, ok := run(exec.Command(path, "--version"))
+	if !ok || !strings.Contains(out, " "+begins) && !strings.Contains(out, " v"+begins) {
+		lacks(t, "containerd-"+begins, path+" is "+out)
+	}
+}
+
+// Debian's containerd is a 1.6.
+func TestContainerd16(t *testing.T) {
+	path, err := exec.LookPath("containerd")
+	if err != nil {
+		lacks(t, "containerd", "no containerd in PATH")
+	}
+	version(t, path, "1.6")
+	one(t, path, "containerd-1.6.toml")
+}
+
+// OVL_TEST_CONTAINERD_17 is where one is.
+func TestContainerd17(t *testing.T) {
+	path := os.Getenv("OVL_TEST_CONTAINERD_17")
+	if path == "" {
+		lacks(t, "containerd-1.7", "OVL_TEST_CONTAINERD_17 names none")
+	}
+	version(t, path, "1.7")
+	config := one(t, path, "containerd-1.7.toml")
+	same(t, config, "/var/lib/ovl-snapshotter", "proxy_plugins", "ovl", "exports", "root")
+	differs(t, config)
+}
+
+// differs: libovl's own, and containerd's for what that does not do.
+func differs(t *testing.T, config map[string]any) {
+	t.Helper()
+	same(t, config, "diff", "proxy_plugins", "ovldiff", "type")
+	same(t, config, socket, "proxy_plugins", "ovldiff", "address")
+	list, _ := at(config, "plugins", "io.containerd.service.v1.diff-service", "default").([]any)
+	if !slices.Equal(list, []any{"ovldiff", "walking"}) {
+		t.Error(list)
+	}
 }
 
 // built is the containerd 2 that tests/containerd builds.
@@ -113,11 +152,7 @@ func TestContainerd2(t *testing.T) {
 		same(t, config, "snapshot", "proxy_plugins", "ovl", "type")
 		same(t, config, socket, "proxy_plugins", "ovl", "address")
 		same(t, config, "/var/lib/ovl-snapshotter", "proxy_plugins", "ovl", "exports", "root")
-		same(t, config, "diff", "proxy_plugins", "ovldiff", "type")
-		differs, _ := at(config, "plugins", "io.containerd.service.v1.diff-service", "default").([]any)
-		if !slices.Equal(differs, []any{"ovldiff", "walking"}) {
-			t.Error(differs)
-		}
+		differs(t, config)
 		unpack, _ := at(config, "plugins", "io.containerd.transfer.v1.local", "unpack_config").([]any)
 		var pairs []string
 		for _, one := range unpack {

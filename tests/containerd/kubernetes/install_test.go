@@ -19,7 +19,7 @@ type node struct {
 func newNode(t *testing.T) *node {
 	dir := t.TempDir()
 	n := &node{image: dir + "/image", host: dir + "/host", said: dir + "/said"}
-	for _, name := range []string{"ovl-snapshotter.service", "ovl-snapshotter.socket", "containerd/containerd-1.toml", "containerd/containerd-2.toml"} {
+	for _, name := range []string{"ovl-snapshotter.service", "ovl-snapshotter.socket", "containerd/containerd-1.6.toml", "containerd/containerd-2.toml"} {
 		write(t, filepath.Join(n.image, filepath.Base(name)), string(read(t, name)), 0o644)
 	}
 	write(t, dir+"/config.toml", "log_level = \"info\"\n", 0o644)
@@ -93,9 +93,9 @@ func TestInstall(t *testing.T) {
 	n.program(t, 0, "# newer\n")
 	step("a new program", check+enable+restart)
 	n.has(t, "/usr/local/bin/ovl-snapshotter", n.image+"/ovl-snapshotter", 0o755)
-	n.env = append(n.env, "CONTAINERD=1")
+	n.env = append(n.env, "CONTAINERD=1.6")
 	step("a file for containerd alone", enable+start)
-	n.has(t, "/etc/containerd/conf.d/10-ovl.toml", n.image+"/containerd-1.toml", 0o644)
+	n.has(t, "/etc/containerd/conf.d/10-ovl.toml", n.image+"/containerd-1.6.toml", 0o644)
 
 	// One that does not run there is not installed, and nothing is restarted.
 	before, err := os.ReadFile(n.host + "/usr/local/bin/ovl-snapshotter")
@@ -133,10 +133,19 @@ func TestInstallerHasItsFiles(t *testing.T) {
 		}
 	}
 	dockerfile := string(read(t, "kubernetes/Dockerfile"))
-	for _, name := range []string{"ovl-snapshotter.service", "ovl-snapshotter.socket", "containerd/containerd-1.toml", "containerd/containerd-2.toml", "kubernetes/install.sh"} {
-		read(t, name)
+	for _, name := range []string{"ovl-snapshotter.service", "ovl-snapshotter.socket", "containerd/", "kubernetes/install.sh"} {
+		if _, err := os.Stat(filepath.Join(packaging, name)); err != nil {
+			t.Error(err)
+		}
 		if !strings.Contains(dockerfile, "bindings/go/containerd/packaging/"+name+" ") {
 			t.Errorf("the image lacks %s", name)
 		}
 	}
+	version := ""
+	for _, one := range installer.Env {
+		if one.Name == "CONTAINERD" {
+			version = one.Value
+		}
+	}
+	read(t, "containerd/containerd-"+version+".toml")
 }

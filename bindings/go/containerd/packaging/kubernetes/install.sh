@@ -7,7 +7,7 @@
 #   FROM        where the files are, in the image
 #   HOST        where the node's directories are mounted
 #   CONFIG      the plugin's configuration
-#   CONTAINERD  1 or 2: which file goes to /etc/containerd/conf.d; empty: none
+#   CONTAINERD  1.6, 1.7 or 2: which file goes to /etc/containerd/conf.d; empty: none
 #   ON_NODE     what runs a command on the node itself
 set -eu
 from=${FROM:-/opt/ovl-snapshotter}
