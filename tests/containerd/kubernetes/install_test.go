@@ -53,14 +53,7 @@ func (n *node) install(t *testing.T) (ran string, ok bool) {
 
 func (n *node) has(t *testing.T, path, like string, mode os.FileMode) {
 	t.Helper()
-	got, err := os.ReadFile(n.host + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := os.ReadFile(like)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got, want := mustRead(t, n.host+path), mustRead(t, like)
 	if info, err := os.Stat(n.host + path); err != nil || info.Mode() != mode || string(got) != string(want) {
 		t.Errorf("%s: %v, %v, and it says:\n%s", path, info.Mode(), err, got)
 	}
@@ -91,17 +84,16 @@ func TestInstall(t *testing.T) {
 	n.has(t, "/etc/containerd/conf.d/10-ovl.toml", n.image+"/containerd-2.toml", 0o644)
 	step("once more", enable+start)
 	n.program(t, 0, "# newer\n")
+	write(t, n.image+"/old", string(mustRead(t, n.host+"/usr/local/bin/ovl-snapshotter")), 0o755)
 	step("a new program", check+enable+restart)
 	n.has(t, "/usr/local/bin/ovl-snapshotter", n.image+"/ovl-snapshotter", 0o755)
+	n.has(t, "/usr/local/bin/ovl-snapshotter.old", n.image+"/old", 0o755)
 	n.env = append(n.env, "CONTAINERD=1.6")
 	step("a file for containerd alone", enable+start)
 	n.has(t, "/etc/containerd/conf.d/10-ovl.toml", n.image+"/containerd-1.6.toml", 0o644)
 
 	// One that does not run there is not installed, and nothing is restarted.
-	before, err := os.ReadFile(n.host + "/usr/local/bin/ovl-snapshotter")
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustRead(t, n.host+"/usr/local/bin/ovl-snapshotter")
 	n.program(t, 1)
 	if ran, ok := n.install(t); ok || ran != check {
 		t.Errorf("a program that does not run: %v, it ran\n%s", ok, ran)

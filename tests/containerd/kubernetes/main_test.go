@@ -23,9 +23,15 @@ func lacks(t *testing.T, thing, why string) {
 	t.Skipf("SKIP %s: lacks %s (%s)", t.Name(), thing, why)
 }
 
+// read is a file of packaging.
 func read(t *testing.T, path string) []byte {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(packaging, path))
+	return mustRead(t, filepath.Join(packaging, path))
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

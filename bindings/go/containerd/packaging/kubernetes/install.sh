@@ -36,6 +36,8 @@ runs() {
 		echo "install.sh: the program of this image does not run on this node; what was there before stays" >&2
 		exit 1
 	}
+	# For who has to go back by hand, when no pod starts here any more.
+	[ ! -e "$host$bin" ] || cp -p "$host$bin" "$host$bin.old"
 }
 
 changed=
