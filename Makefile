@@ -3,6 +3,7 @@
 #   make            build/ovl, build/libovl.so, build/libovl.a, build/ovl.pc, build/examples/*
 #   make run        a container from two image layers, and what the library says of it
 #   make run IMAGE=rootfs.tar.gz                      the same with a root file system of yours
+#   make demo-containerd   containerd, started privately, with an image and a container on libovl (root, Go)
 #   make test       what a change must pass; installs what the tests need (apt, when root)
 #   make test-all   what needs minutes, too
 #   make fuzz       fuzzes every parser, and apply, ten minutes each (docs/fuzzing.md)
@@ -73,6 +74,9 @@ build/examples/%: examples-c/%.c include/ovl.h | build/libovl.so
 
 run: build/ovl
 	@OVL=build/ovl IMAGE='$(IMAGE)' sh scripts/demo.sh
+
+demo-containerd: build/ovl
+	@sh tests/containerd/demo.sh
 
 test: all
 	@sh scripts/test.sh
@@ -147,5 +151,5 @@ clean:
 	rm -rf build dist
 	$(CARGO) clean
 
-.PHONY: all run test test-all chains power power-peers torture sweep bench header abi install uninstall dist deb clean fuzz
+.PHONY: all run demo-containerd test test-all chains power power-peers torture sweep bench header abi install uninstall dist deb clean fuzz
 .DELETE_ON_ERROR:

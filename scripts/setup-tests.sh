@@ -13,7 +13,7 @@ valgrind:valgrind ld.lld:lld pkg-config:pkg-config abidiff:abigail-tools script:
 umoci:umoci skopeo:skopeo buildah:buildah podman:podman
 mandoc:mandoc groff:groff man:man-db abidw:abigail-tools dpkg-buildpackage:dpkg-dev dh:debhelper lintian:lintian
 dh_python3:dh-python pyproject-build:pybuild-plugin-pyproject,python3-all,python3-setuptools,python3-wheel
-setpriv:util-linux crun:crun
+setpriv:util-linux crun:crun runc:runc containerd:containerd ctr:containerd
 "
 PATH=$PATH:/usr/sbin:/sbin
 missing=

@@ -93,6 +93,7 @@ quick | all)
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
 	part containerd timeout -k 10 900 sh bindings/go/containerd/test.sh
 	part python timeout -k 10 600 sh bindings/python/tests/run.sh
+	part containerd timeout -k 30 900 sh tests/containerd/run.sh quick
 	part story timeout -k 10 600 sh tests/story/run.sh
 	part bench timeout -k 10 600 sh tests/bench/run.sh
 	;;
@@ -106,9 +107,9 @@ case $what in
 all | slow)
 	# Ignored tests are children of others and no tests by themselves; what takes minutes is more
 	# chains, more swaps under what reads and writes trees, many processes
-	# for minutes, other projects' layer code next to ours
+	# for minutes, containerds that are killed (they take Go), other projects' layer code next to ours
 	# (it takes Go), and the library under sanitizers (they take a nightly Rust).
-	for one in ${OVL_TEST_PARTS:-chains swaps sweep sweep-disks power torture packages peers address thread miri valgrind}; do
+	for one in ${OVL_TEST_PARTS:-chains swaps sweep sweep-disks power torture packages containerd peers address thread miri valgrind}; do
 		case $one in
 		chains) part chains env OVL_TEST_CHAINS="${OVL_TEST_CHAINS:-1000}" "$CARGO" test --locked --test layer random ;;
 		swaps) part swaps env OVL_TEST_SWAPS="${OVL_TEST_SWAPS:-10000}" "$CARGO" test --locked --test layer race ;;
@@ -120,6 +121,7 @@ all | slow)
 			done
 			;;
 		power) part power sh scripts/power.sh "${OVL_TEST_CUTS:-3000}" ;;
+		containerd) part containerd-all timeout -k 30 3600 sh tests/containerd/run.sh all ;;
 		packages) part packages timeout -k 10 5400 sh tests/package/run.sh ;;
 		peers) part peers "$CARGO" test --locked --test peers ;;
 		*) part "$one" timeout -k 10 1800 sh scripts/sanitize.sh "$one" ;;
@@ -131,9 +133,9 @@ esac
 # The runners' own lines, added up.
 awk -v failed="$failed" '
 	/^test result:/ { passed += $4; broken += $6 }
-	/^(cli|go|python|package|story|bench): [0-9]+ passed/ { passed += $2; broken += $4 }
+	/^(cli|go|python|package|story|bench|containerd): [0-9]+ passed/ { passed += $2; broken += $4 }
 	/^SKIP / { skipped++; print_skip[$0] = 1 }
-	/^(test result:|(cli|go|python|package|story|bench): [0-9])/ { lines[++count] = $0 }
+	/^(test result:|(cli|go|python|package|story|bench|containerd): [0-9])/ { lines[++count] = $0 }
 	END {
 		print "\n---- what the runners said ----"
 		for (i = 1; i <= count; i++) print lines[i]

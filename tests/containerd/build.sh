@@ -1,0 +1,38 @@
+#!/bin/sh
+# build.sh DIR [plugin|quick|all|docker]: builds into DIR what the tests run and Debian does not have: the
+# plugin; with `quick` the tests' own programs as well; with `all` a containerd 2 with its ctr and shim, and
+# a runc of its age, at the versions that go.mod pins; with `docker` the Docker Engine of docker/go.mod,
+# too, which takes minutes. The go command's cache makes the second time short.
+set -eu
+cd "$(dirname "$0")"
+top=$(cd ../.. && pwd)
+out=$1 what=${2:-all}
+mkdir -p "$out"
+PATH=$PATH:/usr/local/go/bin
+export GOTOOLCHAIN=local
+small="-trimpath -ldflags=-s"
+
+plugin=$top/bindings/go/containerd
+if [ -d "$plugin/cmd/ovl-snapshotter" ]; then
+	pc=$(mktemp -d)
+	trap 'rm -rf "$pc"' EXIT
+	sh "$top/scripts/build-pc.sh" "$pc"
+	# The go command does not see that the library has changed: linked anew where it has.
+	(cd "$plugin" && PKG_CONFIG_PATH=$pc CGO_LDFLAGS="-Wl,-rpath,$top/build" \
+		go build $small -o "$out/ovl-snapshotter" ./cmd/ovl-snapshotter)
+fi
+[ "$what" != plugin ] || exit 0
+CGO_ENABLED=0 go build $small -o "$out/" ./ask ./scale
+[ "$what" = all ] || exit 0
+
+containerd=github.com/containerd/containerd/v2/cmd
+CGO_ENABLED=0 go build $small -tags "no_btrfs no_devmapper no_zfs no_tracing" -o "$out/" \
+	$containerd/containerd $containerd/ctr $containerd/containerd-shim-runc-v2
+# Without libseccomp it runs containers that want no filter.
+tags=
+! pkg-config --exists libseccomp || tags=seccomp
+go build $small -tags "$tags" -o "$out/runc" github.com/opencontainers/runc
+[ "$what" = docker ] || exit 0
+cd docker
+CGO_ENABLED=0 go build $small -tags "no_btrfs no_zfs no_devmapper no_tracing exclude_disk_quota" -o "$out/dockerd" \
+	github.com/moby/moby/v2/cmd/dockerd
