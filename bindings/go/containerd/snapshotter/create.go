@@ -15,6 +15,7 @@ import (
 
 	ovl "github.com/libovl/libovl/bindings/go"
 	"github.com/libovl/libovl/bindings/go/containerd/internal/errs"
+	"github.com/libovl/libovl/bindings/go/containerd/internal/spec"
 )
 
 // Prepare makes an active snapshot on parent, or on nothing, and tells how to mount it.
@@ -183,11 +184,11 @@ func (s *Snapshotter) mounts(key string, made storage.Snapshot, m *mapping) ([]m
 			key, errdefs.ErrFailedPrecondition)
 	}
 	options := how.Options
+	if how.Type == "overlay" {
+		options = append(spec.Portable(options), s.extra...)
+	}
 	if m != nil {
 		options = append(options, m.options()...)
-	}
-	if how.Type == "overlay" {
-		options = append(options, s.extra...)
 	}
 	return []mount.Mount{{Type: how.Type, Source: how.Source, Options: options}}, nil
 }
