@@ -26,6 +26,9 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 			return err
 		}
 	}
+	if err := errors.Join(validName("name", name), validLabels(asked.Labels)); err != nil {
+		return fmt.Errorf("commit of snapshot %q: %w", shown(key), err)
+	}
 	unlock, err := s.keys.lock(ctx, key, name)
 	if err != nil {
 		return err
@@ -50,9 +53,6 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 
 // committable says no before the layer is committed, which cannot be undone.
 func (s *Snapshotter) committable(ctx context.Context, name, key, parent string) (record, error) {
-	if name == "" {
-		return record{}, fmt.Errorf("commit of snapshot %q: the name is empty: %w", key, errdefs.ErrInvalidArgument)
-	}
 	_, err := s.record(ctx, name)
 	if err == nil {
 		return record{}, fmt.Errorf("committed snapshot %q: %w", name, errdefs.ErrAlreadyExists)

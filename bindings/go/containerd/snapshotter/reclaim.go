@@ -31,20 +31,28 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 }
 
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
-	var id string
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	err := s.group.do(&change{record: func(ctx context.Context) (err error) {
-		id, _, err = storage.Remove(ctx, key)
-		return err
-	}})
-	if err != nil {
+	r := &removal{key: key}
+	if err := s.group.do(r); err != nil {
 		return err
 	}
-	s.reclaim.add(true, id)
+	s.reclaim.add(true, r.id)
 	return nil
 }
+
+// removal takes the record of a snapshot away.
+type removal struct{ key, id string }
+
+func (r *removal) record(ctx context.Context) (err error) {
+	r.id, _, err = storage.Remove(ctx, r.key)
+	return err
+}
+
+func (r *removal) beside() error { return nil }
+
+func (r *removal) undo(_ context.Context, failed error) (err, broken error) { return failed, failed }
 
 // Cleanup deletes what is left of removed snapshots, and returns when that is done.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
