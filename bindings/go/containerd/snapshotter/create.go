@@ -78,7 +78,7 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 		c.before = append(c.before, c.layer)
 	}
 	// Not sooner: another attempt may have got the same number.
-	s.reclaim.add(false, c.before...)
+	s.reclaim.add(garbage{doubtful: err != nil}, c.before...)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %q: %w", key, err)
 	}

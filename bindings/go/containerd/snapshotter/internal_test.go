@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/containerd/errdefs"
 )
 
 // fragile changes the database, and fails.
@@ -61,5 +62,64 @@ func TestHalfAChange(t *testing.T) {
 		if _, err := s.Mounts(context.Background(), fmt.Sprint(i)); (err == nil) != (i != 7) {
 			t.Error(i, err)
 		}
+	}
+}
+
+// A creation that failed may be in the database all the same, where the disk fails at the last step.
+func TestFailedCreationWithRecord(t *testing.T) {
+	ctx := context.Background()
+	s, err := New(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Prepare(ctx, "key", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Create(ctx, "2", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.reclaim.add(garbage{doubtful: true}, "1", "2")
+	if err := s.Cleanup(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Mounts(ctx, "key"); err != nil {
+		t.Error(err)
+	}
+	if there, err := s.store.Layer("2").Exists(); there || err != nil || s.Pending() != 0 {
+		t.Error("garbage stays: ", there, err, s.Pending())
+	}
+}
+
+// What the last process left is looked for until it is found.
+func TestOrphansAreLookedForAgain(t *testing.T) {
+	ctx := context.Background()
+	s, err := New(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := s.reclaim
+	if err := s.Cleanup(ctx); err != nil { // the start has looked
+		t.Fatal(err)
+	}
+	if _, err := s.store.Create(ctx, "7", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	r.work <- struct{}{}
+	whole := r.list
+	r.list = func() ([]uint64, error) { return nil, errdefs.ErrUnavailable }
+	r.found = r.find(ctx)
+	<-r.work
+	for _, there := range []bool{true, false} {
+		if err := s.Cleanup(ctx); err != nil {
+			t.Error(err)
+		}
+		if got, err := s.store.Layer("7").Exists(); got != there || err != nil {
+			t.Error(got, err)
+		}
+		r.work <- struct{}{}
+		r.list = whole
+		<-r.work
 	}
 }
