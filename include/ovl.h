@@ -288,6 +288,11 @@
 #define OVL_APPLY_NO_DEVICES 4
 
 /**
+ * ovl_apply_layer(): the layer must be there; none is made.
+ */
+#define OVL_APPLY_EXISTING 8
+
+/**
  * ovl_apply_opts.kind: overlay where there is a parent and the store can hold an upper, else root.
  */
 #define OVL_KIND_DEFAULT 0
@@ -337,6 +342,12 @@
  * writable, and what was not synced then may be lost.
  */
 #define OVL_COMMIT_SALVAGE 1
+
+/**
+ * ovl_commit(): the layer may be mounted, by whoever; the caller sees to it that nobody writes to it
+ * any more.
+ */
+#define OVL_COMMIT_MOUNTED 2
 
 /**
  * ovl_remove(): leave the files for a later ovl_cleanup().
@@ -793,7 +804,7 @@ struct ovl_create_opts {
  */
 struct ovl_commit_opts {
     /**
-     * OVL_COMMIT_SALVAGE or 0.
+     * `OVL_COMMIT_...`
      */
     uint64_t flags;
     /**
@@ -1746,8 +1757,8 @@ int ovl_create(struct ovl_store *store,
  *
  * Returns 0.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED),
- * or a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
- * (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
+ * or a store opened read-only; EBUSY it is mounted, and OVL_COMMIT_MOUNTED is not given
+ * (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
  * OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN); EPERM the caller cannot use the store's marks
  * (OVL_E_MARKS); EOPNOTSUPP another program's overlay wrote to the layer what no mount of it would
  * show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it, and its tar can be applied);
@@ -1824,7 +1835,7 @@ int ovl_stat(struct ovl_store *store,
  * EXDEV a path would leave the layer, or something is mounted in its way (OVL_E_ESCAPE); EFBIG a
  * limit (OVL_E_LIMIT); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
  * (OVL_E_LIMIT); EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER),
- * or a hard link to what is not there; ELOOP too many symbolic links in a path; EROFS the layer is
+ * no such layer where OVL_APPLY_EXISTING is given (OVL_E_NO_LAYER), or a hard link to what is not there; ELOOP too many symbolic links in a path; EROFS the layer is
  * committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and `parent`
  * says that it was to be made (OVL_E_LAYER_EXISTS), or what is left of a damaged one is there
  * (OVL_E_DAMAGED); ENOTEMPTY the layer has entries (OVL_E_NOT_EMPTY); EBUSY it is mounted

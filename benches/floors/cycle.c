@@ -37,7 +37,7 @@ static void make_lowers(struct floor *floor, int count)
 		upper = have_dir(layer, "upper");
 		floor->hints = have_dir(layer, "child");
 		if (faccessat(upper, name, F_OK, 0) < 0)
-			make_file(upper, name, name, 0);
+			make_file(upper, name, name);
 		close(upper);
 		close(layer);
 		if (i + 1 < count)
@@ -50,16 +50,22 @@ static void create(struct floor *floor)
 {
 	static const char *dirs[] = { "child", "pin", "work", "merged" };
 	const struct timespec times[2] = { { 1700000000, 1 }, { 1700000000, 1 } };
+	const int whole = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
+			  | SYNC_FILE_RANGE_WAIT_AFTER;
 	int layer = make_dir(floor->stage, "nonce", 0700), upper = make_dir(layer, "upper", 0700);
+	int lower, meta;
 
 	must(fchown(upper, 0, 0), "chown");
 	must(fchmod(upper, 0755), "chmod");
 	must(futimens(upper, times), "utimens");
 	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
 		must(mkdirat(layer, dirs[i], 0700), dirs[i]);
-	make_file(floor->hints, "c", "", 0);
-	make_file(layer, "lower-id", "l0", 1);
-	make_file(layer, "meta", "kind=overlay\nstate=writable\n", 1);
+	make_file(floor->hints, "c", "");
+	lower = new_file(layer, "lower-id", "l0", SYNC_FILE_RANGE_WRITE);
+	meta = new_file(layer, "meta", "kind=overlay\nstate=writable\n", whole);
+	must(sync_file_range(lower, 0, 0, whole), "sync_file_range");
+	close(meta);
+	close(lower);
 	must(renameat2(floor->stage, "nonce", floor->layers, "c", RENAME_NOREPLACE), "rename");
 	close(upper);
 	close(layer);
@@ -73,7 +79,7 @@ static void mount_it(struct floor *floor)
 	char name[32];
 
 	ask_in_use(upper, pins);
-	make_file(layer, ".running", "boot=\n", 0);
+	make_file(layer, ".running", "boot=\n");
 	must(renameat(layer, ".running", layer, "running"), "rename");
 	context = overlay_begin();
 	set_string(context, "source", "floor");
@@ -94,7 +100,7 @@ static void mount_it(struct floor *floor)
 	set_string(context, "nfs_export", "off");
 	overlay_make(context, floor->is_volatile);
 	mounted = must(syscall(SYS_fsmount, context, 1, 0), "fsmount");
-	make_file(pins, "pin", "mode=held\n", 0);
+	make_file(pins, "pin", "mode=held\n");
 	must(syscall(SYS_move_mount, mounted, "", merged, "", EMPTY_PATHS), "move_mount");
 	close(mounted);
 	close(context);

@@ -44,15 +44,20 @@ static inline int make_dir(int at, const char *name, mode_t mode)
 	return open_dir(at, name);
 }
 
-static inline void make_file(int at, const char *name, const char *text, int sync)
+/* A new file, open. `sync` is what sync_file_range is told. */
+static inline int new_file(int at, const char *name, const char *text, int sync)
 {
 	int fd = must(openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), name);
 
 	must(write(fd, text, strlen(text)), name);
 	if (sync)
-		must(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
-				     | SYNC_FILE_RANGE_WAIT_AFTER), "sync_file_range");
-	close(fd);
+		must(sync_file_range(fd, 0, 0, sync), "sync_file_range");
+	return fd;
+}
+
+static inline void make_file(int at, const char *name, const char *text)
+{
+	close(new_file(at, name, text, 0));
 }
 
 static inline void set_string(int context, const char *key, const char *value)

@@ -22,6 +22,8 @@ type ApplyOptions struct {
 	Strict bool
 	// NoDevices leaves out device nodes, and counts them; with Strict, it fails.
 	NoDevices bool
+	// Existing makes no layer: where it is not there, the error is [fs.ErrNotExist].
+	Existing bool
 	Limits    Limits
 	Progress  func(Progress) error
 }
@@ -70,6 +72,7 @@ func (s *Store) Apply(ctx context.Context, id string, r io.Reader, opts *ApplyOp
 		Writable:   opts.Writable,
 		Strict:     opts.Strict,
 		NoDevices:  opts.NoDevices,
+		Existing:   opts.Existing,
 		Parent:     opts.Parent,
 		DiffID:     opts.DiffID,
 		Kind:       uint32(opts.Kind),

@@ -81,7 +81,10 @@ func (d Durability) String() string {
 type CommitOptions struct {
 	// Salvage accepts what the layer holds now, though the machine went down while it was mounted
 	// writable, and what was not synced then may be lost.
-	Salvage    bool
+	Salvage bool
+	// Mounted accepts that the layer is mounted, by whoever: the caller sees to it that nobody writes
+	// to it any more.
+	Mounted    bool
 	Durability Durability
 	Progress   func(Progress) error
 }
@@ -92,7 +95,7 @@ func (l *Layer) Commit(ctx context.Context, opts *CommitOptions) error {
 		opts = &CommitOptions{}
 	}
 	return l.run(ctx, "commit", opts.Progress, func(st *capi.Store, c capi.Call) *capi.Error {
-		return st.Commit(l.id, opts.Salvage, uint32(opts.Durability), c)
+		return st.Commit(l.id, opts.Salvage, opts.Mounted, uint32(opts.Durability), c)
 	})
 }
 

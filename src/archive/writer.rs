@@ -142,6 +142,17 @@ impl<W: Sink> Writer<W> {
 }
 
 impl<W: Room> Writer<W> {
+    /// Leaves the place for `len` bytes of data of the current entry to whoever has the sink; where
+    /// there is no room for all of them, nothing is done.
+    pub fn data_later(&mut self, len: usize) -> Result<bool> {
+        if len as u64 > self.left || self.sink.room()?.len() < len {
+            return Ok(false);
+        }
+        self.sink.filled(len);
+        self.left -= len as u64;
+        Ok(true)
+    }
+
     /// Writes data of the current entry that `read` puts where it will lie, at most `most` bytes;
     /// how many it were.
     pub fn data_from(

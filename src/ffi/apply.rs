@@ -83,7 +83,7 @@ unsafe impl Plain for ovl_apply_opts {}
 /// EXDEV a path would leave the layer, or something is mounted in its way (OVL_E_ESCAPE); EFBIG a
 /// limit (OVL_E_LIMIT); EMLINK the chain would be longer than 500, see OVL_CREATE_FLAT
 /// (OVL_E_LIMIT); EBADF `layer_fd` is not open for reading; ENOENT no such parent (OVL_E_NO_LAYER),
-/// or a hard link to what is not there; ELOOP too many symbolic links in a path; EROFS the layer is
+/// no such layer where OVL_APPLY_EXISTING is given (OVL_E_NO_LAYER), or a hard link to what is not there; ELOOP too many symbolic links in a path; EROFS the layer is
 /// committed (OVL_E_COMMITTED), or a store opened read-only; EEXIST it is committed, and `parent`
 /// says that it was to be made (OVL_E_LAYER_EXISTS), or what is left of a damaged one is there
 /// (OVL_E_DAMAGED); ENOTEMPTY the layer has entries (OVL_E_NOT_EMPTY); EBUSY it is mounted

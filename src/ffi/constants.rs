@@ -102,6 +102,8 @@ pub const OVL_APPLY_WRITABLE: u64 = 1;
 pub const OVL_APPLY_STRICT: u64 = 2;
 /// ovl_apply_layer(): leave out device nodes, and count them; with OVL_APPLY_STRICT, fail.
 pub const OVL_APPLY_NO_DEVICES: u64 = 4;
+/// ovl_apply_layer(): the layer must be there; none is made.
+pub const OVL_APPLY_EXISTING: u64 = 8;
 /// ovl_apply_opts.kind: overlay where there is a parent and the store can hold an upper, else root.
 pub const OVL_KIND_DEFAULT: u32 = 0;
 /// ovl_apply_opts.kind: a complete tree. Also in ovl_layer_info.kind.
@@ -124,6 +126,9 @@ pub const OVL_DURABILITY_VERIFIED: u32 = 3;
 /// ovl_commit(): accept what the layer holds now, though the machine went down while it was mounted
 /// writable, and what was not synced then may be lost.
 pub const OVL_COMMIT_SALVAGE: u64 = 1;
+/// ovl_commit(): the layer may be mounted, by whoever; the caller sees to it that nobody writes to it
+/// any more.
+pub const OVL_COMMIT_MOUNTED: u64 = 2;
 
 /// ovl_remove(): leave the files for a later ovl_cleanup().
 pub const OVL_REMOVE_DEFER: u64 = 1;
@@ -265,14 +270,16 @@ const _: () = {
     assert!(ApplyFlags::WRITABLE.bits() == OVL_APPLY_WRITABLE);
     assert!(ApplyFlags::STRICT.bits() == OVL_APPLY_STRICT);
     assert!(ApplyFlags::NO_DEVICES.bits() == OVL_APPLY_NO_DEVICES);
-    assert!(ApplyFlags::all().bits() == 7);
+    assert!(ApplyFlags::EXISTING.bits() == OVL_APPLY_EXISTING);
+    assert!(ApplyFlags::all().bits() == 15);
     assert!(MountFlags::READ_ONLY.bits() == OVL_MOUNT_READ_ONLY);
     assert!(MountFlags::KEEP.bits() == OVL_MOUNT_KEEP);
     assert!(MountFlags::DETACHED.bits() == OVL_MOUNT_DETACHED);
     assert!(MountFlags::VOLATILE.bits() == OVL_MOUNT_VOLATILE);
     assert!(MountFlags::all().bits() == 15);
     assert!(CommitFlags::SALVAGE.bits() == OVL_COMMIT_SALVAGE);
-    assert!(CommitFlags::all().bits() == 1);
+    assert!(CommitFlags::MOUNTED.bits() == OVL_COMMIT_MOUNTED);
+    assert!(CommitFlags::all().bits() == 3);
     assert!(RemoveFlags::DEFER.bits() == OVL_REMOVE_DEFER);
     assert!(RemoveFlags::all().bits() == 1);
     assert!(UnmountFlags::LAZY.bits() == OVL_UNMOUNT_LAZY);

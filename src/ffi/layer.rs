@@ -35,7 +35,7 @@ unsafe impl Plain for ovl_create_opts {}
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct ovl_commit_opts {
-    /// OVL_COMMIT_SALVAGE or 0.
+    /// `OVL_COMMIT_...`
     pub flags: u64,
     /// `OVL_DURABILITY_...`
     pub durability: u32,
@@ -127,8 +127,8 @@ pub unsafe extern "C" fn ovl_create(
 ///
 /// Returns 0.
 /// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED),
-/// or a store opened read-only; EBUSY it is mounted (OVL_E_MOUNTED), or somebody works on it
-/// (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
+/// or a store opened read-only; EBUSY it is mounted, and OVL_COMMIT_MOUNTED is not given
+/// (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
 /// OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN); EPERM the caller cannot use the store's marks
 /// (OVL_E_MARKS); EOPNOTSUPP another program's overlay wrote to the layer what no mount of it would
 /// show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it, and its tar can be applied);

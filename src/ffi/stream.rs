@@ -113,8 +113,18 @@ impl<'a> Descriptor<'a> {
         })
     }
 
-    /// write(2) that does not wait where the caller may want to cancel: EAGAIN where it would.
+    /// As much as it takes; a socket of messages takes none that is too long.
     fn write_some(&mut self, data: &[u8]) -> Result<SysCall<usize>> {
+        match self.write_part(data)? {
+            Err(Errno::MSGSIZE) if data.len() > ROOM => {
+                self.write_part(data.get(..ROOM).unwrap_or(data))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// write(2) that does not wait where the caller may want to cancel: EAGAIN where it would.
+    fn write_part(&mut self, data: &[u8]) -> Result<SysCall<usize>> {
         if !self.is_watched() {
             return Ok(signal::write(self.fd, self.channel, data));
         }

@@ -20,11 +20,12 @@ pub use walk::Walk;
 
 use super::view::{Found, Stack};
 use crate::error::Result;
-use crate::sys::BorrowedFd;
+use crate::sys::OwnedFd;
 use crate::sys::fs::Meta;
 use crate::sys::xattr::Marks;
 use crate::tree::compare::Place;
 use crate::watch::Watch;
+use std::sync::Arc;
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub struct New<'a> {
     /// What its attributes are called, where that is known.
     pub attributes: Option<&'a [Vec<u8>]>,
     /// It is open, because the visitor reads it.
-    pub file: Option<BorrowedFd<'a>>,
+    pub file: Option<&'a Arc<OwnedFd>>,
 }
 
 /// A change, with what is needed to tell it.

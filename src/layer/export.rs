@@ -2,6 +2,7 @@
 
 mod apart;
 mod holes;
+mod later;
 mod out;
 
 use super::MAX_PATH;
@@ -13,13 +14,15 @@ use crate::sys::fs::{self, Kind, Meta, Time};
 use crate::sys::ids::IdMaps;
 use crate::sys::thread::Threads;
 use crate::sys::xattr::{self, Marks, Pairs};
-use crate::sys::{AsFd, BorrowedFd};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
 use crate::tree::inode::changed;
 use crate::watch::Watch;
+use later::{Later, Still};
 use out::{Gather, Out, Take};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How a tar is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -296,10 +299,14 @@ impl<T: Take> Writing<T> {
 
     fn file(&mut self, mut header: Header, new: &New<'_>, watch: &mut Watch<'_>) -> Result<()> {
         let meta = new.place.meta;
+        let still = Still {
+            meta: *meta,
+            live: self.style.live && new.tree == 0,
+        };
         let opened;
         let file = match (new.place.content, new.file) {
             (Some(content), _) => content,
-            (None, Some(file)) => file,
+            (None, Some(file)) => file.as_fd(),
             (None, None) => {
                 opened = new.place.open()?;
                 opened.as_fd()
@@ -326,23 +333,46 @@ impl<T: Take> Writing<T> {
             }
             None => {
                 self.writer.begin(&header)?;
+                let own = new.file.filter(|_| new.place.content.is_none());
+                if self.is_left(own, still, watch)? {
+                    return Ok(());
+                }
                 self.content(file, 0, meta.size, watch)?;
             }
         }
-        // Another inode, or other content: what was written is not what it holds.
         let after = match new.place.content {
             Some(_) => fs::stat_at(new.place.dir, new.place.name),
             None => fs::stat(file),
         };
-        let after = after.call("statx")?;
-        // Who writes can put the time of data back, but not that of the inode; which a new link to a
-        // file of a layer that nobody writes to moves as well.
-        let quiet = !(self.style.live && new.tree == 0) || after.ctime == meta.ctime;
-        if !quiet || !after.same_inode(meta) || (after.size, after.mtime) != (meta.size, meta.mtime)
-        {
-            return Err(changed());
+        still.check(&after.call("statx")?)
+    }
+
+    /// Whether the reading of a whole file is left to who writes: where that one takes it, and it fits.
+    fn is_left(
+        &mut self,
+        file: Option<&Arc<OwnedFd>>,
+        still: Still,
+        watch: &mut Watch<'_>,
+    ) -> Result<bool> {
+        let len = usize::try_from(still.meta.size).unwrap_or(usize::MAX);
+        let Some(file) = file.filter(|_| len > 0) else {
+            return Ok(false);
+        };
+        let Some(turn) = self.writer.sink_ref().turn() else {
+            return Ok(false);
+        };
+        if !self.writer.data_later(len)? {
+            return Ok(false);
         }
-        Ok(())
+        let sink = self.writer.sink();
+        sink.later(Later {
+            file: file.clone(),
+            still,
+            at: sink.at() - len,
+            path: sink.path().to_vec(),
+            _turn: turn,
+        });
+        watch.bytes(still.meta.size).map(|()| true)
     }
 
     fn content(

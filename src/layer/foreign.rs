@@ -301,8 +301,11 @@ fn below(chain: &Chain, buf: &mut DirBuf, mut other: impl FnMut(&[u8])) -> Resul
         }
         Ok::<_, Errno>(())
     });
-    read.call_at("getdents64", chain.path())?;
-    Ok(below)
+    // A path takes time as the tree is deep: only for who reads it.
+    match read {
+        Ok(()) => Ok(below),
+        Err(errno) => Err(Error::sys(errno, "getdents64").at(chain.path())),
+    }
 }
 
 /// One directory; gives those in it.

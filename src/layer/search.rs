@@ -13,6 +13,7 @@ use crate::sys::{BorrowedFd, OwnedFd};
 use crate::tree::attrs::Inode;
 use std::borrow::Cow;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// Where the next tree is asked.
 enum At {
@@ -245,8 +246,8 @@ impl<'a> Search<'a> {
 
 /// A regular file that is open.
 pub struct Opened {
-    /// For reading.
-    pub file: OwnedFd,
+    /// For reading, by whoever does that.
+    pub file: Arc<OwnedFd>,
     /// What its attributes are called.
     pub attributes: Vec<Vec<u8>>,
 }
@@ -258,6 +259,7 @@ impl Stack {
         let provider = self.provider(dir, found)?;
         let opened = fs::open_file(provider, name).and_then(|file| {
             let attributes = xattr::list(&file)?;
+            let file = Arc::new(file);
             Ok(Opened { file, attributes })
         });
         Ok(opened.ok())

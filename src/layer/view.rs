@@ -59,6 +59,11 @@ impl Tree {
         &self.prefix
     }
 
+    /// The directory that it is below.
+    pub fn base(&self) -> BorrowedFd<'_> {
+        self.base.as_fd()
+    }
+
     fn same(&self, other: &Tree) -> bool {
         self.prefix == other.prefix && Arc::ptr_eq(&self.base, &other.base)
     }

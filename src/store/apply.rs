@@ -95,7 +95,12 @@ impl Store {
         let wanted = options.parent.map(id::check).transpose()?;
         let there = match self.layer(id) {
             Ok(layer) => Some(layer),
-            Err(error) if matches!(error.code(), Code::NoLayer | Code::Damaged) => None,
+            Err(error)
+                if matches!(error.code(), Code::NoLayer | Code::Damaged)
+                    && !options.flags.contains(ApplyFlags::EXISTING) =>
+            {
+                None
+            }
             Err(error) => return Err(error),
         };
         let Some(there) = there else {
@@ -244,7 +249,7 @@ impl Store {
                 threads: options.threads,
             };
             let manifest = manifest::write(stage.dir()?, &content, known, contents, watch)?;
-            meta.manifest = Some(manifest);
+            meta.manifest = Some(manifest.digest);
             meta.ids = IdMaps::read().word();
         }
         if let (Durability::Verified, Some(manifest)) = (options.durability, &meta.manifest) {

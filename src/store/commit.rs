@@ -7,18 +7,17 @@ use super::session::{self, Session};
 use super::{CommitFlags, Durability, Kind, State, Store, id, verify};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::{foreign, size};
+use crate::layer::foreign;
 use crate::sys::ids::IdMaps;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::Threads;
 use crate::tree::remove_contents;
 use crate::watch::Watch;
-use std::collections::HashSet;
 
 impl Store {
     /// Makes the layer `id` committed: it never changes again, and others may be built on it.
-    /// EBUSY when it is mounted, EROFS when it is committed already.
+    /// EBUSY when it is mounted, unless [`CommitFlags::MOUNTED`] says that it may be; EROFS when it is committed already.
     pub fn commit(
         &self,
         id: &[u8],
@@ -45,7 +44,13 @@ impl Store {
         if layer.committed() {
             return Err(committed(id));
         }
-        self.need_unmounted(&layer)?;
+        let mounted = match self.need_unmounted(&layer) {
+            Ok(_) => false,
+            Err(error) if error.code() == Code::Mounted && flags.contains(CommitFlags::MOUNTED) => {
+                true
+            }
+            Err(error) => return Err(error),
+        };
         let session = session::of(&layer)?;
         let lost = matches!(session, Session::Lost { .. });
         if lost && !flags.contains(CommitFlags::SALVAGE) {
@@ -66,8 +71,10 @@ impl Store {
                 // It left data unwritten, which is synced whatever the durability.
                 fs::sync_fs(&layer.fd).call("syncfs")?;
             }
-            // What overlayfs keeps there serves a writable mount, which there will be none of.
-            remove_contents(work, &mut Watch::default())?;
+            // What overlayfs keeps there serves a writable mount, which there will be no new one of.
+            if !mounted {
+                remove_contents(work, &mut Watch::default())?;
+            }
         }
         self.seal(&mut layer, durability, watch)
     }
@@ -101,11 +108,6 @@ impl Store {
         let verified = durability == Durability::Verified;
         let content = layer.open(layer.content())?;
         let mut meta = layer.meta.clone();
-        meta.size = Some(match meta.kind {
-            // A root over a parent has more than its own.
-            Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
-            _ => size::of_tree(layer.open(layer.content())?, &HashSet::new(), watch)?,
-        });
         let contents = if verified {
             Contents::Read
         } else {
@@ -117,9 +119,14 @@ impl Store {
             modes: None,
             threads: Threads::Auto,
         };
-        let digest = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
+        let written = manifest::write(layer.fd.as_fd(), &content, known, contents, watch)
             .map_err(|error| super::may_be_stuck(error, &layer.fd, b"."))?;
-        meta.manifest = Some(digest);
+        meta.manifest = Some(written.digest);
+        meta.size = Some(match meta.kind {
+            // A root over a parent has more than its own.
+            Kind::Root if layer.parent.is_some() => self.own_size(layer, watch)?,
+            _ => written.size,
+        });
         meta.ids = IdMaps::read().word();
         meta.state = State::Committed;
         // What it was applied from, if anything, it may no longer be.
@@ -130,7 +137,13 @@ impl Store {
         if sync {
             fs::sync_fs(&layer.fd).call("syncfs")?;
             if verified {
-                self.verify(layer.fd.as_fd(), layer.meta.kind, &content, &digest, watch)?;
+                self.verify(
+                    layer.fd.as_fd(),
+                    layer.meta.kind,
+                    &content,
+                    &written.digest,
+                    watch,
+                )?;
             }
         }
         layer.meta = meta;

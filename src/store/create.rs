@@ -250,7 +250,7 @@ impl Store {
             threads: Threads::Auto,
         };
         let manifest = manifest::write(stage.dir()?, &root, known, Contents::Skip, watch)?;
-        meta.manifest = Some(manifest);
+        meta.manifest = Some(manifest.digest);
         meta.ids = IdMaps::read().word();
         let how = How {
             sharing: Sharing::Links,
@@ -316,10 +316,11 @@ fn finish(stage: Stage<'_>, id: &str, meta: &Meta, lower: Option<&str>, sync: bo
 
 /// Writes `lower-id` and `meta` into a stage.
 pub(super) fn describe(stage: &Stage<'_>, meta: &Meta, lower: Option<&str>) -> Result<()> {
-    if let Some(lower) = lower {
-        text::create_whole(stage.dir()?, "lower-id", lower.as_bytes())
-            .call_at("write", "lower-id")?;
-    }
-    text::create_whole(stage.dir()?, meta::FILE, meta.write().as_bytes())
-        .call_at("write", meta::FILE)
+    let meta = meta.write();
+    let lower = lower.map(|lower| ("lower-id", lower.as_bytes()));
+    let texts: Vec<_> = lower
+        .into_iter()
+        .chain([(meta::FILE, meta.as_bytes())])
+        .collect();
+    text::create_whole(stage.dir()?, &texts)
 }

@@ -2,11 +2,11 @@
 //!
 //! What a committed layer is built on never changes, and none of it can be removed before the layer
 //! itself. So whoever mounts over the same layer again need not read its chain again, which is three
-//! system calls for each layer in it. The layer is known by its birth, not by its name, which another
-//! layer may have got.
+//! system calls for each layer in it. The layer is known by its directory's handle: another layer may have got
+//! its name, and the number of its inode.
 
 use super::Kind;
-use crate::sys::fs::Birth;
+use crate::sys::handle::Handle;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,13 +25,13 @@ pub struct Link {
 pub struct Chains(Mutex<VecDeque<Chain>>);
 
 struct Chain {
-    top: Birth,
+    top: Handle,
     links: Arc<[Link]>,
 }
 
 impl Chains {
-    /// The chain that begins with the layer whose directory was born so.
-    pub fn find(&self, top: &Birth) -> Option<Arc<[Link]>> {
+    /// The chain that begins with the layer whose directory is this one.
+    pub fn find(&self, top: &Handle) -> Option<Arc<[Link]>> {
         let mut chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = chains.iter().position(|chain| chain.top == *top)?;
         let chain = chains.remove(at)?;
@@ -41,7 +41,7 @@ impl Chains {
     }
 
     /// Remembers a chain; those that were not asked for the longest go.
-    pub fn keep(&self, top: Birth, links: Vec<Link>) {
+    pub fn keep(&self, top: Handle, links: Vec<Link>) {
         let mut chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         chains.retain(|chain| chain.top != top);
         chains.push_front(Chain {
@@ -67,13 +67,6 @@ impl Chains {
 mod tests {
     use super::*;
 
-    fn birth(n: u64) -> Birth {
-        Birth {
-            ino: n,
-            ..Birth::default()
-        }
-    }
-
     fn links(count: usize) -> Vec<Link> {
         let link = |n: usize| Link {
             id: n.to_string(),
@@ -86,17 +79,17 @@ mod tests {
     fn what_was_asked_for_last_stays() {
         let chains = Chains::default();
         for n in 0..9 {
-            chains.keep(birth(n), links(500));
-            assert!(chains.find(&birth(0)).is_some());
+            chains.keep(Handle::of(n), links(500));
+            assert!(chains.find(&Handle::of(0)).is_some());
         }
         // Eight of 500 are remembered.
-        assert!(chains.find(&birth(1)).is_none());
-        assert_eq!(*chains.find(&birth(2)).unwrap(), links(500));
-        chains.keep(birth(2), links(3));
-        assert_eq!(chains.find(&birth(2)).unwrap().len(), 3);
-        chains.keep(birth(20), links(MOST + 1));
-        assert!(chains.find(&birth(20)).is_none());
+        assert!(chains.find(&Handle::of(1)).is_none());
+        assert_eq!(*chains.find(&Handle::of(2)).unwrap(), links(500));
+        chains.keep(Handle::of(2), links(3));
+        assert_eq!(chains.find(&Handle::of(2)).unwrap().len(), 3);
+        chains.keep(Handle::of(20), links(MOST + 1));
+        assert!(chains.find(&Handle::of(20)).is_none());
         chains.forget();
-        assert!(chains.find(&birth(2)).is_none());
+        assert!(chains.find(&Handle::of(2)).is_none());
     }
 }

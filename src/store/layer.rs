@@ -8,6 +8,7 @@ use super::{Store, damaged, id, text, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::view::{Stack, Tree};
 use crate::sys::dir::DirBuf;
+use crate::sys::handle::handle;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::watch::Watch;
 use std::time::Duration;
@@ -289,20 +290,23 @@ impl Store {
 
     /// The trees of a layer, its own first, for who opens each of them next: that there is one is not
     /// looked at, and a chain that was read before is not read again. What cannot be opened is to be
-    /// explained by [`Store::stack`], after [`Chains::forget`](super::known::Chains::forget).
-    pub(super) fn stack_to_open(&self, layer: &Layer) -> Result<Stack> {
-        let read = || self.stack_by(layer, |id, above| self.edge_by(id, above, false));
+    /// explained by [`Store::stack`]. Also whether the chain was known.
+    pub(super) fn stack_to_open(&self, layer: &Layer) -> Result<(Stack, bool)> {
+        let read = || {
+            let stack = self.stack_by(layer, |id, above| self.edge_by(id, above, false))?;
+            Ok((stack, false))
+        };
         let (Kind::Overlay, Some(parent)) = (layer.meta.kind, &layer.parent) else {
             return read();
         };
         // Where it is not there, reading tells what is missing.
-        let Ok(Some(birth)) = fs::birth(&self.layers, parent.as_bytes()) else {
+        let Ok(Some(top)) = handle(&self.layers, parent.as_bytes()) else {
             return read();
         };
         let mut trees = vec![self.tree(&layer.id, layer.meta.kind)];
-        if let Some(links) = self.known.find(&birth) {
+        if let Some(links) = self.known.find(&top) {
             trees.extend(links.iter().map(|link| self.tree(&link.id, link.kind)));
-            return Ok(Stack::new(trees, self.marks));
+            return Ok((Stack::new(trees, self.marks), true));
         }
         let mut links = Vec::with_capacity(layer.meta.lowers.min(MAX_LOWERS) as usize);
         let stack = self.stack_by(layer, |id, above| {
@@ -311,8 +315,8 @@ impl Store {
             links.push(Link { id, kind: edge.0 });
             Ok(edge)
         })?;
-        self.known.keep(birth, links);
-        Ok(stack)
+        self.known.keep(top, links);
+        Ok((stack, false))
     }
 
     /// The trees of a layer, its own first.

@@ -59,14 +59,22 @@ pub struct Known<'a> {
     pub threads: Threads,
 }
 
-/// Writes the manifest of the tree `content` into the layer's directory; gives its SHA-256.
+/// What was written.
+pub struct Written {
+    /// The SHA-256 of the manifest.
+    pub digest: Digest,
+    /// The size of the tree: what its regular files and symbolic links hold, each inode once.
+    pub size: u64,
+}
+
+/// Writes the manifest of the tree `content` into the layer's directory.
 pub fn write(
     layer: BorrowedFd<'_>,
     content: &OwnedFd,
     known: Known<'_>,
     contents: Contents,
     watch: &mut Watch<'_>,
-) -> Result<Digest> {
+) -> Result<Written> {
     let _ = fs::unlink(layer, FILE.as_bytes());
     let file = super::text::private_file(layer, FILE).call_at("create", FILE)?;
     let mut writer = Writer {
@@ -77,9 +85,10 @@ pub fn write(
         buf: Vec::with_capacity(BUF),
         at: 0,
     };
-    lines(content, known, contents, watch, &mut writer)?;
+    let size = lines(content, known, contents, watch, &mut writer)?;
     writer.put()?;
-    Ok(writer.hash.digest())
+    let digest = writer.hash.digest();
+    Ok(Written { digest, size })
 }
 
 pub(super) const BUF: usize = 64 << 10;
@@ -152,20 +161,21 @@ impl Lines for Writer<'_> {
 }
 
 /// Tells a line for every entry of the tree, the root too; parents first, names in the order of
-/// their bytes.
+/// their bytes. Gives the size of the tree.
 pub fn lines(
     content: &OwnedFd,
     known: Known<'_>,
     contents: Contents,
     watch: &mut Watch<'_>,
     out: &mut dyn Lines,
-) -> Result<()> {
+) -> Result<u64> {
     let root = fs::open_dir_trusted(content, b".").call("open")?;
     let top = fs::stat(&root).call("statx")?;
     let mut job = Job {
         known,
         contents,
         groups: HashMap::new(),
+        size: 0,
         out,
     };
     job.line(root.as_fd(), b".", b"", &top, watch)?;
@@ -184,7 +194,8 @@ pub fn lines(
             watch.entry()?;
         }
         Ok(())
-    })
+    })?;
+    Ok(job.size)
 }
 
 struct Job<'a> {
@@ -192,6 +203,7 @@ struct Job<'a> {
     contents: Contents,
     /// What stands for the first name of each linked inode: 16 bytes, however long the path.
     groups: HashMap<u64, u64>,
+    size: u64,
     out: &'a mut dyn Lines,
 }
 
@@ -250,13 +262,20 @@ impl Job<'_> {
             _ => 0,
         };
         let mut group = "-".to_string();
+        let mut first = true;
         if !directory && meta.nlink > 1 {
             match self.groups.entry(meta.ino) {
-                Entry::Occupied(first) => group = self.out.group(*first.get())?,
-                Entry::Vacant(first) => {
-                    first.insert(self.out.mark(&shown));
+                Entry::Occupied(mark) => {
+                    group = self.out.group(*mark.get())?;
+                    first = false;
+                }
+                Entry::Vacant(mark) => {
+                    mark.insert(self.out.mark(&shown));
                 }
             }
+        }
+        if first && matches!(meta.kind, Kind::File | Kind::Symlink) {
+            self.size = self.size.saturating_add(meta.size);
         }
         let xattrs = digest_xattrs(&own(all));
         let content = match meta.kind {

@@ -13,8 +13,9 @@ use super::session::{self, Session};
 use super::{Kind, MountFlags, MountOptions, Store, id, path_of, text};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
+use crate::layer::view::Stack;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::{AsFd, Own, OwnedFd, SysCall, fs};
+use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -230,7 +231,25 @@ impl Store {
             let root = layer.open("root")?;
             return mount::bind(root.as_fd(), true, Some(scratch.as_fd()));
         }
-        let stack = self.stack_to_open(layer)?;
+        let (stack, known) = self.stack_to_open(layer)?;
+        let made = self.make_of(&stack, layer, scratch.as_fd(), wish);
+        match made {
+            // Somebody changed by hand what nobody can by the library.
+            Err(error) if known && error.errno() == Errno::NOENT => {
+                self.known.forget();
+                self.make_of(&self.stack(layer)?, layer, scratch.as_fd(), wish)
+            }
+            made => made,
+        }
+    }
+
+    fn make_of(
+        &self,
+        stack: &Stack,
+        layer: &Layer,
+        scratch: BorrowedFd<'_>,
+        wish: &Wish<'_>,
+    ) -> Result<OwnedFd> {
         // One lower too many for the kernel, the top tree is the upper of a mount that never
         // writes.
         // On a disk that is read-only nobody writes to it, and the kernel takes no upper there.
@@ -241,11 +260,8 @@ impl Store {
         let open = |at: usize| {
             let tree = &lowers[at];
             let opened = tree.open(b"").call_at("open", tree.name());
-            opened.map_err(|error| {
-                self.known.forget();
-                // A chain that is damaged there says so better.
-                self.stack(layer).err().unwrap_or(error)
-            })
+            // A chain that is damaged there says so better.
+            opened.map_err(|error| self.stack(layer).err().unwrap_or(error))
         };
         let upper = layer.open("upper")?;
         let work = layer.open("work")?;
@@ -254,7 +270,7 @@ impl Store {
         plan.volatile = wish.terms.volatile;
         plan.label = wish.label.map(<[u8]>::to_vec);
         plan.source = format!("ovl:{}", layer.id).into_bytes();
-        plan.scratch = Some(scratch.as_fd());
+        plan.scratch = Some(scratch);
         if !layer.committed() {
             foreign::refuse(
                 layer.open("upper")?,

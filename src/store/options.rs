@@ -67,6 +67,8 @@ bitflags! {
         const STRICT = 2;
         /// Leave device nodes out and count them; EPERM when strict.
         const NO_DEVICES = 4;
+        /// ENOENT where the layer is not there: none is made.
+        const EXISTING = 8;
     }
 
     /// Choices of [`Store::commit`](super::Store::commit).
@@ -74,6 +76,8 @@ bitflags! {
     pub struct CommitFlags: u64 {
         /// Take what there is of a layer that was mounted writable when the machine went down.
         const SALVAGE = 1;
+        /// The layer may be mounted: the caller sees to it that nobody writes to it any more.
+        const MOUNTED = 2;
     }
 
     /// Choices of [`Store::mount`](super::Store::mount).

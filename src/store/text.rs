@@ -82,12 +82,27 @@ pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
     done
 }
 
-/// Writes the new small file `name` so that a power cut does not leave it empty under a name that its
+/// Writes new small files so that a power cut leaves none of them empty under a name that their
 /// directory gets later.
-pub fn create_whole(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = private_file(dir, name)?;
-    fs::write_all(&file, data)?;
-    fs::write_through(&file)
+pub fn create_whole(dir: BorrowedFd<'_>, texts: &[(&str, &[u8])]) -> Result<()> {
+    let mut files = Vec::with_capacity(texts.len());
+    for (at, (name, data)) in texts.iter().enumerate() {
+        let write = || {
+            let file = private_file(dir, name)?;
+            fs::write_all(&file, data)?;
+            match at + 1 < texts.len() {
+                true => fs::begin_to_write_through(&file)?,
+                false => fs::write_through(&file)?,
+            }
+            Ok(file)
+        };
+        files.push(write().call_at("write", name)?);
+    }
+    files.pop();
+    for (file, (name, _)) in files.iter().zip(texts) {
+        fs::write_through(file).call_at("write", name)?;
+    }
+    Ok(())
 }
 
 /// Replaces `name` whole: a reader sees the old text or the new, also after a power cut.

@@ -2,7 +2,7 @@
 
 use super::fd::{self, above_standard};
 pub use super::instance::instance;
-pub use super::sync::{sync, sync_fs, uncache, write_through};
+pub use super::sync::{begin_to_write_through, sync, sync_fs, uncache, write_through};
 use super::{AsFd, BorrowedFd, OwnedFd, SysCall, retry};
 use crate::error::Errno;
 use rustix::fs::{
@@ -139,27 +139,6 @@ pub fn stat_at(dir: impl AsFd, name: &[u8]) -> SysCall<Meta> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let sx = retry(|| rustix::fs::statx(&dir, name, flags, StatxFlags::BASIC_STATS))?;
     Meta::from(&sx)
-}
-
-/// What no two inodes of a machine's life have in common, on file systems that note births.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Birth {
-    pub ino: u64,
-    pub dev: (u32, u32),
-    pub time: (i64, u32),
-}
-
-/// The birth of `name` in `dir`; `None` where the file system does not note it.
-pub fn birth(dir: impl AsFd, name: &[u8]) -> SysCall<Option<Birth>> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    let mask = StatxFlags::INO | StatxFlags::BTIME;
-    let sx = retry(|| rustix::fs::statx(&dir, name, flags, mask))?;
-    let told = StatxFlags::from_bits_retain(sx.stx_mask).contains(mask);
-    Ok(told.then_some(Birth {
-        ino: sx.stx_ino,
-        dev: (sx.stx_dev_major, sx.stx_dev_minor),
-        time: (sx.stx_btime.tv_sec, sx.stx_btime.tv_nsec),
-    }))
 }
 
 /// Whether writes are refused where this is open, by the mount or the file system.

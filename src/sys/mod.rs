@@ -7,6 +7,7 @@
 pub mod dir;
 pub mod fd;
 pub mod fs;
+pub mod handle;
 pub mod ids;
 mod instance;
 pub mod mount;

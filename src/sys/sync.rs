@@ -17,9 +17,16 @@ pub fn sync_fs(fd: impl AsFd) -> SysCall<()> {
 /// name that it gets after this, where the file system keeps names in order. It does not make the
 /// file durable.
 pub fn write_through(fd: impl AsFd) -> SysCall<()> {
-    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
-        | libc::SYNC_FILE_RANGE_WRITE
-        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    const WAIT: libc::c_uint = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    write_out(fd, libc::SYNC_FILE_RANGE_WRITE | WAIT)
+}
+
+/// Begins to write a file's data out: several that are begun take the disk the time of one.
+pub fn begin_to_write_through(fd: impl AsFd) -> SysCall<()> {
+    write_out(fd, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+fn write_out(fd: impl AsFd, flags: libc::c_uint) -> SysCall<()> {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd());
     retry(|| {
         // SAFETY: the descriptor is borrowed for the call, which takes no memory.

@@ -212,7 +212,9 @@ impl Remover {
         };
         match (failed, read) {
             (Some(error), _) => Err(error),
-            (None, read) => read.call_at("getdents64", chain.path()).map(|()| below),
+            // A path takes time as the tree is deep: only for who reads it.
+            (None, Err(errno)) => Err(Error::sys(errno, "getdents64").at(chain.path())),
+            (None, Ok(())) => Ok(below),
         }
     }
 }
@@ -220,16 +222,28 @@ impl Remover {
 /// unlinkat; an immutable or append-only inode of ours, or directory, is freed first.
 fn unlink(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<()> {
     match fs::unlink(dir, name) {
-        Err(Errno::PERM) if unstick(dir, name) => fs::unlink(dir, name),
-        Err(Errno::ACCESS) if unlock(dir) => fs::unlink(dir, name),
+        Err(Errno::PERM) => {
+            unstick(dir, name);
+            fs::unlink(dir, name)
+        }
+        Err(Errno::ACCESS) => {
+            unlock(dir);
+            fs::unlink(dir, name)
+        }
         other => other,
     }
 }
 
 fn rmdir(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<()> {
     match fs::rmdir(dir, name) {
-        Err(Errno::PERM) if unstick(dir, name) => fs::rmdir(dir, name),
-        Err(Errno::ACCESS) if unlock(dir) => fs::rmdir(dir, name),
+        Err(Errno::PERM) => {
+            unstick(dir, name);
+            fs::rmdir(dir, name)
+        }
+        Err(Errno::ACCESS) => {
+            unlock(dir);
+            fs::rmdir(dir, name)
+        }
         other => other,
     }
 }
@@ -238,6 +252,7 @@ fn rmdir(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<()> {
 fn open_to_empty(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<OwnedFd> {
     match fs::open_dir(dir, name) {
         Err(Errno::ACCESS) => {
+            unlock(dir);
             fs::chmod_at(dir, name, 0o700)?;
             fs::open_dir(dir, name)
         }
@@ -245,26 +260,28 @@ fn open_to_empty(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<OwnedFd> {
     }
 }
 
-/// A directory without write permission, as its unprivileged owner meets it.
-fn unlock(dir: BorrowedFd<'_>) -> bool {
-    matches!(fs::stat(dir), Ok(meta) if meta.mode & 0o700 != 0o700) && fs::chmod(dir, 0o700).is_ok()
+/// Gives the owner of a directory all rights in it. Whether it worked, or another thread was there
+/// first, is seen by what is tried next.
+fn unlock(dir: BorrowedFd<'_>) {
+    if matches!(fs::stat(dir), Ok(meta) if meta.mode & 0o700 != 0o700) {
+        let _ = fs::chmod(dir, 0o700);
+    }
 }
 
 /// Clears immutable and append-only flags from `dir` and from `name`, unless other names share
-/// that inode: nothing is ever done to a shared inode.
-fn unstick(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
-    let mut freed = fs::clear_immutable(dir).unwrap_or(false);
+/// that inode: nothing is ever done to a shared inode. As for [`unlock`], the next try tells.
+fn unstick(dir: BorrowedFd<'_>, name: &[u8]) {
+    let _ = fs::clear_immutable(dir);
     let shared = match fs::stat_at(dir, name) {
         Ok(meta) => meta.kind != fs::Kind::Directory && meta.nlink > 1,
-        Err(_) => return freed,
+        Err(_) => return,
     };
     if !shared {
         let fd = fs::open_dir(dir, name).or_else(|_| fs::open_file(dir, name));
         if let Ok(fd) = fd {
-            freed |= fs::clear_immutable(fd).unwrap_or(false);
+            let _ = fs::clear_immutable(fd);
         }
     }
-    freed
 }
 
 fn refuse(errno: Errno, path: &[u8]) -> Error {

@@ -92,6 +92,44 @@ fn by_their_owner_without_privilege() {
     });
 }
 
+/// Several threads meet what one of them has to open for all: a directory that its owner may not write
+/// to, or that nobody may. Whoever comes second finds it open.
+#[test]
+fn what_is_closed_is_opened_for_all() {
+    const NOBODY: u32 = 65_534;
+    fsys::each(&["tmpfs"], |_, dir| {
+        for round in 0..200 {
+            let tree = dir.join("tree");
+            fs::create_dir(&tree).unwrap();
+            let made: Vec<_> = (0..8).map(|d| tree.join(format!("d/{d}/x"))).collect();
+            for at in &made {
+                fs::create_dir_all(at).unwrap();
+                fs::write(at.join("file"), "x").unwrap();
+            }
+            let nobody = round % 2 == 0;
+            if nobody {
+                let below = made.iter().flat_map(|at| [at.join("file"), at.clone()]);
+                let parents = made.iter().map(|at| at.parent().unwrap().to_path_buf());
+                for at in below.chain(parents).chain([tree.join("d"), tree.clone()]) {
+                    chown(&at, Some(NOBODY), Some(NOBODY)).unwrap();
+                }
+                mode(&tree.join("d"), [0o500, 0o400, 0o600, 0o000][round / 2 % 4]);
+            } else {
+                let flags = rustix::fs::IFlags::IMMUTABLE;
+                let at = fs::File::open(tree.join("d")).unwrap();
+                rustix::fs::ioctl_setflags(&at, flags).unwrap();
+            }
+            fsys::on_thread(|| {
+                if nobody {
+                    crate::unprivileged::become_nobody();
+                }
+                remove(&tree, Threads::Always, &mut Watch::default()).unwrap();
+            });
+            fs::remove_dir(&tree).unwrap();
+        }
+    });
+}
+
 /// Whoever still writes into the tree does not make the removal fail, and nothing is left when
 /// they are done.
 #[test]
@@ -153,9 +191,11 @@ fn progress_and_its_end() {
                 std::thread::sleep(Duration::from_millis(100));
                 if calls == 2 { 7 } else { 0 }
             };
-            // The helpers may have been done by then.
-            if let Err(error) = remove(&tree, threads, &mut Watch::new(None, Some(&mut tell))) {
-                assert_eq!(error.said_by_callback(), 7);
+            let done = remove(&tree, threads, &mut Watch::new(None, Some(&mut tell)));
+            match done {
+                Err(error) => assert_eq!((error.said_by_callback(), calls), (7, 2)),
+                // The helpers may have been done by then.
+                Ok(()) => assert!(threads == Threads::Always && calls == 1),
             }
             remove(&tree, threads, &mut Watch::default()).unwrap();
         }
@@ -170,20 +210,27 @@ fn a_cancel_and_a_deadline_stop_all() {
             wide(&tree, 2000);
             let cancel = Cancel::new();
             let done = std::thread::scope(|scope| {
-                scope.spawn(|| {
+                let raise = || {
                     std::thread::sleep(Duration::from_micros(micros));
                     cancel.trigger();
-                });
+                };
+                match micros {
+                    0 => raise(),
+                    _ => drop(scope.spawn(raise)),
+                }
                 remove(&tree, Threads::Always, &mut Watch::new(Some(&cancel), None))
             });
-            assert!(done.is_ok() || done.unwrap_err().code() == Code::Cancelled);
+            match done {
+                Err(error) => assert_eq!(error.code(), Code::Cancelled),
+                Ok(()) => assert!(micros > 0, "the flag was up from the beginning"),
+            }
 
             wide(&tree, 2000);
             let mut watch = Watch::default();
             watch.until(Some(Instant::now() + Duration::from_micros(micros)));
-            if let Err(error) = remove(&tree, Threads::Always, &mut watch) {
-                assert_eq!(error.code(), Code::Cancelled);
-                assert!(watch.is_late());
+            match remove(&tree, Threads::Always, &mut watch) {
+                Err(error) => assert!(error.code() == Code::Cancelled && watch.is_late()),
+                Ok(()) => assert!(micros > 0, "it was late from the beginning"),
             }
             remove(&tree, Threads::Always, &mut Watch::default()).unwrap();
         }

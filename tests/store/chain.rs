@@ -63,3 +63,51 @@ fn up_to_the_limit_and_flat_beyond() {
         bottom_and_top_are_seen(&store, "more", RW, 499);
     });
 }
+
+/// A handle that has read a chain does not read it again: not even what is gone by then.
+#[test]
+fn a_chain_is_read_once() {
+    require!("root", "overlay");
+    fsys::with_mounts(|dir| {
+        let (store, other) = (store(dir), open(&dir.join("home")));
+        chain(&store, dir, 0, 5);
+        for id in ["box", "box2"] {
+            create(&store, id, Some("l5")).unwrap();
+        }
+        bottom_and_top_are_seen(&store, "box", RW, 5);
+        fs::rename(layer(dir, "l3/lower-id"), layer(dir, "l3/saved")).unwrap();
+        bottom_and_top_are_seen(&store, "box2", RW, 5);
+        let error = fails(mount(&other, "box2", RW).map(drop), Errno::IO);
+        assert_eq!(error.code(), Code::Damaged, "{error}");
+        fs::rename(layer(dir, "l3/saved"), layer(dir, "l3/lower-id")).unwrap();
+        // Where it is no longer so, it is read anew.
+        fs::rename(layer(dir, "l2"), layer(dir, "moved")).unwrap();
+        fs::write(layer(dir, "l3/lower-id"), "moved").unwrap();
+        bottom_and_top_are_seen(&store, "box2", RW, 5);
+        bottom_and_top_are_seen(&store, "box", RW, 5);
+    });
+}
+
+/// Another layer of a known one's name, and perhaps of its inode number, has its own chain.
+#[test]
+fn a_known_name_is_no_known_layer() {
+    require!("root", "overlay");
+    fsys::each(&["ext4", "xfs", "tmpfs"], |_, dir| {
+        let store = store(dir);
+        for base in ["a", "b"] {
+            apply(&store, base, None, &tar_of(base, b"x")).unwrap();
+        }
+        for round in 0..40 {
+            let base = ["a", "b"][round % 2];
+            create(&store, "p", Some(base)).unwrap();
+            commit(&store, "p").unwrap();
+            create(&store, "c", Some("p")).unwrap();
+            let mounted = mount(&store, "c", RW).unwrap();
+            assert_eq!(names(&path_of(&mounted)), [base], "round {round}");
+            unmount(mounted);
+            for id in ["c", "p"] {
+                settled(|| remove(&store, id));
+            }
+        }
+    });
+}

@@ -23,6 +23,7 @@ mod mend;
 mod mount;
 mod open;
 mod place;
+mod promised;
 mod races;
 mod reach;
 mod remove;

@@ -76,10 +76,39 @@ units() {
 	! echo "$said" | grep ovl-snapshotter
 }
 
+# What formatters say of the manual page, which is to be nothing.
+page() {
+	for program in 'mandoc -T lint -W warning' 'groff -mandoc -ww -z -Tutf8'; do
+		command -v "${program%% *}" >/dev/null || { echo "SKIP page: lacks ${program%% *}" && continue; }
+		said=$($program packaging/ovl-snapshotter.8 2>&1) && [ -z "$said" ] || { echo "$said" && return 1; }
+	done
+}
+
+# What users of Kubernetes are given, in a module of its own: it takes Kubernetes' types.
+kubernetes() (
+	cd "$top/tests/containerd/kubernetes" && formatted || return 1
+	if ! go mod download 2>/dev/null; then
+		echo "SKIP kubernetes: lacks kubernetes (the modules of its go.sum are not here and cannot be fetched)"
+		case ,${OVL_TEST_HAVE:-}, in *,kubernetes,*) return 1 ;; esac
+		return 0
+	fi
+	{ go vet ./... && tidy && go test -count=1 -v -timeout 4m ./...; } >"$work/manifests" 2>&1
+	result=$?
+	if [ $result = 0 ]; then
+		sed -n -e 's/^ *[a-z_]*\.go:[0-9]*: SKIP/SKIP/p' -e '/^ok/p' "$work/manifests"
+	else
+		cat "$work/manifests"
+	fi
+	cat "$work/manifests" >>"$work/all"
+	return $result
+)
+
 step formatted
 step go vet ./...
 step tidy
 step units
+step page
+step kubernetes
 step tests -race
 
 awk '/^ *--- PASS/ { passed++ } /^ *--- FAIL/ { failed++ }

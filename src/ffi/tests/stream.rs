@@ -168,3 +168,35 @@ fn a_file_is_read_from_where_it_stands() {
     assert_eq!(read_from(&fd, None).read(&mut buf).unwrap(), 6);
     assert_eq!(&buf[..6], b"456789");
 }
+
+/// A socket of messages takes no message that is longer than its buffer.
+#[test]
+fn bytes_go_through_sockets_of_messages() {
+    let data: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
+    for cancel in [None, Some(Cancel::new())] {
+        let mut ends = [0; 2];
+        // SAFETY: two ints of ours; the descriptors are new and owned by nobody else.
+        let (read_end, write_end) = unsafe {
+            let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+            assert_eq!(
+                libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()),
+                0
+            );
+            (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+        };
+        let mut got = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                write_to(&write_end, cancel.as_ref())
+                    .write_all(&data)
+                    .unwrap()
+            });
+            let mut buf = vec![0; 1 << 20];
+            while got.len() < data.len() {
+                let n = rustix::io::read(&read_end, &mut buf).unwrap();
+                got.extend_from_slice(&buf[..n]);
+            }
+        });
+        assert!(got == data);
+    }
+}

@@ -434,7 +434,7 @@ impl<V: Visitor> Walk<'_, V> {
                     tree: found.tree,
                     marks,
                     attributes: opened.map(|opened| &opened.attributes[..]),
-                    file: opened.map(|opened| opened.file.as_fd()),
+                    file: opened.map(|opened| &opened.file),
                 })
             }
             _ => None,

@@ -7,12 +7,13 @@
 //! The walk begins on the caller's thread, and what it makes is kept back. Only when that gets long is
 //! the thread started, which goes on with the walk where it stands.
 
+use super::later::{self, Turn, Waiting};
 use super::out::{Out, PIECE, Piece, Take};
 use super::{Exported, Style, Writing};
 use crate::archive::Sink;
 use crate::error::{Code, Errno, Error, Result};
 use crate::layer::diff;
-use crate::layer::view::Stack;
+use crate::layer::view::{Stack, Tree};
 use crate::relay::Relay;
 use crate::sys::thread;
 use crate::watch::{LOOK, Seat, Watch};
@@ -40,7 +41,13 @@ pub(super) fn export<S: Sink>(
     let apart = walk.visitor().writer.sink().to();
     let held = std::mem::take(&mut apart.held);
     apart.through = true;
+    // For the descriptors of files that the other thread reads, until all have been read.
+    let mut room = None;
     if let Ok(false) = begun {
+        let base = new.trees().first().map(Tree::base);
+        room = base.and_then(|base| thread::Room::take(base, later::MOST as u64));
+        apart.waiting = room.as_ref().map(|_| Waiting::default());
+
         let work = |watch: &mut Watch<'_>| {
             walk.run(watch)?;
             walk.visitor().close()
@@ -54,6 +61,7 @@ pub(super) fn export<S: Sink>(
         }
         begun?;
     }
+    drop(room);
     Ok(Some(writing.done))
 }
 
@@ -138,6 +146,8 @@ struct Apart<'a> {
     /// What was made before there is one.
     held: Vec<Piece>,
     through: bool,
+    /// Files that are read by the other thread, where there is room for their descriptors.
+    waiting: Option<Waiting>,
 }
 
 impl<'a> Apart<'a> {
@@ -147,6 +157,7 @@ impl<'a> Apart<'a> {
             short,
             held: Vec::new(),
             through: false,
+            waiting: None,
         }
     }
 }
@@ -161,6 +172,10 @@ impl Take for Apart<'_> {
         let ended = |_| Error::new(Code::Cancelled, Errno::CANCELED, "nobody writes any more");
         self.relays.pieces.give(piece).map_err(ended)?;
         Ok(self.relays.spare.take_now().unwrap_or_default())
+    }
+
+    fn turn(&self) -> Option<Turn> {
+        self.waiting.as_ref().and_then(Waiting::one)
     }
 
     fn is_enough(&self, bytes: u64) -> bool {

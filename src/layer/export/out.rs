@@ -1,6 +1,7 @@
 //! The way of a tar's bytes outwards: gathered into large pieces, which are hashed and written.
 
 use super::Exported;
+use super::later::{Later, Turn};
 use crate::archive::{Room, Sha256, Sink};
 use crate::error::Result;
 
@@ -10,6 +11,8 @@ pub(super) const PIECE: usize = 256 << 10;
 /// A part of a tar.
 pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
+    /// What is still to be read into it.
+    later: Vec<Later>,
     /// The entry at which it was full: where an error of the sink is told.
     path: Vec<u8>,
 }
@@ -18,6 +21,11 @@ pub(super) struct Piece {
 pub(super) trait Take {
     /// Takes one, and gives room for another.
     fn take(&mut self, piece: Piece) -> Result<Vec<u8>>;
+
+    /// Leave to have one more file read by who takes the piece.
+    fn turn(&self) -> Option<Turn> {
+        None
+    }
 
     /// Whether nothing more is wanted for now, with so many bytes to come.
     fn is_enough(&self, _bytes: u64) -> bool {
@@ -36,6 +44,7 @@ pub(super) struct Gather<T> {
     to: T,
     buf: Vec<u8>,
     filled: usize,
+    later: Vec<Later>,
     path: Vec<u8>,
 }
 
@@ -45,6 +54,7 @@ impl<T: Take> Gather<T> {
             to,
             buf: vec![0; PIECE],
             filled: 0,
+            later: Vec::new(),
             path: Vec::new(),
         }
     }
@@ -53,6 +63,26 @@ impl<T: Take> Gather<T> {
     pub(super) fn set_path(&mut self, path: &[u8]) {
         self.path.clear();
         self.path.extend_from_slice(path);
+    }
+
+    /// Leave to have one more file read by who takes the piece.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        self.to.turn()
+    }
+
+    /// Where the next byte goes in the piece.
+    pub(super) fn at(&self) -> usize {
+        self.filled
+    }
+
+    /// The entry that is written.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// A file that is to be read into this piece.
+    pub(super) fn later(&mut self, later: Later) {
+        self.later.push(later);
     }
 
     /// Who takes the pieces.
@@ -70,7 +100,8 @@ impl<T: Take> Gather<T> {
         let mut bytes = std::mem::take(&mut self.buf);
         bytes.truncate(std::mem::take(&mut self.filled));
         let path = self.path.clone();
-        self.buf = self.to.take(Piece { bytes, path })?;
+        let later = std::mem::take(&mut self.later);
+        self.buf = self.to.take(Piece { bytes, later, path })?;
         self.buf.resize(PIECE, 0);
         Ok(())
     }
@@ -129,7 +160,15 @@ impl<S: Sink> Out<S> {
 }
 
 impl<S: Sink> Take for Out<S> {
-    fn take(&mut self, Piece { bytes, path }: Piece) -> Result<Vec<u8>> {
+    fn take(&mut self, piece: Piece) -> Result<Vec<u8>> {
+        let Piece {
+            mut bytes,
+            later,
+            path,
+        } = piece;
+        for later in later {
+            later.read(&mut bytes)?;
+        }
         self.bytes += bytes.len() as u64;
         self.hash.update(&bytes);
         self.sink

@@ -135,12 +135,9 @@ impl Record {
             (MANIFEST, manifest),
             (LAYERS, Some(text.as_bytes())),
         ];
-        for (name, data) in files {
-            if let Some(data) = data {
-                text::create_whole(stage.dir()?, name, data).call_at("create", name)?;
-            }
-        }
-        Ok(())
+        let there = |(name, data): (&'static str, Option<_>)| data.map(|data| (name, data));
+        let files: Vec<_> = files.into_iter().filter_map(there).collect();
+        text::create_whole(stage.dir()?, &files)
     }
 
     /// The record in an image's directory. What is missing or wrong is [`Code::Damaged`].

@@ -107,13 +107,13 @@ impl Walker {
                 let Some((name, hint)) = names.next() else {
                     break;
                 };
-                batch.names.push(name.clone());
-                if is_directory(&batch.dir, &name, hint)
-                    .map_err(|errno| Error::sys(errno, "statx").at(batch.path_of(&name)))?
-                {
-                    let path = batch.path_of(&name);
-                    let fd = fs::open_dir(&batch.dir, &name).call_at("open", &path)?;
-                    self.chain.push(name, fd)?;
+                let directory = is_directory(&batch.dir, &name, hint)
+                    .map_err(|errno| Error::sys(errno, "statx").at(batch.path_of(&name)))?;
+                batch.names.push(name);
+                if let (true, Some(name)) = (directory, batch.names.last()) {
+                    let path = batch.path_of(name);
+                    let fd = fs::open_dir(&batch.dir, name).call_at("open", &path)?;
+                    self.chain.push(name.clone(), fd)?;
                     batch.last = Some(self.chain.shared()?);
                     self.unread = true;
                     break;
@@ -130,7 +130,8 @@ impl Walker {
             names.push((name.to_vec(), hint));
             Ok::<_, Errno>(())
         });
-        read.call_at("getdents64", self.chain.path())?;
+        // A path takes time as the tree is deep: only for who reads it.
+        read.map_err(|errno| Error::sys(errno, "getdents64").at(self.chain.path()))?;
         names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(names)
     }

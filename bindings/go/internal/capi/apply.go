@@ -11,10 +11,10 @@ type Limits struct {
 
 // ApplyOpts is an ovl_apply_opts.
 type ApplyOpts struct {
-	Writable, Strict, NoDevices bool
-	Parent, DiffID              string
-	Kind, Durability            uint32
-	Limits                      Limits
+	Writable, Strict, NoDevices, Existing bool
+	Parent, DiffID                        string
+	Kind, Durability                      uint32
+	Limits                                Limits
 }
 
 // ApplyLayer is ovl_apply_layer. With an fd of -1 the bytes come from the hook.
@@ -24,7 +24,7 @@ func (s *Store) ApplyLayer(id string, fd int, o ApplyOpts, c Call) (LayerInfo, *
 	layer := in.text(id)
 	opts := C.struct_ovl_apply_opts{
 		flags: flag(o.Writable, C.OVL_APPLY_WRITABLE) | flag(o.Strict, C.OVL_APPLY_STRICT) |
-			flag(o.NoDevices, C.OVL_APPLY_NO_DEVICES),
+			flag(o.NoDevices, C.OVL_APPLY_NO_DEVICES) | flag(o.Existing, C.OVL_APPLY_EXISTING),
 		parent:          in.optional(o.Parent),
 		diff_id:         in.optional(o.DiffID),
 		kind:            C.uint32_t(o.Kind),

@@ -26,7 +26,7 @@ func (s *Store) Create(id, parent string, o CreateOpts, c Call) *Error {
 type CreateOpts struct{ Live, Flat, Sync bool }
 
 // Commit is ovl_commit.
-func (s *Store) Commit(id string, salvage bool, durability uint32, c Call) *Error {
+func (s *Store) Commit(id string, salvage, mounted bool, durability uint32, c Call) *Error {
 	var in inputs
 	defer in.free()
 	layer := in.text(id)
@@ -34,7 +34,7 @@ func (s *Store) Commit(id string, salvage bool, durability uint32, c Call) *Erro
 		return in.bad
 	}
 	opts := C.struct_ovl_commit_opts{
-		flags:      flag(salvage, C.OVL_COMMIT_SALVAGE),
+		flags:      flag(salvage, C.OVL_COMMIT_SALVAGE) | flag(mounted, C.OVL_COMMIT_MOUNTED),
 		durability: C.uint32_t(durability),
 		cancel:     c.cancel(),
 	}

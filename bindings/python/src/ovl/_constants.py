@@ -130,10 +130,12 @@ class ApplyFlag(enum.IntFlag):
     WRITABLE = 1
     STRICT = 2
     NO_DEVICES = 4
+    EXISTING = 8
 
 
 class CommitFlag(enum.IntFlag):
     SALVAGE = 1
+    MOUNTED = 2
 
 
 class RemoveFlag(enum.IntFlag):

@@ -71,6 +71,7 @@ class Making(StoreBase):
         writable: bool = False,
         strict: bool = False,
         devices: bool = True,
+        existing: bool = False,
         limits: Limits = NO_LIMITS,
         cancel: CancelLike | None = None,
         progress: ProgressFn | None = None,
@@ -87,6 +88,7 @@ class Making(StoreBase):
 
         What cannot be done (device nodes, owners, attributes that the caller may not set) is left
         out and counted, and refused with `strict`. `devices=False` leaves out all device nodes.
+        With `existing` no layer is made: FileNotFoundError where it is not there.
 
         Raises EBADMSG where the tar is malformed, cut short or another one; EXDEV where a path
         leaves the layer; EFBIG where a limit is reached; FileExistsError; FileNotFoundError where
@@ -98,6 +100,7 @@ class Making(StoreBase):
         flags = ApplyFlag.WRITABLE if writable else ApplyFlag(0)
         flags |= ApplyFlag.STRICT if strict else ApplyFlag(0)
         flags |= ApplyFlag(0) if devices else ApplyFlag.NO_DEVICES
+        flags |= ApplyFlag.EXISTING if existing else ApplyFlag(0)
         opts = _capi.ApplyOpts(
             flags=flags,
             parent=encode_optional(parent),
@@ -120,19 +123,22 @@ class Making(StoreBase):
         *,
         durability: Durability = Durability.DEFAULT,
         salvage: bool = False,
+        mounted: bool = False,
         cancel: CancelLike | None = None,
         progress: ProgressFn | None = None,
     ) -> None:
         """Commits a writable layer: it never changes again, and others may be built on it.
 
         A layer that was mounted writable when the machine went down is EUCLEAN; `salvage` accepts
-        what it holds now.
+        what it holds now. With `mounted` it may be mounted, by whoever: the caller sees to it that
+        nobody writes to it any more.
 
         Raises FileNotFoundError; EROFS where it is committed already; EBUSY where it is mounted or
         in use.
         """
         call = watched(cancel, progress)
-        flags = CommitFlag.SALVAGE if salvage else 0
+        flags = CommitFlag.SALVAGE if salvage else CommitFlag(0)
+        flags |= CommitFlag.MOUNTED if mounted else CommitFlag(0)
         opts = _capi.CommitOpts(flags=flags, durability=durability, **call.control())
         self._run(call, _capi.lib.ovl_commit, encode(id), opts)
 
