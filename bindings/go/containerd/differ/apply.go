@@ -59,7 +59,9 @@ func (d *Differ) Apply(ctx context.Context, blob ocispec.Descriptor, mounts []mo
 	if d.unsynced && !config.SyncFs {
 		durability = ovl.DurabilityNone
 	}
-	info, err := d.store.Apply(ctx, found.ID, tar, &ovl.ApplyOptions{Writable: true, Durability: durability, Limits: d.limits})
+	info, err := d.store.Apply(ctx, found.ID, tar, &ovl.ApplyOptions{
+		Writable: true, Existing: true, Durability: durability, Limits: d.limits,
+	})
 	switch {
 	case errors.Is(err, ovl.ErrNotEmpty):
 		return ocispec.Descriptor{}, fmt.Errorf("apply to a snapshot that is not empty (%v): %w", err, errdefs.ErrNotImplemented)
