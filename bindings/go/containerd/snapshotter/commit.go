@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
@@ -13,12 +12,10 @@ import (
 	ovl "github.com/libovl/libovl/bindings/go"
 )
 
-// unmounting is how long a mount may still be ending. containerd detaches lazily in places, and copies
-// in other namespaces go with these.
-const unmounting = 5 * time.Second
-
-// Commit makes the active snapshot key the committed one name. Where it is interrupted after the layer
-// was committed, it may be called again, and key may be removed; key cannot be mounted any more.
+// Commit makes the active snapshot key the committed one name. Mounts of it may stay, as with containerd's
+// own snapshotters: the caller sees to it that nobody writes through them any more. Where the process is
+// killed after the layer was committed, it may be called again, and key may be removed; key cannot be
+// mounted any more.
 func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
 	var asked snapshots.Info
 	for _, opt := range opts {
@@ -41,6 +38,8 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if err := s.commitLayer(ctx, r.id); err != nil {
 		return s.layerError(key, r.id, err)
 	}
+	// There is no way back: the caller's patience ends nothing any more.
+	ctx = context.WithoutCancel(ctx)
 	usage, err := s.layerUsage(ctx, key, r.id)
 	if err != nil {
 		return err
@@ -78,19 +77,9 @@ func (s *Snapshotter) committable(ctx context.Context, name, key, parent string)
 }
 
 func (s *Snapshotter) commitLayer(ctx context.Context, id string) error {
-	until := time.Now().Add(unmounting)
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		err := s.store.Layer(id).Commit(ctx, &ovl.CommitOptions{Durability: s.durability})
-		switch {
-		case errors.Is(err, ovl.ErrCommitted):
-			return nil // by a commit that was interrupted
-		case !errors.Is(err, ovl.ErrMounted) || time.Now().Add(wait).After(until):
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(wait):
-		}
+	err := s.store.Layer(id).Commit(ctx, &ovl.CommitOptions{Durability: s.durability, Mounted: true})
+	if errors.Is(err, ovl.ErrCommitted) {
+		return nil // by a commit that was interrupted
 	}
+	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,55 +80,6 @@ func TestRemoveInBackground(t *testing.T) {
 	}
 }
 
-func TestCommitInUse(t *testing.T) {
-	s, _ := opened(t, "")
-	committed(t, s, "base", "")
-	mounts, err := s.Prepare(background, "key", "base")
-	ok(t, err)
-	_, unmount := mounted(t, mounts)
-	begin := time.Now()
-	go func() {
-		time.Sleep(700 * time.Millisecond)
-		unmount()
-	}()
-	// It waits for the mount to end.
-	ok(t, s.Commit(background, "done", "key"))
-	if time.Since(begin) < 600*time.Millisecond {
-		t.Error("a mounted snapshot was committed")
-	}
-}
-
-// A process with a copy of the mounts in a namespace of its own holds what was unmounted here: a commit
-// says so, a removal goes on without.
-func TestHeldElsewhere(t *testing.T) {
-	s, root := opened(t, "")
-	committed(t, s, "base", "")
-	mounts, err := s.Prepare(background, "key", "base")
-	ok(t, err)
-	_, unmount := mounted(t, mounts)
-	holder := exec.Command("sleep", "1000")
-	holder.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	ok(t, holder.Start())
-	defer func() { holder.Process.Kill(); holder.Wait() }()
-	unmount()
-	is(t, s.Commit(background, "done", "key"), errdefs.IsFailedPrecondition, "another namespace")
-	_, err = s.Prepare(background, "other", "base")
-	ok(t, err)
-	ok(t, s.Remove(background, "key"))
-	ok(t, s.Cleanup(background))
-	if s.Pending() != 1 || !layers(t, root)["2"] {
-		t.Error(s.Pending(), layers(t, root))
-	}
-	ok(t, holder.Process.Kill())
-	holder.Wait()
-	for end := time.Now().Add(10 * time.Second); s.Pending() > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		ok(t, s.Cleanup(background))
-	}
-	if there := layers(t, root); s.Pending() != 0 || there["2"] || !there["3"] {
-		t.Error(s.Pending(), there)
-	}
-}
-
 func TestCancelled(t *testing.T) {
 	s, root := opened(t, "")
 	committed(t, s, "base", "")
@@ -154,33 +104,6 @@ func TestCancelled(t *testing.T) {
 	if there := layers(t, root); len(there) != 1 {
 		t.Error(there)
 	}
-}
-
-func TestCommitRefused(t *testing.T) {
-	s, _ := opened(t, "")
-	committed(t, s, "base", "")
-	committed(t, s, "other", "")
-	prepare := func(key, parent string) {
-		t.Helper()
-		_, err := s.Prepare(background, key, parent)
-		ok(t, err)
-	}
-	prepare("bottom", "")
-	prepare("top", "base")
-	_, err := s.View(background, "view", "base")
-	ok(t, err)
-	is(t, s.Commit(background, "x", "bottom", snapshots.WithParent("base")), errdefs.IsNotImplemented, "rebase")
-	is(t, s.Commit(background, "x", "top", snapshots.WithParent("other")), errdefs.IsInvalidArgument, "base")
-	is(t, s.Commit(background, "base", "top"), errdefs.IsAlreadyExists, "base")
-	is(t, s.Commit(background, "x", "view"), errdefs.IsFailedPrecondition, "not active")
-	is(t, s.Commit(background, "x", "nobody"), errdefs.IsNotFound, "nobody")
-	is(t, s.Commit(background, "", "top"), errdefs.IsInvalidArgument, "empty")
-	// None of them did anything.
-	mounts, err := s.Mounts(background, "top")
-	ok(t, err)
-	file(t, mounts, "a", "b")
-	ok(t, s.Commit(background, "x", "top", snapshots.WithParent("base")))
-	is(t, s.Remove(background, "base"), errdefs.IsFailedPrecondition, "remove")
 }
 
 func TestUsage(t *testing.T) {
