@@ -42,15 +42,26 @@ func openMeta(root string, store *ovl.Store) (*storage.MetaStore, error) {
 		return nil, err
 	}
 	// It is opened with the first transaction: now, so that a bad one stops the start.
-	if err := meta.WithTransaction(context.Background(), false, func(context.Context) error { return nil }); err != nil {
-		return nil, err
+	err = meta.WithTransaction(context.Background(), false, func(context.Context) error { return nil })
+	if err != nil {
+		return nil, openError(path, err)
 	}
 	return meta, nil
+}
+
+func openError(path string, err error) error {
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("%s is kept open by another program (%v): %w", path, err, errdefs.ErrUnavailable)
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 func boltOptions(opts *bolt.Options) error {
 	// The default keeps a list that is sorted anew by each transaction.
 	opts.FreelistType = bolt.FreelistMapType
+	// After many removals that list is long, and each transaction would write it. Without it the start
+	// reads the whole database: a quarter of a second for 100,000 snapshots.
+	opts.NoFreelistSync = true
 	opts.Timeout = patience
 	return nil
 }
@@ -60,19 +71,23 @@ func checkMeta(path, marker string, store *ovl.Store) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(layers) > 0 {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case err != nil && len(layers) > 0:
 		return lost(path, store, "is not there")
+	case err == nil && info.Size() == 0 && len(layers) > 0:
+		return lost(path, store, "is empty")
 	}
 	opts := *bolt.DefaultOptions
 	if err := boltOptions(&opts); err != nil {
 		return err
 	}
+	opts.ReadOnly = len(layers) > 0
 	db, err := bolt.Open(path, 0o600, &opts)
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return fmt.Errorf("%s is kept open by another program (%v): %w", path, err, errdefs.ErrUnavailable)
-	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return openError(path, err)
 	}
 	defer db.Close()
 	if len(layers) == 0 {

@@ -43,10 +43,10 @@ func TestDatabaseIsLost(t *testing.T) {
 	}
 	ok(t, foreign.Close())
 	for what, content := range map[string][]byte{
-		"is not there":     nil,
-		"another database": {},
-		"is another":       read(filepath.Join(foreignRoot, "metadata.db")),
-		"is older":         early,
+		"is not there": nil,
+		"is empty":     {},
+		"is another":   read(filepath.Join(foreignRoot, "metadata.db")),
+		"is older":     early,
 	} {
 		ok(t, os.RemoveAll(database))
 		if content != nil {
