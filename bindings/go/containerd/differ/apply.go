@@ -55,11 +55,13 @@ func (d *Differ) Apply(ctx context.Context, blob ocispec.Descriptor, mounts []mo
 		return ocispec.Descriptor{}, err
 	}
 	defer tar.close()
-	durability := ovl.DurabilityNone // the commit of the snapshot syncs it
-	if config.SyncFs {
-		durability = ovl.DurabilityFull
+	durability := ovl.DurabilityFull
+	if d.unsynced && !config.SyncFs {
+		durability = ovl.DurabilityNone
 	}
-	info, err := d.store.Apply(ctx, found.ID, tar, &ovl.ApplyOptions{Writable: true, Durability: durability})
+	info, err := d.store.Apply(ctx, found.ID, tar, &ovl.ApplyOptions{
+		Writable: true, Existing: true, Durability: durability, Limits: d.limits,
+	})
 	switch {
 	case errors.Is(err, ovl.ErrNotEmpty):
 		return ocispec.Descriptor{}, fmt.Errorf("apply to a snapshot that is not empty (%v): %w", err, errdefs.ErrNotImplemented)

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -25,7 +28,9 @@ import (
 )
 
 // Compare writes a blob of what upper has and lower has not to the content store. No lower is an empty
-// tree. A snapshot that a container runs on is read as it is at that moment.
+// tree. A snapshot that a container runs on is read while it changes: each file is as it was at some
+// moment of the call. Where one changes so that the tar would be wrong, as when it gets shorter while it
+// is read, the call fails with [errdefs.ErrUnavailable], and may succeed the next time.
 func (d *Differ) Compare(ctx context.Context, lower, upper []mount.Mount, opts ...diff.Opt) (ocispec.Descriptor, error) {
 	var config diff.Config
 	for _, opt := range opts {
@@ -36,7 +41,7 @@ func (d *Differ) Compare(ctx context.Context, lower, upper []mount.Mount, opts .
 	if config.SourceDateEpoch == nil {
 		config.SourceDateEpoch = epoch.FromContext(ctx)
 	}
-	pack, err := packer(&config)
+	mediaType, pack, err := packer(&config)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -56,13 +61,15 @@ func (d *Differ) Compare(ctx context.Context, lower, upper []mount.Mount, opts .
 	if config.SourceDateEpoch != nil {
 		how.Clamp = *config.SourceDateEpoch
 	}
-	ctx, err = d.leased(outgoing(ctx))
+	config.MediaType = mediaType
+	ctx, end, err := d.leased(outgoing(ctx))
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	begin := time.Now()
 	blob, err := d.write(ctx, top.ID, how, &config, pack)
 	if err != nil {
+		end()
 		return ocispec.Descriptor{}, fmt.Errorf("diff of layer %s: %w", top.ID, err)
 	}
 	log.G(ctx).WithFields(log.Fields{
@@ -71,49 +78,58 @@ func (d *Differ) Compare(ctx context.Context, lower, upper []mount.Mount, opts .
 	return blob, nil
 }
 
-// packer is what compresses the tar, nil if nothing does.
-func packer(config *diff.Config) (func(io.Writer) (io.WriteCloser, error), error) {
+// compress puts a compressor before a writer.
+type compress func(io.Writer) (io.WriteCloser, error)
+
+// packer is the blob's media type, and what makes it of the tar, nil if nothing does.
+func packer(config *diff.Config) (string, compress, error) {
+	mediaType := config.MediaType
 	if config.Compressor != nil {
-		if config.MediaType == "" {
-			return nil, fmt.Errorf("a compressor of the caller's needs a media type: %w", errdefs.ErrInvalidArgument)
+		if mediaType == "" {
+			return "", nil, fmt.Errorf("a compressor of the caller's needs a media type: %w", errdefs.ErrInvalidArgument)
 		}
-		return func(w io.Writer) (io.WriteCloser, error) { return config.Compressor(w, config.MediaType) }, nil
+		return mediaType, func(w io.Writer) (io.WriteCloser, error) { return config.Compressor(w, mediaType) }, nil
 	}
-	if config.MediaType == "" {
-		config.MediaType = ocispec.MediaTypeImageLayerGzip
-	}
-	how := compression.Uncompressed
-	switch config.MediaType {
+	how := compression.Gzip
+	switch mediaType {
+	case "":
+		mediaType = ocispec.MediaTypeImageLayerGzip
 	case ocispec.MediaTypeImageLayer:
-		return nil, nil
+		return mediaType, nil, nil
 	case ocispec.MediaTypeImageLayerGzip:
-		how = compression.Gzip
 	case ocispec.MediaTypeImageLayerZstd:
 		how = compression.Zstd
 	default:
-		return nil, fmt.Errorf("media type %q: %w", config.MediaType, errdefs.ErrNotImplemented)
+		return "", nil, fmt.Errorf("media type %q: %w", mediaType, errdefs.ErrNotImplemented)
 	}
-	return func(w io.Writer) (io.WriteCloser, error) { return compression.CompressStream(w, how) }, nil
+	return mediaType, func(w io.Writer) (io.WriteCloser, error) { return compression.CompressStream(w, how) }, nil
 }
 
 // lease is how long what was written is kept at least.
 const lease = time.Hour
 
-// leased has a lease in ctx: the caller's, or one that ends by itself.
-func (d *Differ) leased(ctx context.Context) (context.Context, error) {
+// leased has a lease in ctx: the caller's, or one that ends by itself, and with end at once.
+func (d *Differ) leased(ctx context.Context) (_ context.Context, end func(), err error) {
 	if _, has := leases.FromContext(ctx); has || d.leases == nil {
-		return ctx, nil
+		return ctx, func() {}, nil
 	}
 	made, err := d.leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(lease))
 	if err != nil {
-		return ctx, fmt.Errorf("lease for the diff: %w", err)
+		return ctx, nil, fmt.Errorf("lease for the diff: %w", err)
 	}
-	return leases.WithLease(ctx, made.ID), nil
+	end = func() {
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer stop()
+		if err := d.leases.Delete(ctx, made); err != nil {
+			log.G(ctx).WithError(err).WithField("lease", made.ID).Debug("the lease of a diff that failed stays until it expires")
+		}
+	}
+	return leases.WithLease(ctx, made.ID), end, nil
 }
 
 // write makes the blob.
 func (d *Differ) write(ctx context.Context, id string, how *ovl.DiffOptions, config *diff.Config,
-	pack func(io.Writer) (io.WriteCloser, error),
+	pack compress,
 ) (_ ocispec.Descriptor, err error) {
 	ref := config.Reference
 	if ref == "" {
@@ -176,7 +192,7 @@ func (d *Differ) write(ctx context.Context, id string, how *ovl.DiffOptions, con
 
 // stream writes the tar to the content store.
 func (d *Differ) stream(ctx context.Context, id string, how *ovl.DiffOptions, to io.Writer,
-	pack func(io.Writer) (io.WriteCloser, error),
+	pack compress,
 ) (ovl.LayerInfo, error) {
 	buffer := bufio.NewWriterSize(to, chunk)
 	var tar io.Writer = buffer
@@ -195,8 +211,18 @@ func (d *Differ) stream(ctx context.Context, id string, how *ovl.DiffOptions, to
 			return info, end
 		}
 	}
-	if err != nil {
+	switch {
+	case changed(err):
+		return info, fmt.Errorf("%w (try again, or pause what writes to it): %w", err, errdefs.ErrUnavailable)
+	case err != nil:
 		return info, errs.Of(err)
 	}
 	return info, buffer.Flush()
+}
+
+// changed tells whether a file of a snapshot in use changed too much for a tar. The errno is that of a
+// disk that fails, so only the words tell.
+func changed(err error) bool {
+	var e *ovl.Error
+	return errors.As(err, &e) && (e.Errno == syscall.EIO || e.Errno == syscall.ESTALE) && strings.Contains(err.Error(), "changed while it was")
 }

@@ -28,6 +28,10 @@ type Options struct {
 	// Leases, where it is there, keeps containerd from collecting what Compare writes before its
 	// caller refers to it. It is needed in another process, to which containerd sends no lease.
 	Leases leases.Manager
+	// Unsynced leaves it to the commit of the snapshot to sync what Apply wrote, or to nobody.
+	Unsynced bool
+	// Limits are how large a layer Apply takes, the library's own where they are 0.
+	Limits ovl.Limits
 }
 
 // Differ is a [diff.Applier] and a [diff.Comparer]. Any number of goroutines may use it.
@@ -36,6 +40,8 @@ type Differ struct {
 	blobs    content.Store
 	handlers []diff.Handler
 	leases   leases.Manager
+	unsynced bool
+	limits   ovl.Limits
 }
 
 var (
@@ -48,7 +54,9 @@ func New(store *ovl.Store, blobs content.Store, opts *Options) *Differ {
 	if opts == nil {
 		opts = &Options{}
 	}
-	return &Differ{store: store, blobs: blobs, handlers: opts.Handlers, leases: opts.Leases}
+	return &Differ{
+		store: store, blobs: blobs, handlers: opts.Handlers, leases: opts.Leases, unsynced: opts.Unsynced, limits: opts.Limits,
+	}
 }
 
 // layer is the layer that mounts show, which must be of this store.

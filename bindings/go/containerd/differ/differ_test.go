@@ -281,6 +281,16 @@ func TestApplyFails(t *testing.T) {
 	if _, err = b.Apply(cancelled, b.blob(ocispec.MediaTypeImageLayer, whole), mounts); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	gone, err := b.Prepare(background, "gone", "")
+	ok(t, err)
+	ok(t, b.Remove(background, "gone"))
+	ok(t, b.Snapshotter.Cleanup(background))
+	if _, err = b.Apply(background, b.blob(ocispec.MediaTypeImageLayer, whole), gone); !errdefs.IsNotFound(err) {
+		t.Error("a snapshot that is gone was applied to: ", err)
+	}
+	if there, err := b.Store().Layer("2").Exists(); there || err != nil {
+		t.Error("a layer that no snapshot has was made: ", err)
+	}
 	missing := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString("x"), Size: 1}
 	if _, err = b.Apply(background, missing, mounts); !errdefs.IsNotFound(err) {
 		t.Error(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
@@ -13,18 +12,19 @@ import (
 	ovl "github.com/libovl/libovl/bindings/go"
 )
 
-// unmounting is how long a mount may still be ending. containerd detaches lazily in places, and copies
-// in other namespaces go with these.
-const unmounting = 5 * time.Second
-
-// Commit makes the active snapshot key the committed one name. Where it is interrupted after the layer
-// was committed, it may be called again, and key may be removed; key cannot be mounted any more.
+// Commit makes the active snapshot key the committed one name. Mounts of it may stay, as with containerd's
+// own snapshotters: the caller sees to it that nobody writes through them any more. Where the process is
+// killed after the layer was committed, it may be called again, and key may be removed; key cannot be
+// mounted any more.
 func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
 	var asked snapshots.Info
 	for _, opt := range opts {
 		if err := opt(&asked); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(validName("name", name), validLabels(asked.Labels)); err != nil {
+		return fmt.Errorf("commit of snapshot %q: %w", shown(key), err)
 	}
 	unlock, err := s.keys.lock(ctx, key, name)
 	if err != nil {
@@ -38,6 +38,8 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 	if err := s.commitLayer(ctx, r.id); err != nil {
 		return s.layerError(key, r.id, err)
 	}
+	// There is no way back: the caller's patience ends nothing any more.
+	ctx = context.WithoutCancel(ctx)
 	usage, err := s.layerUsage(ctx, key, r.id)
 	if err != nil {
 		return err
@@ -50,9 +52,6 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 
 // committable says no before the layer is committed, which cannot be undone.
 func (s *Snapshotter) committable(ctx context.Context, name, key, parent string) (record, error) {
-	if name == "" {
-		return record{}, fmt.Errorf("commit of snapshot %q: the name is empty: %w", key, errdefs.ErrInvalidArgument)
-	}
 	_, err := s.record(ctx, name)
 	if err == nil {
 		return record{}, fmt.Errorf("committed snapshot %q: %w", name, errdefs.ErrAlreadyExists)
@@ -78,19 +77,9 @@ func (s *Snapshotter) committable(ctx context.Context, name, key, parent string)
 }
 
 func (s *Snapshotter) commitLayer(ctx context.Context, id string) error {
-	until := time.Now().Add(unmounting)
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		err := s.store.Layer(id).Commit(ctx, &ovl.CommitOptions{Durability: s.durability})
-		switch {
-		case errors.Is(err, ovl.ErrCommitted):
-			return nil // by a commit that was interrupted
-		case !errors.Is(err, ovl.ErrMounted) || time.Now().Add(wait).After(until):
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(wait):
-		}
+	err := s.store.Layer(id).Commit(ctx, &ovl.CommitOptions{Durability: s.durability, Mounted: true})
+	if errors.Is(err, ovl.ErrCommitted) {
+		return nil // by a commit that was interrupted
 	}
+	return err
 }

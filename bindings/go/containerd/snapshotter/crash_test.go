@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 
 	ovl "github.com/libovl/libovl/bindings/go"
@@ -245,27 +244,4 @@ func TestCommitHalfDone(t *testing.T) {
 	ok(t, s.Store().Layer("3").Commit(background, nil))
 	ok(t, s.Remove(background, "third"))
 	ok(t, s.Cleanup(background))
-}
-
-// Without the database nothing is known to be garbage.
-func TestDatabaseIsLost(t *testing.T) {
-	s, root := opened(t, "")
-	committed(t, s, "base", "")
-	ok(t, s.Close())
-	ok(t, os.Remove(filepath.Join(root, "metadata.db")))
-	_, err := snapshotter.New(root, nil)
-	is(t, err, errdefs.IsDataLoss, "metadata.db is not there")
-	if !layers(t, root)["1"] {
-		t.Error("the layer is gone")
-	}
-	// A database that never had a snapshot is no loss.
-	meta, err := storage.NewMetaStore(filepath.Join(root, "metadata.db"))
-	ok(t, err)
-	ok(t, meta.WithTransaction(background, true, func(context.Context) error { return nil }))
-	ok(t, meta.Close())
-	s, _ = opened(t, root)
-	ok(t, s.Cleanup(background))
-	if there := layers(t, root); len(there) > 0 {
-		t.Error(there)
-	}
 }

@@ -15,6 +15,7 @@ import (
 
 	ovl "github.com/libovl/libovl/bindings/go"
 	"github.com/libovl/libovl/bindings/go/containerd/internal/errs"
+	"github.com/libovl/libovl/bindings/go/containerd/internal/spec"
 )
 
 // Prepare makes an active snapshot on parent, or on nothing, and tells how to mount it.
@@ -49,63 +50,39 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, er
 	return mounts, s.unlessRemoved(ctx, key, err)
 }
 
-func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt) (_ []mount.Mount, err error) {
-	var asked snapshots.Info
-	for _, opt := range opts {
-		if err := opt(&asked); err != nil {
-			return nil, err
-		}
-	}
-	m, err := mappingOf(asked.Labels)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot %q: %w", key, err)
-	}
-	if m != nil && !s.canMapIDs {
-		return nil, fmt.Errorf("snapshot %q: this kernel cannot map the ids of an overlay (Linux 5.19 can): %w",
-			key, errdefs.ErrNotImplemented)
+// creation is one snapshot that is made.
+type creation struct {
+	s           *Snapshotter
+	ctx         context.Context // the caller's
+	kind        snapshots.Kind
+	key, parent string
+	opts        []snapshots.Opt
+	mapping     *mapping
+	made        storage.Snapshot
+	layer       string   // the one that was made, as soon as it is there
+	before      []string // those of attempts whose transaction failed
+}
+
+func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt) ([]mount.Mount, error) {
+	c := &creation{s: s, ctx: ctx, kind: kind, key: key, parent: parent, opts: opts}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("snapshot %q: %w", shown(key), err)
 	}
 	unlock, err := s.keys.lock(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	var made storage.Snapshot
-	layer := "" // the one that was made
-	record := func(ctx context.Context) (err error) {
-		made, err = storage.CreateSnapshot(ctx, kind, key, parent, opts...)
-		return err
+	err = s.group.do(c)
+	if err != nil && c.layer != "" {
+		c.before = append(c.before, c.layer)
 	}
-	between := func() (err error) {
-		layer, err = s.makeLayer(ctx, made, m)
-		return err
-	}
-	err = s.group.do(&change{record: record, between: between, undo: func(ctx context.Context, failed error) (err, broken error) {
-		for range skips {
-			if _, _, err := storage.Remove(ctx, key); err != nil {
-				return failed, err
-			}
-			// The layer of a snapshot whose transaction never ended: its number is passed over. The layer
-			// is the reclaimer's, which takes it for garbage however it got there.
-			if layer != "" || !errors.Is(failed, ovl.ErrLayerExists) {
-				return failed, nil
-			}
-			if err := record(ctx); err != nil {
-				return err, err
-			}
-			if failed = between(); failed == nil {
-				return nil, nil
-			}
-		}
-		_, _, err = storage.Remove(ctx, key)
-		return fmt.Errorf("layers without a record have taken %d numbers in a row: %w", skips, errdefs.ErrUnavailable), err
-	}})
+	// Not sooner: another attempt may have got the same number.
+	s.reclaim.add(garbage{doubtful: err != nil}, c.before...)
 	if err != nil {
-		if layer != "" {
-			s.reclaim.add(false, layer)
-		}
 		return nil, fmt.Errorf("snapshot %q: %w", key, err)
 	}
-	mounts, err := s.mounts(key, made, m)
+	mounts, err := s.mounts(key, c.made, c.mapping)
 	if err != nil {
 		// The caller is told that there is no snapshot, so there must be none.
 		if undo := s.remove(context.WithoutCancel(ctx), key); undo != nil {
@@ -116,29 +93,82 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	return mounts, nil
 }
 
+func (c *creation) check() error {
+	if err := validName("key", c.key); err != nil {
+		return err
+	}
+	var asked snapshots.Info
+	for _, opt := range c.opts {
+		if err := opt(&asked); err != nil {
+			return err
+		}
+	}
+	if err := validLabels(asked.Labels); err != nil {
+		return err
+	}
+	var err error
+	if c.mapping, err = mappingOf(asked.Labels); err != nil {
+		return err
+	}
+	if c.mapping != nil && !c.s.canMapIDs {
+		return fmt.Errorf("this kernel cannot map the ids of an overlay (Linux 5.19 can): %w", errdefs.ErrNotImplemented)
+	}
+	return nil
+}
+
+func (c *creation) record(ctx context.Context) (err error) {
+	if c.layer != "" {
+		c.before, c.layer = append(c.before, c.layer), ""
+	}
+	c.made, err = storage.CreateSnapshot(ctx, c.kind, c.key, c.parent, c.opts...)
+	return err
+}
+
+// beside makes the layer of the record. A view of something has none.
+func (c *creation) beside() error {
+	below := ""
+	if len(c.made.ParentIDs) > 0 {
+		if c.made.Kind == snapshots.KindView {
+			return nil
+		}
+		below = c.made.ParentIDs[0]
+	}
+	_, err := c.s.store.Create(c.ctx, c.made.ID, below, nil)
+	switch {
+	case errors.Is(err, ovl.ErrNoLayer):
+		return fmt.Errorf("the layer of its parent is lost (%v): %w", err, errdefs.ErrDataLoss)
+	case err != nil:
+		return errs.Of(err)
+	}
+	c.layer = c.made.ID
+	if c.mapping != nil {
+		return c.s.ownTop(c.layer, c.mapping)
+	}
+	return nil
+}
+
 // skips is how many numbers in a row may be taken by garbage. A kill leaves a batch of it at most.
 const skips = 16 * batch
 
-// makeLayer makes the layer of a record, and tells its name as soon as it is there. A view of something
-// has none.
-func (s *Snapshotter) makeLayer(ctx context.Context, made storage.Snapshot, m *mapping) (string, error) {
-	below := ""
-	if len(made.ParentIDs) > 0 {
-		if made.Kind == snapshots.KindView {
-			return "", nil
+// undo takes the record back, and passes over a number that the layer of a snapshot has whose
+// transaction never ended. Such a layer is the reclaimer's, however it got there.
+func (c *creation) undo(ctx context.Context, failed error) (err, broken error) {
+	for range skips {
+		if _, _, err := storage.Remove(ctx, c.key); err != nil {
+			return failed, err
 		}
-		below = made.ParentIDs[0]
+		if c.layer != "" || !errors.Is(failed, ovl.ErrLayerExists) {
+			return failed, nil
+		}
+		if err := c.record(ctx); err != nil {
+			return err, err
+		}
+		if failed = c.beside(); failed == nil {
+			return nil, nil
+		}
 	}
-	_, err := s.store.Create(ctx, made.ID, below, nil)
-	switch {
-	case errors.Is(err, ovl.ErrNoLayer):
-		return "", fmt.Errorf("the layer of its parent is lost (%v): %w", err, errdefs.ErrDataLoss)
-	case err != nil:
-		return "", errs.Of(err)
-	case m != nil:
-		err = s.ownTop(made.ID, m)
-	}
-	return made.ID, err
+	_, _, err = storage.Remove(ctx, c.key)
+	return fmt.Errorf("layers without a record have taken %d numbers in a row: %w", skips, errdefs.ErrUnavailable), err
 }
 
 // ownTop gives the top directory of a new layer to the container's root.
@@ -183,11 +213,11 @@ func (s *Snapshotter) mounts(key string, made storage.Snapshot, m *mapping) ([]m
 			key, errdefs.ErrFailedPrecondition)
 	}
 	options := how.Options
+	if how.Type == "overlay" {
+		options = append(spec.Portable(options), s.extra...)
+	}
 	if m != nil {
 		options = append(options, m.options()...)
-	}
-	if how.Type == "overlay" {
-		options = append(options, s.extra...)
 	}
 	return []mount.Mount{{Type: how.Type, Source: how.Source, Options: options}}, nil
 }

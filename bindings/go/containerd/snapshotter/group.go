@@ -15,21 +15,25 @@ type group struct {
 	meta    *storage.MetaStore
 	turn    chan struct{} // full while somebody has a transaction
 	mu      sync.Mutex
-	waiting []*change
+	waiting []*waiter
 }
 
 // change is what one caller wants of the database.
-type change struct {
-	// record changes the database. Where it fails as a caller's mistake does, it changed nothing.
-	record func(ctx context.Context) error
-	// between, where it is there, is called after record, beside those of others. Where it fails, undo
-	// takes back what record did, or does all of it in another way. broken is where it could not.
-	between func() error
-	undo    func(ctx context.Context, failed error) (err, broken error)
+type change interface {
+	// record changes the database. Where it fails as a caller's mistake does, it changed nothing. It is
+	// called again, in another transaction, where the first came to nothing.
+	record(ctx context.Context) error
+	// beside is called after record, together with those of others. Where it fails, undo takes back what
+	// record did, or does all of it in another way. broken is where it could not.
+	beside() error
+	undo(ctx context.Context, failed error) (err, broken error)
+}
 
-	began bool
-	err   error
-	done  chan struct{}
+// waiter is a change that waits for its transaction.
+type waiter struct {
+	change
+	err  error
+	done chan struct{}
 }
 
 // batch is how many changes go into one transaction.
@@ -40,15 +44,15 @@ func newGroup(meta *storage.MetaStore) *group {
 }
 
 // do makes the change, and returns when it is on the disk or failed.
-func (g *group) do(c *change) error {
-	c.done = make(chan struct{})
+func (g *group) do(c change) error {
+	w := &waiter{change: c, done: make(chan struct{})}
 	g.mu.Lock()
-	g.waiting = append(g.waiting, c)
+	g.waiting = append(g.waiting, w)
 	g.mu.Unlock()
 	for {
 		select {
-		case <-c.done:
-			return c.err
+		case <-w.done:
+			return w.err
 		case g.turn <- struct{}{}:
 			g.transact()
 			<-g.turn
@@ -56,7 +60,8 @@ func (g *group) do(c *change) error {
 	}
 }
 
-// transact makes what waits.
+// transact makes what waits. Where one change keeps the transaction from being committed, the others
+// must not suffer: then each has its own.
 func (g *group) transact() {
 	g.mu.Lock()
 	n := min(batch, len(g.waiting))
@@ -66,38 +71,53 @@ func (g *group) transact() {
 	if n == 0 {
 		return
 	}
-	err := g.meta.WithTransaction(context.Background(), true, func(ctx context.Context) error {
-		return apply(ctx, taken)
-	})
-	for _, c := range taken {
-		if err != nil && c.err == nil {
-			c.err = err
+	if broken := g.together(taken); broken && n > 1 {
+		for i := range taken {
+			g.together(taken[i : i+1])
 		}
-		close(c.done)
+	}
+	for _, w := range taken {
+		close(w.done)
 	}
 }
 
+// together makes the changes in one transaction. It is broken where one of them is why there is none.
+func (g *group) together(all []*waiter) (broken bool) {
+	err := g.meta.WithTransaction(context.Background(), true, func(ctx context.Context) error {
+		err := apply(ctx, all)
+		broken = err != nil
+		return err
+	})
+	for _, w := range all {
+		if err != nil && w.err == nil {
+			w.err = err
+		}
+	}
+	return broken
+}
+
 // apply fails where the transaction may hold half a change, and must not be committed.
-func apply(ctx context.Context, all []*change) error {
+func apply(ctx context.Context, all []*waiter) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	for _, c := range all {
-		c.err = c.record(ctx)
+	recorded := make([]bool, len(all))
+	for i, w := range all {
+		w.err = w.record(ctx)
 		switch {
-		case c.err != nil && !mistake(c.err):
-			return fmt.Errorf("a change of the database failed: %w", c.err)
-		case c.err == nil && c.between != nil:
-			c.began = true
-			beside.Go(func() { c.err = c.between() })
+		case w.err == nil:
+			recorded[i] = true
+			beside.Go(func() { w.err = w.beside() })
+		case !mistake(w.err):
+			return fmt.Errorf("a change of the database failed: %w", w.err)
 		}
 	}
 	beside.Wait()
-	for _, c := range all {
-		if !c.began || c.err == nil {
+	for i, w := range all {
+		if !recorded[i] || w.err == nil {
 			continue
 		}
 		var broken error
-		if c.err, broken = c.undo(ctx, c.err); broken != nil {
+		if w.err, broken = w.undo(ctx, w.err); broken != nil {
 			return fmt.Errorf("a change of the database cannot be undone: %w", broken)
 		}
 	}

@@ -37,6 +37,9 @@ func (s *Snapshotter) Stat(ctx context.Context, key string) (snapshots.Info, err
 
 // Update changes labels: those of the field paths "labels.NAME", or with "labels" or no path all.
 func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (updated snapshots.Info, err error) {
+	if err := validLabels(info.Labels); err != nil {
+		return snapshots.Info{}, fmt.Errorf("snapshot %q: %w", shown(info.Name), err)
+	}
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		updated, err = storage.UpdateInfo(ctx, info, fieldpaths...)
 		return err

@@ -1,21 +1,17 @@
 package snapshotter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
 	ovl "github.com/libovl/libovl/bindings/go"
 	"github.com/libovl/libovl/bindings/go/containerd/internal/errs"
-	"github.com/libovl/libovl/bindings/go/containerd/internal/spec"
 )
 
 // Remove removes a snapshot. Its key is free at once; its files are deleted in the background, and all
@@ -31,20 +27,28 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 }
 
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
-	var id string
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	err := s.group.do(&change{record: func(ctx context.Context) (err error) {
-		id, _, err = storage.Remove(ctx, key)
-		return err
-	}})
-	if err != nil {
+	r := &removal{key: key}
+	if err := s.group.do(r); err != nil {
 		return err
 	}
-	s.reclaim.add(true, id)
+	s.reclaim.add(garbage{final: true}, r.id)
 	return nil
 }
+
+// removal takes the record of a snapshot away.
+type removal struct{ key, id string }
+
+func (r *removal) record(ctx context.Context) (err error) {
+	r.id, _, err = storage.Remove(ctx, r.key)
+	return err
+}
+
+func (r *removal) beside() error { return nil }
+
+func (r *removal) undo(_ context.Context, failed error) (err, broken error) { return failed, failed }
 
 // Cleanup deletes what is left of removed snapshots, and returns when that is done.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
@@ -60,12 +64,14 @@ func (s *Snapshotter) Pending() int { return s.reclaim.pending() }
 type reclaimer struct {
 	store *ovl.Store
 	meta  *storage.MetaStore
-	ctx   context.Context // until close
+	list  func() ([]uint64, error) // of the layers
+	ctx   context.Context          // until close
 	stop  context.CancelFunc
 	done  chan struct{}
 	wake  chan struct{} // has room for one: something is waiting
 
-	work chan struct{} // full while somebody removes layers, or looks for those to remove
+	work  chan struct{} // full while somebody removes layers, or looks for those to remove
+	found bool          // what the last process left, by whoever has the work
 
 	mu      sync.Mutex
 	waiting []string            // oldest first: children before their parents
@@ -76,8 +82,10 @@ type reclaimer struct {
 
 // garbage is a layer to be removed.
 type garbage struct {
-	final  bool // the database never gives its number out again
-	logged bool // that it is in use
+	final    bool // the database never gives its number out again
+	doubtful bool // it may have a record after all
+	recorded bool // it has
+	logged   bool // that it is in use
 }
 
 // rest is how long a layer that is in use is left alone.
@@ -87,6 +95,7 @@ func newReclaimer(store *ovl.Store, meta *storage.MetaStore) *reclaimer {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &reclaimer{
 		store: store,
+		list:  func() ([]uint64, error) { return numbered(store) },
 		meta:  meta,
 		ctx:   ctx,
 		stop:  stop,
@@ -113,99 +122,49 @@ func (r *reclaimer) run() {
 	ctx := r.ctx
 	r.start(ctx)
 	for {
+		r.work <- struct{}{}
+		found := r.found
+		<-r.work
 		r.mu.Lock()
 		var later <-chan time.Time
-		if len(r.stuck) > 0 {
+		if len(r.stuck) > 0 || !found {
 			later = time.After(rest)
 		}
 		r.mu.Unlock()
+		again := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
 		case <-later:
+			again = true
 			r.unstick()
 		}
 		r.work <- struct{}{}
+		if again && !r.found {
+			r.found = r.find(ctx)
+		}
 		r.removeAll(ctx)
 		<-r.work
 	}
 }
 
-// start finds what the last process left. The work is its own from the beginning.
+// start finds and removes what the last process left. The work is its own from the beginning.
 func (r *reclaimer) start(ctx context.Context) {
 	defer func() { <-r.work }()
-	begin := time.Now()
-	left, err := r.orphans(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			log.L.WithError(err).Warn("cannot find the layers that no snapshot has; the next start tries again")
-		}
-	}
-	if len(left) > 0 {
-		log.L.WithFields(log.Fields{"layers": len(left), "took": time.Since(begin)}).
-			Info("removing layers that no snapshot has, left when the last process was killed")
-	}
-	r.add(false, left...)
+	r.found = r.find(ctx)
 	r.removeAll(ctx)
 	r.sweep(ctx)
 }
 
-// orphans are the layers without a record, children first. The layers are listed first: all that are
-// there by then were made in a transaction that has ended when the next one begins, and have their
-// record, or none and never will.
-func (r *reclaimer) orphans(ctx context.Context) ([]string, error) {
-	var layers []uint64
-	for layer, err := range r.store.Layers() {
-		if err != nil {
-			return nil, err
-		}
-		if spec.Ours(layer.ID()) {
-			n, err := strconv.ParseUint(layer.ID(), 10, 64)
-			if err != nil {
-				return nil, err
-			}
-			layers = append(layers, n)
-		}
-	}
-	if len(layers) == 0 {
-		return nil, nil
-	}
-	_, barrier, err := r.meta.TransactionContext(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := barrier.Rollback(); err != nil {
-		return nil, err
-	}
-	var records map[string]string
-	err = r.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
-		records, err = storage.IDMap(ctx)
-		return err
-	})
-	// A database without buckets never had a record.
-	if err != nil && !errdefs.IsNotFound(err) {
-		return nil, err
-	}
-	// A layer's number is larger than its parent's, which was there before.
-	slices.SortFunc(layers, func(a, b uint64) int { return cmp.Compare(b, a) })
-	var left []string
-	for _, n := range layers {
-		id := strconv.FormatUint(n, 10)
-		if _, has := records[id]; !has {
-			left = append(left, id)
-		}
-	}
-	return left, nil
-}
-
-// add has layers removed, which are there and have no record. It is final where their numbers had
+// add has layers removed, which are there and have no record. They are final where their numbers had
 // records that are in the database's past: then no layer can come to have the number.
-func (r *reclaimer) add(final bool, ids ...string) {
+func (r *reclaimer) add(like garbage, ids ...string) {
 	r.mu.Lock()
 	for _, id := range ids {
 		if _, known := r.known[id]; !known {
-			r.known[id] = &garbage{final: final}
+			one := like
+			r.known[id] = &one
 			r.waiting = append(r.waiting, id)
 		}
 	}
@@ -231,6 +190,9 @@ func (r *reclaimer) drain(ctx context.Context) error {
 	}
 	defer func() { <-r.work }()
 	r.unstick()
+	if !r.found {
+		r.found = r.find(ctx)
+	}
 	r.removeAll(ctx)
 	r.sweep(ctx)
 	return context.Cause(ctx)
@@ -263,6 +225,9 @@ func (r *reclaimer) removeAll(ctx context.Context) {
 			below, progress = nil, false
 			continue
 		}
+		if ids = r.settle(ctx, ids); len(ids) == 0 {
+			continue
+		}
 		results := make([]outcome, len(ids))
 		var all sync.WaitGroup
 		for i, id := range ids {
@@ -278,6 +243,47 @@ func (r *reclaimer) removeAll(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// settle is those of ids that are garbage. A creation that failed may have its record after all, for a
+// database whose disk fails may keep what it said that it lost; without its layer it would be a loss.
+func (r *reclaimer) settle(ctx context.Context, ids []string) []string {
+	r.mu.Lock()
+	must := slices.ContainsFunc(ids, func(id string) bool { return r.known[id].doubtful })
+	var doubtful []string
+	for id, one := range r.known {
+		if must && one.doubtful {
+			doubtful = append(doubtful, id)
+		}
+	}
+	r.mu.Unlock()
+	if !must {
+		return ids
+	}
+	records, err := r.records(ctx)
+	if err != nil && ctx.Err() == nil {
+		log.L.WithError(err).Warn("cannot read which layers have a record, which is tried again")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range doubtful {
+		if err == nil {
+			one := r.known[id]
+			_, one.recorded = records[id]
+			one.doubtful = false
+		}
+	}
+	return slices.DeleteFunc(ids, func(id string) bool {
+		one := r.known[id]
+		switch {
+		case one.doubtful:
+			r.stuck = append(r.stuck, id)
+		case one.recorded:
+			log.L.WithField("layer", id).Warn("a snapshot whose creation failed is in the database all the same, and keeps its layer")
+			delete(r.known, id)
+		}
+		return one.doubtful || one.recorded
+	})
 }
 
 type outcome int

@@ -9,10 +9,8 @@
 package snapshotter
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,11 +22,9 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/containerd/errdefs"
-	bolt "go.etcd.io/bbolt"
 
 	ovl "github.com/libovl/libovl/bindings/go"
 	"github.com/libovl/libovl/bindings/go/containerd/internal/errs"
-	"github.com/libovl/libovl/bindings/go/containerd/internal/spec"
 )
 
 // Options are the options of [New].
@@ -105,7 +101,7 @@ func New(root string, opts *Options) (_ *Snapshotter, err error) {
 	if err := holdsUppers(s.store); err != nil {
 		return nil, err
 	}
-	if s.meta, err = openMeta(filepath.Join(root, "metadata.db"), s.store); err != nil {
+	if s.meta, err = openMeta(root, s.store); err != nil {
 		return nil, err
 	}
 	// A kernel that cannot say so cannot do it.
@@ -149,38 +145,6 @@ func holdsUppers(store *ovl.Store) error {
 	}
 	return fmt.Errorf("no overlay can be made in %s (%s): use a local disk and a process that may mount: %w",
 		store.Home(), why, errdefs.ErrNotImplemented)
-}
-
-// openMeta opens the database. Without it nothing says what the layers are, and all would be garbage;
-// so where there are some, its loss stops the start.
-func openMeta(path string, store *ovl.Store) (*storage.MetaStore, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		for layer, err := range store.Layers() {
-			if err != nil {
-				return nil, errs.Of(err)
-			}
-			if spec.Ours(layer.ID()) {
-				return nil, fmt.Errorf("%s is not there, but %s holds layers of snapshots: restore the first or remove the second: %w",
-					path, store.Home(), errdefs.ErrDataLoss)
-			}
-		}
-	} else if err != nil {
-		return nil, err
-	}
-	meta, err := storage.NewMetaStore(path, func(opts *bolt.Options) error {
-		// The default keeps a list that is sorted anew by each transaction.
-		opts.FreelistType = bolt.FreelistMapType
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	// It is opened with the first transaction: now, so that a bad one stops the start.
-	if err := meta.WithTransaction(context.Background(), false, func(context.Context) error { return nil }); err != nil {
-		return nil, err
-	}
-	return meta, nil
 }
 
 // Store is the store of the layers. It is closed with the snapshotter.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 
@@ -27,73 +25,6 @@ func is(t testing.TB, err error, class func(error) bool, says string) {
 	if err == nil || !class(err) || !strings.Contains(err.Error(), says) {
 		t.Errorf("error %v: not of its class, or without %q", err, says)
 	}
-}
-
-// The forms that containerd's and BuildKit's code takes apart.
-func TestMounts(t *testing.T) {
-	s, root := opened(t, "")
-	at := func(id, tree string) string { return filepath.Join(root, "store", "layer", id, tree) }
-	one := func(mounts []mount.Mount, err error) mount.Mount {
-		t.Helper()
-		ok(t, err)
-		if len(mounts) != 1 || mounts[0].Target != "" {
-			t.Fatal(mounts)
-		}
-		return mounts[0]
-	}
-	bind := func(m mount.Mount, source, access string) {
-		t.Helper()
-		if m.Type != "bind" || m.Source != source || !slices.Equal(m.Options, []string{"rbind", access}) {
-			t.Error(m)
-		}
-	}
-	overlay := func(m mount.Mount, want ...string) {
-		t.Helper()
-		var got []string
-		for _, option := range m.Options {
-			if strings.Contains(option, "dir=/") || option == "ro" {
-				got = append(got, option)
-			}
-		}
-		if m.Type != "overlay" || m.Source != "overlay" || !slices.Equal(got, want) {
-			t.Errorf("%v\nis not %v", m, want)
-		}
-	}
-	bind(one(s.View(background, "view of nothing", "")), at("1", "root"), "ro")
-	bind(one(s.Prepare(background, "a1", "")), at("2", "root"), "rw")
-	ok(t, s.Commit(background, "c1", "a1"))
-	bind(one(s.View(background, "view of one", "c1")), at("2", "root"), "ro")
-	overlay(one(s.Prepare(background, "a2", "c1")), "lowerdir="+at("2", "root"),
-		"upperdir="+at("4", "upper"), "workdir="+at("4", "work"))
-	ok(t, s.Commit(background, "c2", "a2"))
-	overlay(one(s.View(background, "view of two", "c2")), "lowerdir="+at("4", "upper")+":"+at("2", "root"), "ro")
-	m := one(s.Prepare(background, "a3", "c2"))
-	overlay(m, "lowerdir="+at("4", "upper")+":"+at("2", "root"), "upperdir="+at("6", "upper"), "workdir="+at("6", "work"))
-	if again := one(s.Mounts(background, "a3")); !slices.Equal(again.Options, m.Options) {
-		t.Error(again)
-	}
-	_, err := s.Mounts(background, "c2")
-	is(t, err, errdefs.IsFailedPrecondition, "c2")
-	_, err = s.Mounts(background, "nobody")
-	is(t, err, errdefs.IsNotFound, "nobody")
-}
-
-func TestMountOptions(t *testing.T) {
-	root := t.TempDir()
-	for _, bad := range []string{"volatile", "index=on", "metacopy=on", ""} {
-		_, err := snapshotter.New(root, &snapshotter.Options{MountOptions: []string{bad}})
-		is(t, err, errdefs.IsInvalidArgument, "noatime")
-	}
-	s, err := snapshotter.New(root, &snapshotter.Options{MountOptions: []string{"noatime"}})
-	ok(t, err)
-	defer s.Close()
-	committed(t, s, "base", "")
-	mounts, err := s.Prepare(background, "key", "base")
-	ok(t, err)
-	if !slices.Contains(mounts[0].Options, "noatime") {
-		t.Error(mounts)
-	}
-	file(t, mounts, "a", "b")
 }
 
 func TestOneProcess(t *testing.T) {
@@ -149,55 +80,6 @@ func TestRemoveInBackground(t *testing.T) {
 	}
 }
 
-func TestCommitInUse(t *testing.T) {
-	s, _ := opened(t, "")
-	committed(t, s, "base", "")
-	mounts, err := s.Prepare(background, "key", "base")
-	ok(t, err)
-	_, unmount := mounted(t, mounts)
-	begin := time.Now()
-	go func() {
-		time.Sleep(700 * time.Millisecond)
-		unmount()
-	}()
-	// It waits for the mount to end.
-	ok(t, s.Commit(background, "done", "key"))
-	if time.Since(begin) < 600*time.Millisecond {
-		t.Error("a mounted snapshot was committed")
-	}
-}
-
-// A process with a copy of the mounts in a namespace of its own holds what was unmounted here: a commit
-// says so, a removal goes on without.
-func TestHeldElsewhere(t *testing.T) {
-	s, root := opened(t, "")
-	committed(t, s, "base", "")
-	mounts, err := s.Prepare(background, "key", "base")
-	ok(t, err)
-	_, unmount := mounted(t, mounts)
-	holder := exec.Command("sleep", "1000")
-	holder.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	ok(t, holder.Start())
-	defer func() { holder.Process.Kill(); holder.Wait() }()
-	unmount()
-	is(t, s.Commit(background, "done", "key"), errdefs.IsFailedPrecondition, "another namespace")
-	_, err = s.Prepare(background, "other", "base")
-	ok(t, err)
-	ok(t, s.Remove(background, "key"))
-	ok(t, s.Cleanup(background))
-	if s.Pending() != 1 || !layers(t, root)["2"] {
-		t.Error(s.Pending(), layers(t, root))
-	}
-	ok(t, holder.Process.Kill())
-	holder.Wait()
-	for end := time.Now().Add(10 * time.Second); s.Pending() > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		ok(t, s.Cleanup(background))
-	}
-	if there := layers(t, root); s.Pending() != 0 || there["2"] || !there["3"] {
-		t.Error(s.Pending(), there)
-	}
-}
-
 func TestCancelled(t *testing.T) {
 	s, root := opened(t, "")
 	committed(t, s, "base", "")
@@ -222,33 +104,6 @@ func TestCancelled(t *testing.T) {
 	if there := layers(t, root); len(there) != 1 {
 		t.Error(there)
 	}
-}
-
-func TestCommitRefused(t *testing.T) {
-	s, _ := opened(t, "")
-	committed(t, s, "base", "")
-	committed(t, s, "other", "")
-	prepare := func(key, parent string) {
-		t.Helper()
-		_, err := s.Prepare(background, key, parent)
-		ok(t, err)
-	}
-	prepare("bottom", "")
-	prepare("top", "base")
-	_, err := s.View(background, "view", "base")
-	ok(t, err)
-	is(t, s.Commit(background, "x", "bottom", snapshots.WithParent("base")), errdefs.IsNotImplemented, "rebase")
-	is(t, s.Commit(background, "x", "top", snapshots.WithParent("other")), errdefs.IsInvalidArgument, "base")
-	is(t, s.Commit(background, "base", "top"), errdefs.IsAlreadyExists, "base")
-	is(t, s.Commit(background, "x", "view"), errdefs.IsFailedPrecondition, "not active")
-	is(t, s.Commit(background, "x", "nobody"), errdefs.IsNotFound, "nobody")
-	is(t, s.Commit(background, "", "top"), errdefs.IsInvalidArgument, "empty")
-	// None of them did anything.
-	mounts, err := s.Mounts(background, "top")
-	ok(t, err)
-	file(t, mounts, "a", "b")
-	ok(t, s.Commit(background, "x", "top", snapshots.WithParent("base")))
-	is(t, s.Remove(background, "base"), errdefs.IsFailedPrecondition, "remove")
 }
 
 func TestUsage(t *testing.T) {

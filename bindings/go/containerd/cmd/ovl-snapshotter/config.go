@@ -33,6 +33,8 @@ type config struct {
 	Durability        string   `toml:"durability"`
 	MountOptions      []string `toml:"mount_options"`
 	MaxDiffs          int      `toml:"max_concurrent_diffs"`
+	MaxLayerSize      int64    `toml:"max_layer_size"`
+	MaxLayerEntries   int64    `toml:"max_layer_entries"`
 	ShutdownTimeout   duration `toml:"shutdown_timeout"`
 	// Processors are as in containerd's own configuration.
 	Processors map[string]processor `toml:"stream_processors"`
@@ -67,6 +69,8 @@ func defaults() config {
 		LogFormat:         "text",
 		Durability:        "full",
 		MaxDiffs:          max(4, 2*runtime.NumCPU()),
+		MaxLayerSize:      4 << 40,
+		MaxLayerEntries:   1 << 28,
 		ShutdownTimeout:   duration(10 * time.Second),
 	}
 }
@@ -158,6 +162,13 @@ func (c *config) check() error {
 	}
 	if c.MaxDiffs < 1 {
 		return fmt.Errorf("max_concurrent_diffs %d is less than 1", c.MaxDiffs)
+	}
+	if c.MaxLayerSize < 1 || c.MaxLayerEntries < 1 {
+		return fmt.Errorf("max_layer_size %d or max_layer_entries %d is less than 1", c.MaxLayerSize, c.MaxLayerEntries)
+	}
+	// What is relative would be looked for elsewhere by each program that reads it.
+	if path := strings.TrimPrefix(c.ContainerdAddress, "unix://"); c.ContainerdAddress != "" && !filepath.IsAbs(path) {
+		return fmt.Errorf("containerd_address %q is not the absolute path of a socket", c.ContainerdAddress)
 	}
 	for name, p := range c.Processors {
 		if len(p.Accepts) == 0 || p.Returns == "" || !filepath.IsAbs(p.Path) {

@@ -44,6 +44,9 @@ path = "/bin/cat"
 		"durability = 'most'":             "verified",
 		"log_format = 'xml'":              "json",
 		"max_concurrent_diffs = 0":        "less than 1",
+		"max_layer_size = 0":              "less than 1",
+		"max_layer_entries = -1":          "less than 1",
+		"containerd_address = 'c.sock'":   "absolute",
 		"shutdown_timeout = '-1s'":        "negative",
 		"[stream_processors.x]\npath='y'": "absolute",
 	} {
@@ -71,14 +74,15 @@ func TestInstalledConfig(t *testing.T) {
 	ok(t, err)
 	d := defaults()
 	if c.Root != d.Root || c.Address != d.Address || c.ContainerdAddress != d.ContainerdAddress || c.LogLevel != d.LogLevel ||
-		c.Durability != d.Durability || c.ShutdownTimeout != d.ShutdownTimeout || c.MaxDiffs != d.MaxDiffs {
+		c.Durability != d.Durability || c.ShutdownTimeout != d.ShutdownTimeout || c.MaxDiffs != d.MaxDiffs ||
+		c.MaxLayerSize != d.MaxLayerSize || c.MaxLayerEntries != d.MaxLayerEntries {
 		t.Errorf("%+v", c)
 	}
 	// Every setting is in it, commented out or not.
 	text, err := os.ReadFile(path)
 	ok(t, err)
 	for _, name := range []string{"root", "address", "containerd_address", "log_level", "log_format", "metrics_address",
-		"durability", "mount_options", "max_concurrent_diffs", "shutdown_timeout", "stream_processors"} {
+		"durability", "mount_options", "max_concurrent_diffs", "max_layer_size", "max_layer_entries", "shutdown_timeout", "stream_processors"} {
 		if !strings.Contains(string(text), name) {
 			t.Error(name)
 		}

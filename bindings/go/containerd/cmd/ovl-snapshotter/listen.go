@@ -49,10 +49,14 @@ func listenAt(address string) (net.Listener, error) {
 	case info.Mode()&fs.ModeSocket == 0:
 		return nil, fmt.Errorf("%s is there and is no socket", path)
 	default:
-		// What a killed process left answers nobody.
-		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		// What a killed process left refuses. One that is slow to answer lives.
+		conn, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
 			conn.Close()
 			return nil, fmt.Errorf("another process serves on %s", path)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("another process may serve on %s: %w", path, err)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, err

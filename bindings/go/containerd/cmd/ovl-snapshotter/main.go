@@ -18,6 +18,10 @@ import (
 	"github.com/containerd/log"
 )
 
+// misconfigured is how it exits where a restart would come to the same, which the unit says to systemd.
+// It is EX_CONFIG of sysexits.h; a Go program that crashes exits with 2.
+const misconfigured = 78
+
 func main() {
 	c, err := configure(os.Args[1:], os.Stderr)
 	switch {
@@ -25,11 +29,11 @@ func main() {
 		return
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "ovl-snapshotter:", err)
-		os.Exit(2)
+		os.Exit(misconfigured)
 	}
 	if err := logging(&c); err != nil {
 		fmt.Fprintln(os.Stderr, "ovl-snapshotter:", err)
-		os.Exit(2)
+		os.Exit(misconfigured)
 	}
 	signal.Ignore(syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
