@@ -62,7 +62,9 @@ thread)
 	export TSAN_OPTIONS=exitcode=66
 	run="cargo +nightly test --locked -Zbuild-std --target $host"
 	# The C half of the conformance suite loads a library that is not built so.
-	$run --lib ffi:: && $run --test store races && $run --test copy && $run --test conformance rust::watch
+	$run --lib -- ffi:: manifest:: relay:: crew:: && $run --test store races && $run --test copy &&
+		OVL_TEST_THREADS=always $run --test layer -- threads:: output:: &&
+		$run --test conformance rust::watch
 	;;
 miri)
 	cargo +nightly miri --version >/dev/null 2>&1 || skip miri "rustup component add miri --toolchain nightly"

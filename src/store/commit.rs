@@ -44,13 +44,11 @@ impl Store {
         if layer.committed() {
             return Err(committed(id));
         }
-        let mounted = match self.need_unmounted(&layer) {
-            Ok(_) => false,
-            Err(error) if error.code() == Code::Mounted && flags.contains(CommitFlags::MOUNTED) => {
-                true
-            }
-            Err(error) => return Err(error),
-        };
+        // Whether it is mounted is a question to the kernel that takes as long as a mount.
+        let mounted = flags.contains(CommitFlags::MOUNTED);
+        if !mounted {
+            self.need_unmounted(&layer)?;
+        }
         let session = session::of(&layer)?;
         let lost = matches!(session, Session::Lost { .. });
         if lost && !flags.contains(CommitFlags::SALVAGE) {

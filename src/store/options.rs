@@ -76,7 +76,8 @@ bitflags! {
     pub struct CommitFlags: u64 {
         /// Take what there is of a layer that was mounted writable when the machine went down.
         const SALVAGE = 1;
-        /// The layer may be mounted: the caller sees to it that nobody writes to it any more.
+        /// The layer may be mounted, and nobody is asked: the caller sees to it that nobody writes to it
+        /// any more.
         const MOUNTED = 2;
     }
 
