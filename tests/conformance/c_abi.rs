@@ -173,9 +173,6 @@ constants! {
     OVL_APPLY_WRITABLE: u64 = 1;
     OVL_APPLY_STRICT: u64 = 2;
     OVL_APPLY_NO_DEVICES: u64 = 4;
-    OVL_APPLY_EXISTING: u64 = 8;
-    OVL_COMMIT_SALVAGE: u64 = 1;
-    OVL_COMMIT_MOUNTED: u64 = 2;
     OVL_KIND_DEFAULT: u32 = 0;
     OVL_KIND_ROOT: u32 = 1;
     OVL_KIND_OVERLAY: u32 = 2;
@@ -193,7 +190,6 @@ constants! {
     OVL_UNMOUNT_LAZY: u64 = 1;
     OVL_SPEC_READ_ONLY: u64 = 1;
     OVL_SPEC_OCI_JSON: u64 = 2;
-    OVL_SPEC_LONG: u64 = 4;
     OVL_SPEC_TYPE: u32 = 1;
     OVL_SPEC_SOURCE: u32 = 2;
     OVL_SPEC_OPTION: u32 = 3;
