@@ -20,7 +20,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 const LONG: usize = 4000;
 
 /// How far the thread is ahead at most.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
 
 /// What the thread may have open: a directory and one in it for each that it is ahead, and its way.
 const DESCRIPTORS: u64 = (2 * AHEAD + OPEN + 2) as u64;

@@ -8,7 +8,7 @@ use crate::tree::chain::Chain;
 use std::sync::Arc;
 
 /// How many entries are handed on at a time.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 /// Some entries of one directory, one after the other.
 pub struct Batch {
