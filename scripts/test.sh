@@ -91,9 +91,9 @@ quick | all)
 	[ "$(id -u)" != 0 ] || part tool-rootless tool_without_root
 	part tool-sanitized tool_sanitized
 	part go timeout -k 10 900 sh bindings/go/test.sh "$what"
-	part plugin timeout -k 10 900 sh bindings/go/containerd/test.sh
+	part plugin timeout -k 10 1800 sh bindings/go/containerd/test.sh
 	part python timeout -k 10 600 sh bindings/python/tests/run.sh
-	part containerd timeout -k 30 900 sh tests/containerd/run.sh quick
+	part containerd timeout -k 30 1800 sh tests/containerd/run.sh quick
 	part story timeout -k 10 600 sh tests/story/run.sh
 	part bench timeout -k 10 600 sh tests/bench/run.sh
 	;;
