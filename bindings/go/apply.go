@@ -24,8 +24,8 @@ type ApplyOptions struct {
 	NoDevices bool
 	// Existing makes no layer: where it is not there, the error is [fs.ErrNotExist].
 	Existing bool
-	Limits    Limits
-	Progress  func(Progress) error
+	Limits   Limits
+	Progress func(Progress) error
 }
 
 // Limits are what a layer tar may take. Each is the library's own where it is 0. What is over one fails
