@@ -96,6 +96,8 @@ struct Descriptor<'a> {
     cancel: Option<&'a Cancel>,
     /// The kernel cannot be asked to write no more than there is room for.
     waits: bool,
+    /// What it takes at a time: less than all where it is a socket of messages.
+    most: usize,
 }
 
 impl<'a> Descriptor<'a> {
@@ -110,14 +112,17 @@ impl<'a> Descriptor<'a> {
             channel,
             cancel,
             waits: false,
+            most: usize::MAX,
         })
     }
 
     /// As much as it takes; a socket of messages takes none that is too long.
     fn write_some(&mut self, data: &[u8]) -> Result<SysCall<usize>> {
-        match self.write_part(data)? {
-            Err(Errno::MSGSIZE) if data.len() > ROOM => {
-                self.write_part(data.get(..ROOM).unwrap_or(data))
+        let piece = data.get(..self.most).unwrap_or(data);
+        match self.write_part(piece)? {
+            Err(Errno::MSGSIZE) if piece.len() > ROOM => {
+                self.most = ROOM;
+                self.write_part(piece.get(..ROOM).unwrap_or(piece))
             }
             other => Ok(other),
         }
