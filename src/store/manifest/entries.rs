@@ -1,9 +1,10 @@
 //! The entries of a tree, parents first, names in the order of their bytes.
 
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::layer::view::join;
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
-use crate::sys::{OwnedFd, fs};
+use crate::sys::{OwnedFd, SysCall, fs};
 use crate::tree::chain::Chain;
 use std::sync::Arc;
 
@@ -53,13 +54,6 @@ impl Batch {
 
 fn changed() -> Error {
     Error::new(Code::System, Errno::STALE, "it changed while it was read")
-}
-
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    match path.is_empty() {
-        true => name.to_vec(),
-        false => [path, name].join(&b'/'),
-    }
 }
 
 /// Walks a tree, and asks nothing of its files.
@@ -137,7 +131,7 @@ impl Walker {
     }
 }
 
-fn is_directory(dir: &OwnedFd, name: &[u8], hint: Hint) -> crate::sys::SysCall<bool> {
+fn is_directory(dir: &OwnedFd, name: &[u8], hint: Hint) -> SysCall<bool> {
     match hint {
         Hint::Directory => Ok(true),
         Hint::File | Hint::Other { .. } => Ok(false),
