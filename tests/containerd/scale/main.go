@@ -4,11 +4,12 @@
 //
 //	scale -plugin FILE -root DIR [-counts 100,1000,10000] [-containers 1000] [-images 100] [-clients 32]
 //	scale serve ROOT SOCKET        containerd's overlayfs snapshotter, served (the other side of it)
+//	scale containers -containerd SOCKET -work DIR [-containers 1000] [-storm 1000] [-images 100] [-clients 32]
+//	                               a storm of containers that run, under a containerd that is there
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,9 +32,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) == 4 && os.Args[1] == "serve" {
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == "serve":
 		err = serve(ctx, os.Args[2], os.Args[3])
-	} else {
+	case len(os.Args) > 1 && os.Args[1] == "containers":
+		err = runContainers(ctx, os.Args[2:])
+	default:
 		err = run(ctx, os.Args[1:])
 	}
 	if err != nil {
@@ -92,15 +96,9 @@ func run(ctx context.Context, args []string) error {
 			if err := one.measure(ctx, s.rounds, one.made, &report); err != nil {
 				return fmt.Errorf("%s: %w", one.name, err)
 			}
+			report.Load = append(report.Load, fmt.Sprintf("%s: %d snapshots: load %s", one.name, one.made, loadAverage()))
 		}
 	}
 	report.print(os.Stdout)
-	if s.json == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(report, "", "\t")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(s.json, append(text, '\n'), 0o644)
+	return report.write(s.json)
 }

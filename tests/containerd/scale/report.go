@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -45,16 +46,18 @@ func (t *times) MarshalJSON() ([]byte, error) {
 }
 
 type memory struct {
-	Server    string `json:"server"`
-	Snapshots int    `json:"snapshots"`
-	Resident  int64  `json:"resident"`
-	Most      int64  `json:"most"`
+	Server   string `json:"server"`
+	What     string `json:"what"` // there was then
+	Resident int64  `json:"resident"`
+	Own      int64  `json:"own"` // of that; the rest is of files: the program, and the database as far as it was read
+	Most     int64  `json:"most"`
 }
 
 type report struct {
 	Settings map[string]any `json:"settings"`
 	Times    []*times       `json:"times"`
 	Memory   []memory       `json:"memory"`
+	Load     []string       `json:"load"` // of the machine
 }
 
 func (r *report) times(server, operation string, size int) *times {
@@ -91,9 +94,23 @@ func (r *report) print(out io.Writer) {
 		}
 	}
 	for _, one := range r.Memory {
-		fmt.Fprintf(out, "%s: %d snapshots: %.1f MB resident, at most %.1f MB\n", one.Server, one.Snapshots,
-			float64(one.Resident)/1e6, float64(one.Most)/1e6)
+		fmt.Fprintf(out, "%s: %s: %.1f MB resident, %.1f MB of it its own, at most %.1f MB\n", one.Server, one.What,
+			float64(one.Resident)/1e6, float64(one.Own)/1e6, float64(one.Most)/1e6)
 	}
+	for _, one := range r.Load {
+		fmt.Fprintln(out, one)
+	}
+}
+
+func (r *report) write(name string) error {
+	if name == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(text, '\n'), 0o644)
 }
 
 func (r *report) find(server, operation string, snapshots int) *times {

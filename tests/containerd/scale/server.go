@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -110,23 +108,4 @@ func (s *server) end() {
 	timer := time.AfterFunc(20*time.Second, func() { s.cmd.Process.Kill() })
 	defer timer.Stop()
 	s.cmd.Wait()
-}
-
-// memory is what the process has resident now, and had at most, in bytes.
-func (s *server) memory() (now, most int64) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseInt(fields[1], 10, 64)
-		switch fields[0] {
-		case "VmRSS:":
-			now = n << 10
-		case "VmHWM:":
-			most = n << 10
-		}
-	}
-	return now, most
 }

@@ -194,7 +194,6 @@ func (s *server) measure(ctx context.Context, rounds, count int, report *report)
 			return err
 		}
 	}
-	now, most := s.memory()
-	report.Memory = append(report.Memory, memory{s.name, count, now, most})
+	report.Memory = append(report.Memory, memoryOf(s.name, fmt.Sprint(count, " snapshots"), s.cmd.Process.Pid))
 	return nil
 }
