@@ -10,6 +10,7 @@ import (
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/oci"
@@ -67,6 +68,12 @@ func (s *steps) report(report *report, server, where string) {
 
 func (l *life) log(id string) string { return filepath.Join(l.logs, id) }
 
+// plainSpec names a version that older runtimes know: Debian's crun refuses those that it has not heard of.
+func plainSpec(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	s.Version = "1.0.2"
+	return nil
+}
+
 // begin makes a container of an image and starts it. After an error it is not there.
 func (l *life) begin(ctx context.Context, id string, image int, command string, s *steps) (made *living, err error) {
 	made = &living{image: image}
@@ -75,7 +82,7 @@ func (l *life) begin(ctx context.Context, id string, image int, command string, 
 			containerd.WithSnapshotter(l.snapshotter),
 			containerd.WithImage(l.images[image]),
 			containerd.WithNewSnapshot(id, l.images[image]),
-			containerd.WithNewSpec(oci.WithImageConfig(l.images[image]), oci.WithProcessArgs("/bin/sh", "-c", command, id)),
+			containerd.WithNewSpec(oci.WithImageConfig(l.images[image]), oci.WithProcessArgs("/bin/sh", "-c", command, id), plainSpec),
 			containerd.WithRuntime("io.containerd.runc.v2", &runcoptions.Options{BinaryName: l.runtime}))
 		return err
 	}); err != nil {
