@@ -212,6 +212,11 @@
 #define OVL_E_NO_IMAGE 26
 
 /**
+ * Somebody changed what was being read: the same call may succeed the next time.
+ */
+#define OVL_E_CHANGED 27
+
+/**
  * ovl_store_open(): the store must be there; a missing or empty directory is not made one.
  */
 #define OVL_STORE_MUST_EXIST 1
@@ -1868,7 +1873,8 @@ int ovl_apply_layer(struct ovl_store *store,
  * the store's marks (OVL_E_MARKS); EOPNOTSUPP something cannot be said in a tar and
  * OVL_DIFF_STRICT is given (OVL_E_STRICT), or another program's overlay wrote to the layer what
  * the upper does not tell (OVL_E_UNSUPPORTED, OVL_E_MARKS); what the callback said
- * (OVL_E_CALLBACK); EIO also for a file that changed while it was read; ENOSPC.
+ * (OVL_E_CALLBACK); ESTALE, or ENOENT of what went, something in a layer that is written to
+ * changed while it was read (OVL_E_CHANGED): try again; ENOSPC.
  */
 int ovl_diff(struct ovl_store *store,
              const char *id,

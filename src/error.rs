@@ -69,6 +69,8 @@ pub enum Code {
     Unclean = 25,
     /// The image is not there.
     NoImage = 26,
+    /// Somebody changed what was being read: the same call may succeed the next time.
+    Changed = 27,
 }
 
 /// What failed, where, and why. See the module's text.
@@ -101,6 +103,11 @@ impl Error {
     /// EINVAL with `message`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::Invalid, Errno::INVAL, message)
+    }
+
+    /// What was read is not what is there any more.
+    pub fn changed() -> Self {
+        Self::new(Code::Changed, Errno::STALE, "it changed while it was read")
     }
 
     /// A failed system call: `call` is its name.

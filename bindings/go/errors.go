@@ -103,6 +103,7 @@ const (
 	ErrCallback     Code = capi.ECallback     // a Reader, a Writer or Progress failed
 	ErrUnclean      Code = capi.EUnclean      // the machine went down while the layer was mounted writable
 	ErrNoImage      Code = capi.ENoImage      // the image is not there
+	ErrChanged      Code = capi.EChanged      // somebody changed what was being read: try again
 )
 
 var codes = map[Code]string{
@@ -132,6 +133,7 @@ var codes = map[Code]string{
 	ErrCallback:     "a callback failed",
 	ErrUnclean:      "the machine went down while the layer was mounted writable",
 	ErrNoImage:      "there is no such image",
+	ErrChanged:      "it changed while it was read",
 }
 
 // Error says in general what the code is for; the [Error] that has it says more.

@@ -235,7 +235,7 @@ fn fail(operation: &'static str, err: *mut *mut ovl_error, error: Error) -> c_in
     let errno = error.errno();
     if !err.is_null() {
         let error = match errno {
-            Errno::NOENT if error.code() == Code::System && !has_procfs() => {
+            Errno::NOENT if kernels(error.code()) && !has_procfs() => {
                 error.context("there is no procfs at /proc, which this may need")
             }
             _ => error,
@@ -247,6 +247,11 @@ fn fail(operation: &'static str, err: *mut *mut ovl_error, error: Error) -> c_in
     let raw = positive(errno);
     set_errno(raw);
     -raw
+}
+
+/// Whether an error of that code may have the errno of a system call.
+fn kernels(code: Code) -> bool {
+    matches!(code, Code::System | Code::Changed)
 }
 
 /// An errno that C can tell from success.

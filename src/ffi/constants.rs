@@ -67,6 +67,8 @@ pub const OVL_E_CALLBACK: u32 = 24;
 pub const OVL_E_UNCLEAN: u32 = 25;
 /// The image is not there.
 pub const OVL_E_NO_IMAGE: u32 = 26;
+/// Somebody changed what was being read: the same call may succeed the next time.
+pub const OVL_E_CHANGED: u32 = 27;
 
 /// ovl_store_open(): the store must be there; a missing or empty directory is not made one.
 pub const OVL_STORE_MUST_EXIST: u64 = 1;
@@ -256,6 +258,7 @@ const _: () = {
     assert!(Code::Callback as u32 == OVL_E_CALLBACK);
     assert!(Code::Unclean as u32 == OVL_E_UNCLEAN);
     assert!(Code::NoImage as u32 == OVL_E_NO_IMAGE);
+    assert!(Code::Changed as u32 == OVL_E_CHANGED);
     assert!(LogLevel::Error as u32 == OVL_LOG_ERROR);
     assert!(LogLevel::Warning as u32 == OVL_LOG_WARNING);
     assert!(LogLevel::Info as u32 == OVL_LOG_INFO);

@@ -92,7 +92,8 @@ unsafe impl Plain for ovl_diff_size_opts {}
 /// the store's marks (OVL_E_MARKS); EOPNOTSUPP something cannot be said in a tar and
 /// OVL_DIFF_STRICT is given (OVL_E_STRICT), or another program's overlay wrote to the layer what
 /// the upper does not tell (OVL_E_UNSUPPORTED, OVL_E_MARKS); what the callback said
-/// (OVL_E_CALLBACK); EIO also for a file that changed while it was read; ENOSPC.
+/// (OVL_E_CALLBACK); ESTALE, or ENOENT of what went, something in a layer that is written to
+/// changed while it was read (OVL_E_CHANGED): try again; ENOSPC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_diff(
     store: *mut ovl_store,

@@ -17,7 +17,6 @@ use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
 use crate::tree::attrs::Inode;
 use crate::tree::compare;
-use crate::tree::inode::changed;
 use crate::watch::Watch;
 use later::{Later, Still};
 use out::{Gather, Out, Take};
@@ -388,7 +387,7 @@ impl<T: Take> Writing<T> {
                 .writer
                 .data_from(end - at, |room| fs::read_at(file, room, at).call("read"))?;
             if got == 0 {
-                return Err(changed());
+                return Err(Error::changed());
             }
             at += got as u64;
             watch.bytes(got as u64)?;

@@ -4,12 +4,13 @@ use super::layer::{Layer, is_absent};
 use super::lock::{Mode, PATIENCE};
 use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id};
 use crate::archive::Sink;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::layer::diff::{self, Visitor};
 use crate::layer::export::{Style, export};
 use crate::layer::view::Stack;
 use crate::layer::{foreign, size};
 use crate::sys::fs;
+use crate::tree::chain::GONE;
 use crate::watch::Watch;
 use std::collections::HashSet;
 
@@ -35,7 +36,8 @@ impl Store {
                     .then_some(options.clamp),
                 live: !pair.layer.committed(),
             };
-            let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)?;
+            let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)
+                .map_err(|error| pair.moving(error))?;
             let mut info = pair.layer.info(false);
             info.diff_id = done.diff_id;
             info.blob_digest = done.diff_id;
@@ -64,7 +66,8 @@ impl Store {
         (|| {
             let pair = self.pair(id, against, watch)?;
             let mut list = List(Vec::new());
-            diff::compare(&pair.old, &pair.new, &mut list, watch)?;
+            diff::compare(&pair.old, &pair.new, &mut list, watch)
+                .map_err(|error| pair.moving(error))?;
             Ok(list.0)
         })()
         .map_err(|e: Error| e.at(id).op("changes"))
@@ -91,7 +94,8 @@ impl Store {
             drop(layer);
             let pair = self.pair(id, against, watch)?;
             let mut sum = Sum::default();
-            diff::compare(&pair.old, &pair.new, &mut sum, watch)?;
+            diff::compare(&pair.old, &pair.new, &mut sum, watch)
+                .map_err(|error| pair.moving(error))?;
             Ok(sum.total)
         })()
         .map_err(|e: Error| e.at(id).op("diff_size"))
@@ -167,7 +171,7 @@ impl Store {
             layer,
             old,
             new,
-            _other: other,
+            other,
         })
     }
 }
@@ -177,7 +181,21 @@ struct Pair {
     layer: Layer,
     old: Stack,
     new: Stack,
-    _other: Option<Layer>,
+    other: Option<Layer>,
+}
+
+impl Pair {
+    /// A name that is not there any more: in a layer that somebody may write to it has just gone.
+    fn moving(&self, error: Error) -> Error {
+        let writable = |layer: &Layer| !layer.committed();
+        let may = writable(&self.layer) || self.other.as_ref().is_some_and(writable);
+        match error.code() {
+            Code::System if may && GONE.contains(&error.errno()) => error
+                .code_is(Code::Changed)
+                .context("it changed while it was read"),
+            _ => error,
+        }
+    }
 }
 
 struct List(Vec<Change>);

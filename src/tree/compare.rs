@@ -1,8 +1,7 @@
 //! Whether two inodes are equal in all that a layer can say.
 
 use super::attrs::Inode;
-use super::inode::changed;
-use crate::error::{Errno, Result, SysResult};
+use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::fs::{Kind, Meta, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::sys::{BorrowedFd, OwnedFd, fs};
@@ -30,7 +29,7 @@ impl Place<'_> {
             Some(fd) => crate::sys::fd::duplicate(fd).call("fcntl"),
             None => match fs::open_file(self.dir, self.name) {
                 // It was a regular file: by now it is none, or a whiteout, or a link.
-                Err(Errno::NOENT | Errno::NXIO | Errno::LOOP) => Err(changed()),
+                Err(Errno::NOENT | Errno::NXIO | Errno::LOOP) => Err(Error::changed()),
                 other => other.call("open"),
             },
         }
@@ -129,7 +128,7 @@ fn same_content(a: Place<'_>, b: Place<'_>, watch: &mut Watch<'_>) -> Result<boo
             return if at == a.meta.size {
                 Ok(true)
             } else {
-                Err(changed().at(a.name))
+                Err(Error::changed().at(a.name))
             };
         }
         at += n as u64;
@@ -160,6 +159,7 @@ pub fn clamp(time: Time, clamp: Option<Time>) -> Time {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     /// What was listed as a regular file, and is none when it is opened.
     #[test]
@@ -183,8 +183,7 @@ mod tests {
         assert!(open(b"file").is_ok());
         for name in [&b"none"[..], b"link", b"device"] {
             let error = open(name).unwrap_err();
-            assert_eq!(error.errno(), Errno::IO);
-            assert!(error.message().contains("changed while it was read"));
+            assert_eq!((error.errno(), error.code()), (Errno::STALE, Code::Changed));
         }
     }
 }

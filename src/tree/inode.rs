@@ -68,7 +68,7 @@ impl InodeCopier {
             if !quiet || (after.size, after.mtime) != (meta.size, meta.mtime) {
                 match &mut self.changed {
                     Some(count) => *count += 1,
-                    None => return Err(changed()),
+                    None => return Err(Error::changed()),
                 }
             }
         }
@@ -122,7 +122,7 @@ impl InodeCopier {
         let file = fs::open_file(from, name).call("open")?;
         let meta = fs::stat(&file).call("statx")?;
         if meta.kind != Kind::File {
-            return Err(Error::sys(Errno::STALE, "open").context("it changed while it was copied"));
+            return Err(Error::changed());
         }
         self.file(&file, &meta, dir, name, own, watch).map(|_| true)
     }
@@ -140,11 +140,6 @@ impl InodeCopier {
         }
         Ok(pairs)
     }
-}
-
-/// What was read is not what the file holds.
-pub fn changed() -> Error {
-    Error::sys(Errno::IO, "read").context("it changed while it was read")
 }
 
 /// Why a data copy stopped.

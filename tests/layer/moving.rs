@@ -3,7 +3,7 @@
 use crate::fail::lab;
 use crate::support::fsys;
 use ovl::archive::Sink;
-use ovl::error::{Errno, Result};
+use ovl::error::{Code, Errno, Result};
 use ovl::store::*;
 use ovl::tree::{CopyFlags, CopyOptions, Reflink, copy_dir};
 use ovl::watch::{Progress, Watch};
@@ -123,12 +123,63 @@ fn a_diff_of_what_changes_meanwhile_is_an_error() {
                     .store
                     .diff(b"x", Against::Parent, &mut sink, &options, watch);
                 let error = done.unwrap_err();
-                assert_eq!(error.errno(), Errno::IO, "{what}: {error}");
+                assert_eq!(
+                    (error.errno(), error.code()),
+                    (Errno::STALE, Code::Changed),
+                    "{what}: {error}"
+                );
                 assert_eq!(error.path(), path.as_bytes(), "{what}: {error}");
                 lab.remove("x");
             }
         });
     }
+}
+
+/// A directory that goes while those far below it are read is not there to go on in.
+#[test]
+fn a_diff_of_a_directory_that_goes_meanwhile_is_an_error() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = lab(dir);
+        for (threads, committed) in [
+            (Threads::Never, false),
+            (Threads::Always, false),
+            (Threads::Never, true),
+        ] {
+            lab.create("x", "base");
+            let at = lab.home.join("layer/x/upper");
+            // Deeper than what stays open.
+            let deep = "d/".repeat(40);
+            fs::create_dir_all(at.join(&deep)).unwrap();
+            fs::write(at.join(&deep).join("big"), vec![b'x'; 4 << 20]).unwrap();
+            if committed {
+                lab.commit("x");
+            }
+            let go = || {
+                fs::rename(at.join("d/".repeat(10)), at.join("z")).unwrap();
+                fs::remove_dir_all(at.join("d")).unwrap();
+            };
+            let options = DiffOptions {
+                threads,
+                ..DiffOptions::default()
+            };
+            let (sink, watch) = (&mut Meddler(Some(go), 0), &mut Watch::default());
+            let done = lab.store.diff(b"x", Against::Parent, sink, &options, watch);
+            let error = done.unwrap_err();
+            // In a layer that nobody may write to, it is no change.
+            let code = match committed {
+                true => Code::System,
+                false => Code::Changed,
+            };
+            assert_eq!(
+                (error.errno(), error.code()),
+                (Errno::NOENT, code),
+                "{error}"
+            );
+            assert!(error.path().starts_with(b"d/d/"), "{error}");
+            lab.remove("x");
+        }
+    });
 }
 
 fn open(at: &Path, name: &str) -> fs::File {
@@ -284,7 +335,11 @@ fn a_copy_of_what_changes_meanwhile_is_counted_or_refused() {
                     match flags {
                         CopyFlags::STRICT => {
                             let error = done.unwrap_err();
-                            assert_eq!(error.errno(), Errno::IO, "{what}: {error}");
+                            assert_eq!(
+                                (error.errno(), error.code()),
+                                (Errno::STALE, Code::Changed),
+                                "{what}: {error}"
+                            );
                             assert!(error.path().ends_with(b"big"), "{what}: {error}");
                             assert!(!dst.exists());
                         }

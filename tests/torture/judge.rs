@@ -15,8 +15,6 @@ use std::time::Duration;
 /// Whether a call may say so, when others make, mount, commit and remove the same layers.
 pub fn may_say(call: &str, error: &Error, took: Duration) -> bool {
     let (errno, code) = (error.errno(), error.code());
-    // Said of files in a layer that is mounted and written to.
-    let moving = error.message().contains("changed while it was read");
     // Of any call that names layers: it is not there, or another caller works on it for longer than
     // anybody waits.
     let gone = (errno, code) == (Errno::NOENT, Code::NoLayer);
@@ -50,9 +48,10 @@ pub fn may_say(call: &str, error: &Error, took: Duration) -> bool {
             (Errno::BUSY, Code::HasChildren),
             (Errno::BUSY, Code::Mounted),
         ],
-        "diff" | "changes" if moving => &[(Errno::IO, Code::System)],
-        // As the kernel says of a file that goes while a layer is read that others write to.
-        "diff" | "changes" if !error.path().starts_with(b"id") => &[(Errno::NOENT, Code::System)],
+        // Of files in a layer that is mounted and written to; ENOENT as the kernel says of what goes.
+        "diff" | "changes" if !error.path().starts_with(b"id") => {
+            &[(Errno::STALE, Code::Changed), (Errno::NOENT, Code::Changed)]
+        }
         "stat" | "diff" | "changes" | "mount_spec" => &[],
         // They say it of no layer in particular.
         _ => return false,
@@ -275,6 +274,7 @@ pub fn said(call: &str, error: &Error) -> String {
         (Errno::NOTEMPTY, "ENOTEMPTY"),
         (Errno::INVAL, "EINVAL"),
         (Errno::IO, "EIO"),
+        (Errno::STALE, "ESTALE"),
         (Errno::NOSPC, "ENOSPC"),
     ];
     let errno = error.errno();

@@ -12,7 +12,6 @@ use crate::sys::xattr::Pairs;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::Inode;
 use crate::tree::compare::{Place, own_among, own_xattrs, same_attributes, same_entry};
-use crate::tree::inode::changed;
 use crate::watch::Watch;
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -136,7 +135,7 @@ impl<V: Visitor> Walk<'_, V> {
         if now.same_inode(&frame.meta) && now.mtime == frame.meta.mtime {
             return Ok(());
         }
-        Err(changed().at(dir.path()))
+        Err(Error::changed().at(dir.path()))
     }
 
     /// Whether a name that is listed and not found is hidden by a whiteout, and did not just go.
@@ -217,7 +216,7 @@ impl<V: Visitor> Walk<'_, V> {
         }
         match (old, new) {
             (None, None) if V::EXACT && !self.is_hidden(name)? => {
-                Err(changed().at(self.path(name)))
+                Err(Error::changed().at(self.path(name)))
             }
             (None, None) => Ok(()),
             (Some(_), None) => self.tell(ChangeKind::Delete, name, None, false, watch),

@@ -3,10 +3,9 @@
 //! Looking at a file costs the walk as much as all that comes after costs the other thread, so the
 //! reading is the other's, as long as not too many files are open for it.
 
-use crate::error::{Result, SysResult};
+use crate::error::{Error, Result, SysResult};
 use crate::sys::fs::{self, Meta};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
-use crate::tree::inode::changed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,7 +53,7 @@ impl Still {
             && (after.size, after.mtime) == (meta.size, meta.mtime)
         {
             true => Ok(()),
-            false => Err(changed()),
+            false => Err(Error::changed()),
         }
     }
 }
@@ -87,7 +86,7 @@ fn whole(file: BorrowedFd<'_>, mut room: &mut [u8]) -> Result<()> {
     let mut at = 0;
     while !room.is_empty() {
         match fs::read_at(file, room, at).call("read")? {
-            0 => return Err(changed()),
+            0 => return Err(Error::changed()),
             got => {
                 at += got as u64;
                 room = room.get_mut(got..).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The entries of a tree, parents first, names in the order of their bytes.
 
-use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::error::{Errno, Error, Result, SysResult};
 use crate::layer::view::join;
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
@@ -43,17 +43,13 @@ impl Batch {
             };
             let meta = meta.map_err(|errno| Error::sys(errno, "statx").at(self.path_of(name)))?;
             if open.is_none() && meta.kind == Kind::Directory {
-                return Err(changed().at(self.path_of(name)));
+                return Err(Error::changed().at(self.path_of(name)));
             }
             metas.push(meta);
         }
         self.metas = metas;
         Ok(())
     }
-}
-
-fn changed() -> Error {
-    Error::new(Code::System, Errno::STALE, "it changed while it was read")
 }
 
 /// Walks a tree, and asks nothing of its files.

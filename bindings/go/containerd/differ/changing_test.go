@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,17 +60,34 @@ func (l leaseBook) Delete(_ context.Context, made leases.Lease, _ ...leases.Dele
 	return nil
 }
 
-// A file that gets shorter while it is read: the caller is told to try again, and nothing is left of the
-// attempt.
+// A file that gets shorter while it is read, or a directory that goes: the caller is told to try again,
+// and nothing is left of the attempt.
 func TestCompareChanging(t *testing.T) {
+	// Deeper than what stays open.
+	deep := strings.Repeat("d/", 40)
+	for _, change := range []func(root string) error{
+		func(root string) error { return os.Truncate(filepath.Join(root, deep, "log"), 10) },
+		func(root string) error {
+			if err := os.Rename(filepath.Join(root, deep[:20]), filepath.Join(root, "z")); err != nil {
+				return err
+			}
+			return os.RemoveAll(filepath.Join(root, "d"))
+		},
+	} {
+		compareChanging(t, deep, change)
+	}
+}
+
+func compareChanging(t *testing.T, deep string, change func(root string) error) {
 	b := newBench(t, nil)
 	mounts, err := b.Prepare(background, "busy", "")
 	ok(t, err)
-	path := filepath.Join(b.mounted(mounts), "log")
-	ok(t, os.WriteFile(path, make([]byte, 64<<20), 0o600))
+	root := b.mounted(mounts)
+	ok(t, os.MkdirAll(filepath.Join(root, deep), 0o755))
+	ok(t, os.WriteFile(filepath.Join(root, deep, "log"), make([]byte, 64<<20), 0o600))
 	var once sync.Once
 	book := leaseBook{there: map[string]bool{}}
-	d := differ.New(b.Store(), watched{b.blobs, func() { once.Do(func() { ok(t, os.Truncate(path, 10)) }) }},
+	d := differ.New(b.Store(), watched{b.blobs, func() { once.Do(func() { ok(t, change(root)) }) }},
 		&differ.Options{Leases: book})
 	plain := diff.WithMediaType(ocispec.MediaTypeImageLayer)
 	if _, err := d.Compare(background, nil, mounts, plain); !errdefs.IsUnavailable(err) {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -30,7 +28,7 @@ import (
 // Compare writes a blob of what upper has and lower has not to the content store. No lower is an empty
 // tree. A snapshot that a container runs on is read while it changes: each file is as it was at some
 // moment of the call. Where one changes so that the tar would be wrong, as when it gets shorter while it
-// is read, the call fails with [errdefs.ErrUnavailable], and may succeed the next time.
+// is read, or goes, the call fails with [errdefs.ErrUnavailable], and may succeed the next time.
 func (d *Differ) Compare(ctx context.Context, lower, upper []mount.Mount, opts ...diff.Opt) (ocispec.Descriptor, error) {
 	var config diff.Config
 	for _, opt := range opts {
@@ -212,17 +210,10 @@ func (d *Differ) stream(ctx context.Context, id string, how *ovl.DiffOptions, to
 		}
 	}
 	switch {
-	case changed(err):
-		return info, fmt.Errorf("%w (try again, or pause what writes to it): %w", err, errdefs.ErrUnavailable)
+	case errors.Is(err, ovl.ErrChanged):
+		return info, fmt.Errorf("%w (try again, or pause what writes to it)", errs.Of(err))
 	case err != nil:
 		return info, errs.Of(err)
 	}
 	return info, buffer.Flush()
-}
-
-// changed tells whether a file of a snapshot in use changed too much for a tar. The errno is that of a
-// disk that fails, so only the words tell.
-func changed(err error) bool {
-	var e *ovl.Error
-	return errors.As(err, &e) && (e.Errno == syscall.EIO || e.Errno == syscall.ESTALE) && strings.Contains(err.Error(), "changed while it was")
 }

@@ -31,6 +31,7 @@ const (
 	ECallback     = C.OVL_E_CALLBACK
 	EUnclean      = C.OVL_E_UNCLEAN
 	ENoImage      = C.OVL_E_NO_IMAGE
+	EChanged      = C.OVL_E_CHANGED
 
 	MarksAuto    = C.OVL_MARKS_AUTO
 	MarksTrusted = C.OVL_MARKS_TRUSTED

@@ -34,6 +34,7 @@ class Code(enum.IntEnum):
     CALLBACK = 24
     UNCLEAN = 25
     NO_IMAGE = 26
+    CHANGED = 27
 
 
 class Marks(enum.IntEnum):

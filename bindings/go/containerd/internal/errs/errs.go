@@ -31,6 +31,7 @@ var classes = map[ovl.Code]error{
 	ovl.ErrDigest:       errdefs.ErrFailedPrecondition,
 	ovl.ErrMarks:        errdefs.ErrPermissionDenied,
 	ovl.ErrLocked:       errdefs.ErrUnavailable,
+	ovl.ErrChanged:      errdefs.ErrUnavailable,
 	ovl.ErrLimit:        errdefs.ErrResourceExhausted,
 	ovl.ErrUnsupported:  errdefs.ErrNotImplemented,
 	ovl.ErrDamaged:      errdefs.ErrDataLoss,
