@@ -30,10 +30,10 @@ test_storm() {
 	storm 12 12 32 8
 }
 
-# 1,000 containers on 100 images, 32 clients. A container takes some 12 MB, most of it its shim's: where
+# 1,000 containers on 100 images, 32 clients. A container takes some 5 MB, most of it its shim's: where
 # there is less memory, fewer stay.
 test_long_storm() {
-	stay=$(awk '/^MemAvailable:/ { n = int($2 / 16000); print n < 1000 ? n : 1000 }' /proc/meminfo)
+	stay=$(awk '/^MemAvailable:/ { n = int($2 / 10000); print n < 1000 ? n : 1000 }' /proc/meminfo)
 	storm 100 "${OVL_STORM_STAY:-$stay}" "${OVL_STORM:-1000}" 32
 	sed 's/^/NOTE /' storm.out
 }
