@@ -48,11 +48,9 @@ pub fn may_say(call: &str, error: &Error, took: Duration) -> bool {
             (Errno::BUSY, Code::HasChildren),
             (Errno::BUSY, Code::Mounted),
         ],
-        // Of files in a layer that is mounted and written to; ENOENT as the kernel says of what goes.
-        "diff" | "changes" if !error.path().starts_with(b"id") => {
-            &[(Errno::STALE, Code::Changed), (Errno::NOENT, Code::Changed)]
-        }
-        "stat" | "diff" | "changes" | "mount_spec" => &[],
+        // Of what is in a layer that is mounted and written to; ENOENT as the kernel says of what goes.
+        "diff" | "changes" => &[(Errno::STALE, Code::Changed), (Errno::NOENT, Code::Changed)],
+        "stat" | "mount_spec" => &[],
         // They say it of no layer in particular.
         _ => return false,
     };
