@@ -9,6 +9,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// With OVL_TEST_THREADS=always no work is too short for threads, where a call can be told.
+pub fn threads() -> Threads {
+    match std::env::var_os("OVL_TEST_THREADS") {
+        Some(when) if when == "always" => Threads::Always,
+        _ => Threads::Auto,
+    }
+}
+
 /// Where a point is played: `dir/home` is the store. All else in `dir` is the operation's own.
 pub struct Lab {
     pub dir: PathBuf,
@@ -59,6 +67,7 @@ impl Lab {
             kind: how.kind,
             durability: how.durability,
             flags: how.flags,
+            threads: threads(),
             ..ApplyOptions::default()
         };
         let mut tar = how.tar;

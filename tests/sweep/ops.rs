@@ -158,7 +158,10 @@ fn check(lab: &Lab, flags: CheckFlags) -> Result<String> {
 
 fn diff(lab: &Lab, id: &str, against: Against<'_>) -> Result<String> {
     let mut tar = Vec::new();
-    let options = DiffOptions::default();
+    let options = DiffOptions {
+        threads: threads(),
+        ..DiffOptions::default()
+    };
     let watch = &mut Watch::default();
     let info = lab
         .store()
@@ -170,6 +173,7 @@ fn copy(lab: &Lab, flags: CopyFlags) -> Result<String> {
     let (from, to) = (lab.dir.join("plant"), lab.dir.join("copy"));
     let options = CopyOptions {
         flags,
+        threads: threads(),
         ..CopyOptions::default()
     };
     let (from, to) = (from.as_os_str().as_bytes(), to.as_os_str().as_bytes());
