@@ -84,6 +84,7 @@ pub fn fill(
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
             hostile_umask: false,
+            no_umask: false,
             changed: None,
             ctimes: false,
         },

@@ -125,6 +125,7 @@ impl Upper {
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
             hostile_umask: false,
+            no_umask: false,
             changed: None,
             ctimes: false,
         };

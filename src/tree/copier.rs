@@ -10,7 +10,7 @@ use super::inode::InodeCopier;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
-use crate::sys::thread::Threads;
+use crate::sys::thread::{self, Threads};
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs, xattr};
 use crate::watch::Watch;
 
@@ -29,6 +29,16 @@ fn join(prefix: &[u8], path: &[u8]) -> Vec<u8> {
         true => path.to_vec(),
         false => [prefix, path].join(&b'/'),
     }
+}
+
+/// So many entries of a directory are copied by the thread that reads it; the rest of a crowded one
+/// waits, and others may have a share.
+const CROWD: u64 = 1000;
+
+/// What waits to be copied.
+pub(super) struct Next {
+    pub(super) name: Vec<u8>,
+    pub(super) hint: Hint,
 }
 
 /// Copies one tree into one directory.
@@ -58,6 +68,7 @@ impl Copier {
                 data: DataCopier::new(options.reflink),
                 no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
                 hostile_umask: false,
+                no_umask: false,
                 changed: (!strict).then_some(0),
                 ctimes: !options.flags.contains(CopyFlags::HARD_LINK),
             },
@@ -78,6 +89,14 @@ impl Copier {
             stats: CopyStats::default(),
             prefix: self.prefix.clone(),
             ..*self
+        }
+    }
+
+    /// Has the calling thread, a helper, make files with the modes that they are to have.
+    pub(super) fn own_umask(&mut self) {
+        if thread::own_umask().is_ok() {
+            self.inodes.no_umask = true;
+            self.inodes.hostile_umask = false;
         }
     }
 
@@ -185,27 +204,43 @@ impl Copier {
         Ok(Some((from, to, meta)))
     }
 
-    /// Copies what is no directory where the chains stand; gives the directories, last first.
+    /// How many entries of one directory are copied at once, before the rest waits.
+    fn crowd(&self) -> u64 {
+        match self.threads {
+            // Links are made with the directory locked: others would only wait.
+            _ if self.hard_link() => u64::MAX,
+            Threads::Never => u64::MAX,
+            Threads::Auto => CROWD,
+            Threads::Always => 1,
+        }
+    }
+
+    /// Copies what is no directory where the chains stand; gives the directories, and what waits, last
+    /// first.
     pub(super) fn entries(
         &mut self,
         src: &Chain,
         dst: &Chain,
         groups: &Groups,
         watch: &mut Watch<'_>,
-    ) -> Result<Vec<Vec<u8>>> {
+    ) -> Result<Vec<Next>> {
+        let next = |name: &[u8], hint| Next {
+            name: name.to_vec(),
+            hint,
+        };
+        let crowd = self.crowd();
+        let mut copied = 0;
         let mut below = Vec::new();
         let mut failed: Option<Error> = None;
         let mut buf = std::mem::take(&mut self.buf);
         let read = buf.for_each(src.fd()?, |name, hint| {
-            if hint == Hint::Directory {
-                below.push(name.to_vec());
+            if hint == Hint::Directory || copied >= crowd {
+                below.push(next(name, hint));
                 return Ok(());
             }
-            let entry = self.entry(src, dst, name, hint, groups, watch);
-            let entry = entry.map_err(|e| e.at(src.path_of(name)));
-            match entry {
-                Ok(true) => {}
-                Ok(false) => below.push(name.to_vec()),
+            match self.entry(src, dst, name, hint, groups, watch) {
+                Ok(true) => copied += 1,
+                Ok(false) => below.push(next(name, Hint::Directory)),
                 Err(error) => {
                     let errno = error.errno();
                     failed = Some(error);
@@ -228,7 +263,20 @@ impl Copier {
     }
 
     /// Copies one entry; false when it turns out to be a directory.
-    fn entry(
+    pub(super) fn entry(
+        &mut self,
+        src: &Chain,
+        dst: &Chain,
+        name: &[u8],
+        hint: Hint,
+        groups: &Groups,
+        watch: &mut Watch<'_>,
+    ) -> Result<bool> {
+        let done = self.entry_here(src, dst, name, hint, groups, watch);
+        done.map_err(|error| error.at(src.path_of(name)))
+    }
+
+    fn entry_here(
         &mut self,
         src: &Chain,
         dst: &Chain,

@@ -1,10 +1,11 @@
 //! The walk of a copy: down both sides together.
 
 use super::chain::Chain;
-use super::copier::Copier;
+use super::copier::{Copier, Next};
 use super::groups::Groups;
 use super::walk::{self, Level, Visit};
 use crate::error::{Result, SysResult};
+use crate::sys::dir::Hint;
 use crate::sys::fs::Meta;
 use crate::sys::thread::Threads;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
@@ -32,14 +33,22 @@ impl Visit for Copying<'_> {
     type Place = Both;
     /// Its attributes, for when all in it is done.
     type Kept = Meta;
+    type Next = Next;
 
     fn enter(
         &mut self,
         place: &mut Both,
-        name: Vec<u8>,
+        Next { name, hint }: Next,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<Level<Meta>>> {
+    ) -> Result<Option<Level<Self>>> {
         let Both { src, dst } = place;
+        let is_dir = hint == Hint::Directory
+            || !self
+                .copier
+                .entry(src, dst, &name, hint, self.groups, watch)?;
+        if !is_dir {
+            return Ok(None);
+        }
         let Some(kept) = self.copier.descend(src, dst, name)? else {
             return Ok(None);
         };
@@ -53,7 +62,7 @@ impl Visit for Copying<'_> {
         depth: usize,
         kept: Meta,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<Level<Meta>>> {
+    ) -> Result<Option<Level<Self>>> {
         let Both { src, dst } = place;
         self.copier
             .seal(src.fd()?, dst.fd()?, &kept, depth == 0)
@@ -90,6 +99,10 @@ impl Visit for Copying<'_> {
             copier: self.copier.again(),
             ..*self
         }
+    }
+
+    fn begin_to_help(&mut self) {
+        self.copier.own_umask();
     }
 
     fn absorb(&mut self, helper: Self) {

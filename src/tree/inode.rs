@@ -9,6 +9,9 @@ use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
+/// The mode of a file whose attributes are still to come.
+const PRIVATE: u32 = 0o600;
+
 /// How inodes are copied during one call.
 pub struct InodeCopier {
     /// Puts the attributes on.
@@ -19,6 +22,8 @@ pub struct InodeCopier {
     pub no_overlay_xattrs: bool,
     /// The umask keeps the owner out of what he makes.
     pub hostile_umask: bool,
+    /// No umask takes from the modes of what this thread makes, and no ACL of a directory does.
+    pub no_umask: bool,
     /// Files that changed while they were copied; `None` makes that an error.
     pub changed: Option<u64>,
     /// A file whose inode changed counts as changed too: not where others may link to it.
@@ -33,6 +38,8 @@ impl InodeCopier {
             setter: Setter::new(self.setter.strict),
             data: self.data.again(),
             changed: self.changed.map(|_| 0),
+            // Another thread's is its own.
+            no_umask: false,
             ..*self
         }
     }
@@ -47,10 +54,12 @@ impl InodeCopier {
         own: bool,
         watch: &mut Watch<'_>,
     ) -> Result<Method> {
-        let to = fs::create_file(dir, name, 0o600).call("create")?;
+        let xattrs = self.wanted(xattr::get_all(from))?;
+        // Attributes are for who may write, and an ACL among them sets the mode.
+        let born = (self.no_umask && xattrs.is_empty()).then_some(meta.mode & 0o777);
+        let to = fs::create_file(dir, name, born.unwrap_or(PRIVATE)).call("create")?;
         if self.hostile_umask {
-            // user.* attributes are for who may write.
-            fs::chmod(&to, 0o600).call("fchmod")?;
+            fs::chmod(&to, PRIVATE).call("fchmod")?;
         }
         let method = self
             .data
@@ -72,10 +81,9 @@ impl InodeCopier {
                 }
             }
         }
-        let xattrs = self.wanted(xattr::get_all(from))?;
         let inode = Inode::Open(to.as_fd());
         self.setter
-            .put(inode, &Attributes::from(meta), &xattrs, own)?;
+            .put_on(inode, &Attributes::from(meta), &xattrs, own, born)?;
         inode.set_times(meta.atime, meta.mtime).call("utimensat")?;
         Ok(method)
     }

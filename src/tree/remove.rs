@@ -63,7 +63,7 @@ struct Site {
 
 impl Remover {
     /// Unlinks what is no directory where the chain stands, which is read for the `pass`th time.
-    fn level(&mut self, chain: &Chain, pass: usize, watch: &mut Watch<'_>) -> Result<Level<usize>> {
+    fn level(&mut self, chain: &Chain, pass: usize, watch: &mut Watch<'_>) -> Result<Level<Self>> {
         let reading = if chain.depth() == 0 || pass > 1 {
             All
         } else {
@@ -85,13 +85,15 @@ impl Visit for Remover {
     type Place = Site;
     /// How often the directory was read.
     type Kept = usize;
+    /// The name of a directory.
+    type Next = Vec<u8>;
 
     fn enter(
         &mut self,
         Site { chain, whole }: &mut Site,
         name: Vec<u8>,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<Level<usize>>> {
+    ) -> Result<Option<Level<Self>>> {
         // Of a layer's own directories most are empty.
         if *whole && chain.depth() == 0 && fs::rmdir(chain.fd()?, &name).is_ok() {
             return self.gone(watch).map(|()| None);
@@ -111,7 +113,7 @@ impl Visit for Remover {
         _: usize,
         passes: usize,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<Level<usize>>> {
+    ) -> Result<Option<Level<Self>>> {
         let Some((name, fd)) = chain.pop()? else {
             // The root stays.
             return Ok(None);

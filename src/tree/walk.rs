@@ -1,7 +1,7 @@
 //! The walk of a tree, by one thread or by several.
 //!
 //! It begins on the calling thread. Once that has shown to be long, threads come to help, and whoever
-//! has names of directories waiting lends half of those nearest to the root: the largest parts, and
+//! has work waiting lends half of that nearest to the root: the largest parts, and
 //! nothing above them is left to be done when the lender has to wait for them. So a directory is
 //! left when all below it is done, whoever did it, and the root last.
 
@@ -32,15 +32,17 @@ pub trait Visit: Send {
     type Place: Send;
     /// What is kept of a directory until all below it is done.
     type Kept: Copy + Send;
+    /// What is still to be done in a directory.
+    type Next: Send;
 
-    /// Goes down into the directory `name` and does all that is in it but directories; `None` when
-    /// there is nothing to enter.
+    /// Goes down into the directory that is next and does all that is in it but what it gives as
+    /// the level's; `None` when there is nothing to enter.
     fn enter(
         &mut self,
         place: &mut Self::Place,
-        name: Vec<u8>,
+        next: Self::Next,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<Level<Self::Kept>>>;
+    ) -> Result<Option<Level<Self>>>;
 
     /// Ends the directory that the place stands in, `depth` levels below its root, and goes back up
     /// from it. `None` when that is done; else the place stands in it still, to go through it again.
@@ -50,7 +52,7 @@ pub trait Visit: Send {
         depth: usize,
         kept: Self::Kept,
         watch: &mut Watch<'_>,
-    ) -> Result<Option<Level<Self::Kept>>>;
+    ) -> Result<Option<Level<Self>>>;
 
     /// A place of its own whose root is `place` at `depth`; `None` where that is closed for now.
     fn beside(place: &Self::Place, depth: usize) -> Option<Self::Place>;
@@ -67,20 +69,23 @@ pub trait Visit: Send {
     /// One for a thread that helps this one, with nothing done so far.
     fn again(&self) -> Self;
 
+    /// Called on a helper's own thread before it does anything.
+    fn begin_to_help(&mut self) {}
+
     /// Takes what a helper did for its own.
     fn absorb(&mut self, helper: Self);
 }
 
-/// A directory on the way: what is kept for its end, and the directories still to be done, last first.
-pub struct Level<K> {
-    pub kept: K,
-    pub below: Vec<Vec<u8>>,
+/// A directory on the way: what is kept for its end, and what is still to be done in it, last first.
+pub struct Level<V: Visit + ?Sized> {
+    pub kept: V::Kept,
+    pub below: Vec<V::Next>,
 }
 
 /// A walk, or a part of one.
 struct Walk<V: Visit> {
     place: V::Place,
-    levels: Vec<Level<V::Kept>>,
+    levels: Vec<Level<V>>,
     /// The first directory is another walk's, and is left there.
     part: bool,
     /// The deepest level of which a part was lent.
@@ -88,25 +93,27 @@ struct Walk<V: Visit> {
 }
 
 impl<V: Visit> Walk<V> {
-    /// The level that has something to lend, and how many of its names.
-    fn spare(&self) -> Option<(usize, usize)> {
-        let last = self.levels.len().checked_sub(1)?;
-        let spare = |(depth, level): (usize, &Level<V::Kept>)| {
-            let names = level.below.len();
-            // The walk is in one of the names of each level but the last, so it keeps something.
-            let count = if depth == last {
-                names / 2
-            } else {
-                names.div_ceil(2)
-            };
-            (count > 0).then_some((depth, count))
-        };
-        self.levels.iter().enumerate().find_map(spare)
+    /// The levels that have something to lend, the nearest to the root first, and how many names each.
+    fn spare(&self) -> impl Iterator<Item = (usize, usize)> + use<'_, V> {
+        let last = self.levels.len().saturating_sub(1);
+        self.levels
+            .iter()
+            .enumerate()
+            .map(move |(depth, level)| {
+                let names = level.below.len();
+                // The walk is in one of the names of each level but the last, so it keeps something.
+                let count = if depth == last {
+                    names / 2
+                } else {
+                    names.div_ceil(2)
+                };
+                (depth, count)
+            })
+            .filter(|&(_, count)| count > 0)
     }
 
-    /// Takes so many names out for a walk of their own; `None` where that is closed for now.
-    fn split(&mut self, depth: usize, count: usize) -> Option<Self> {
-        let place = V::beside(&self.place, depth)?;
+    /// Takes so many names out for a walk of their own.
+    fn split(&mut self, place: V::Place, depth: usize, count: usize) -> Option<Self> {
         let level = self.levels.get_mut(depth)?;
         Some(Walk {
             place,
@@ -119,12 +126,16 @@ impl<V: Visit> Walk<V> {
         })
     }
 
-    /// Lends half of what waits nearest to the root.
+    /// Lends half of what waits nearest to the root, where that is open now.
     fn lend(&mut self, number: Number, crew: &Crew<'_, Walk<V>>) {
-        let Some((depth, count)) = self.spare() else {
+        let found = self.spare().find_map(|(depth, count)| {
+            let place = V::beside(&self.place, depth)?;
+            Some((place, depth, count))
+        });
+        let Some((place, depth, count)) = found else {
             return;
         };
-        let Some(part) = self.split(depth, count) else {
+        let Some(part) = self.split(place, depth, count) else {
             return;
         };
         match crew.lend(number, part) {
@@ -142,7 +153,7 @@ pub fn run<V: Visit>(
     visit: &mut V,
     mut place: V::Place,
     watch: &mut Watch<'_>,
-    begin: impl FnOnce(&mut V, &mut V::Place, &mut Watch<'_>) -> Result<Level<V::Kept>>,
+    begin: impl FnOnce(&mut V, &mut V::Place, &mut Watch<'_>) -> Result<Level<V>>,
 ) -> Result<()> {
     let seat = watch.seat();
     watch.leading(&seat, |watch| {
@@ -176,7 +187,7 @@ fn share<V: Visit>(
         // Nobody but the calling thread looks whether help is wanted.
         let mut recruit = |visit: &V, walk: &Walk<V>| {
             let long = visit.effort() >= LONG;
-            if asked || !(long || threads == Threads::Always) || walk.spare().is_none() {
+            if asked || !(long || threads == Threads::Always) || walk.spare().next().is_none() {
                 return;
             }
             asked = true;
@@ -210,6 +221,7 @@ fn share<V: Visit>(
 fn help<V: Visit>(mut visit: V, crew: &Crew<'_, Walk<V>>) -> V {
     let _stopping = crew.stopping();
     let mut watch = crew.seat().watch();
+    visit.begin_to_help();
     Worker::new(&mut visit, crew).work(None, &mut watch, &mut |_, _| {});
     visit
 }
@@ -291,8 +303,8 @@ impl<'w, 'c, V: Visit> Worker<'w, 'c, V> {
             let Some(level) = walk.levels.last_mut() else {
                 break;
             };
-            if let Some(name) = level.below.pop() {
-                let entered = self.visit.enter(&mut walk.place, name, watch)?;
+            if let Some(next) = level.below.pop() {
+                let entered = self.visit.enter(&mut walk.place, next, watch)?;
                 walk.levels.extend(entered);
                 continue;
             }
@@ -314,5 +326,148 @@ impl<'w, 'c, V: Visit> Worker<'w, 'c, V> {
         drop(walk);
         self.crew.done(number);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sys::OwnedFd;
+    use std::os::fd::AsFd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A directory in a directory, and so on, so deep; each of the upper ones has files too, and the last
+    /// one many.
+    const DEPTH: usize = 100;
+    const LAST: usize = 1000;
+    /// As many levels are open.
+    const OPEN: usize = 8;
+
+    struct Deep<'a> {
+        helps: bool,
+        entered: u64,
+        /// Files of the last directory that helpers had.
+        shared: &'a AtomicUsize,
+    }
+
+    /// A level of the whole tree, and where the place's own root is.
+    struct Place {
+        root: usize,
+        at: usize,
+        any: Arc<OwnedFd>,
+    }
+
+    enum Next {
+        Down,
+        File,
+    }
+
+    impl Deep<'_> {
+        fn level(at: usize) -> Level<Self> {
+            let mut below: Vec<_> = (0..if at == DEPTH { LAST } else { 4 })
+                .map(|_| Next::File)
+                .collect();
+            below.extend((at < DEPTH).then_some(Next::Down));
+            Level { kept: (), below }
+        }
+    }
+
+    impl Visit for Deep<'_> {
+        const NAME: &'static str = "ovl-test";
+        const SIDES: usize = 1;
+        type Place = Place;
+        type Kept = ();
+        type Next = Next;
+
+        fn enter(
+            &mut self,
+            place: &mut Place,
+            next: Next,
+            watch: &mut Watch<'_>,
+        ) -> Result<Option<Level<Self>>> {
+            self.entered += 1;
+            watch.entry()?;
+            if let Next::Down = next {
+                place.at += 1;
+                return Ok(Some(Deep::level(place.at)));
+            }
+            if place.at == DEPTH {
+                if self.helps {
+                    self.shared.fetch_add(1, Ordering::Relaxed);
+                } else if self.shared.load(Ordering::Relaxed) == 0 {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+            }
+            Ok(None)
+        }
+
+        fn leave(
+            &mut self,
+            place: &mut Place,
+            _: usize,
+            (): (),
+            _: &mut Watch<'_>,
+        ) -> Result<Option<Level<Self>>> {
+            place.at = place.at.saturating_sub(1);
+            Ok(None)
+        }
+
+        fn beside(place: &Place, depth: usize) -> Option<Place> {
+            let at = place.root + depth;
+            (place.at - at < OPEN).then(|| Place {
+                root: at,
+                at,
+                any: place.any.clone(),
+            })
+        }
+
+        fn stands(place: &Place) -> Option<BorrowedFd<'_>> {
+            Some(place.any.as_fd())
+        }
+
+        fn threads(&self) -> Threads {
+            Threads::Always
+        }
+
+        fn effort(&self) -> u64 {
+            self.entered
+        }
+
+        fn again(&self) -> Self {
+            Deep {
+                entered: 0,
+                ..*self
+            }
+        }
+
+        fn begin_to_help(&mut self) {
+            self.helps = true;
+        }
+
+        fn absorb(&mut self, helper: Self) {
+            self.entered += helper.entered;
+        }
+    }
+
+    #[test]
+    fn what_is_deep_is_shared_too() {
+        let shared = AtomicUsize::new(0);
+        let mut deep = Deep {
+            helps: false,
+            entered: 0,
+            shared: &shared,
+        };
+        let any: OwnedFd = tempfile::tempfile().unwrap().into();
+        let top = Place {
+            root: 0,
+            at: 0,
+            any: Arc::new(any),
+        };
+        let begin = |_: &mut Deep<'_>, _: &mut Place, _: &mut Watch<'_>| Ok(Deep::level(0));
+        run(&mut deep, top, &mut Watch::default(), begin).unwrap();
+        assert_eq!(deep.entered as usize, DEPTH * 5 + LAST);
+        assert!(shared.into_inner() > 0, "nobody lent what is open");
     }
 }
