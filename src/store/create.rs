@@ -14,7 +14,7 @@ use crate::layer::view::Stack;
 use crate::sys::ids::IdMaps;
 use crate::sys::thread::Threads;
 use crate::sys::{AsFd, OwnedFd, fs};
-use crate::tree::attrs::{Attributes, Inode, Setter, Shut, disinherit};
+use crate::tree::attrs::{Attributes, Inode, Setter, Shut};
 use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::watch::Watch;
@@ -142,7 +142,6 @@ impl Store {
     fn create_empty(&self, id: &str, sync: bool) -> Result<()> {
         let stage = Stage::new(self)?;
         let root = stage.mkdir("root")?;
-        disinherit(&root).call("fremovexattr")?;
         fs::chmod(&root, 0o755).call("fchmod")?;
         frame(&stage, Kind::Root)?;
         let meta = Meta::new(Kind::Root, State::Writable, now());
@@ -279,12 +278,11 @@ pub(super) fn one_more(parent: &Layer) -> Result<u32> {
     Ok(lowers)
 }
 
-/// Gives a new directory the attributes that the root of `stack` has.
+/// Gives a new directory of a stage the attributes that the root of `stack` has.
 pub(super) fn like_root_of(dir: &OwnedFd, stack: &Stack) -> Result<()> {
     let Some(mut found) = stack.root()? else {
         return Ok(());
     };
-    disinherit(dir).call("fremovexattr")?;
     let inode = Inode::Open(dir.as_fd());
     let pairs = match &mut found.dir {
         Some(root) => crate::tree::compare::own_xattrs(Inode::Open(root.nearest(stack)?))?,
@@ -303,7 +301,10 @@ pub(super) fn frame(stage: &Stage<'_>, kind: Kind) -> Result<()> {
         Kind::Overlay => &["child", "pin", "work", "merged"],
     };
     for name in names {
-        super::make_dir(stage.dir()?, name.as_bytes()).call_at("mkdir", *name)?;
+        stage
+            .maker()
+            .mkdir(stage.dir()?, name.as_bytes())
+            .call_at("mkdir", *name)?;
     }
     Ok(())
 }
@@ -322,5 +323,5 @@ pub(super) fn describe(stage: &Stage<'_>, meta: &Meta, lower: Option<&str>) -> R
         .into_iter()
         .chain([(meta::FILE, meta.as_bytes())])
         .collect();
-    text::create_whole(stage.dir()?, &texts)
+    text::create_whole(stage.dir()?, stage.maker(), &texts)
 }

@@ -5,6 +5,7 @@ use super::cleanup::Tidied;
 use super::damaged;
 use super::layer::{Layer, is_absent, read_lower, read_meta};
 use super::lock::{self, Mode};
+use super::maker::Maker;
 use super::manifest::{self, Contents};
 use super::session::{self, Session};
 use super::usage::{Place, Seen, settled};
@@ -165,7 +166,7 @@ impl Store {
                     let mended = found.repair
                         && !content
                         && self.may_make(dir, name)
-                        && super::make_dir(dir, name.as_bytes()).is_ok();
+                        && Maker::of(dir).mkdir(dir, name.as_bytes()).is_ok();
                     found.tell(id, "missing", format!("it has no {name}"), mended);
                     has_content &= !content;
                 }

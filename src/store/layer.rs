@@ -229,6 +229,9 @@ impl Store {
     /// EEXIST when the layer `id` is there, or something damaged that may be one. What was never
     /// made, and has nothing to lose, goes to trash.
     pub(super) fn need_free(&self, id: &str) -> Result<()> {
+        if fs::open_dir(&self.layers, id.as_bytes()).is_err_and(|errno| errno == Errno::NOENT) {
+            return Ok(());
+        }
         match self.layer(id) {
             Ok(_) => Err(super::stage::exists(id)),
             Err(error) if is_absent(&error) => {

@@ -18,6 +18,7 @@
 mod ahead;
 mod entries;
 
+use super::maker::Maker;
 use crate::archive::{Digest, Sha256};
 use crate::error::{Result, SysResult};
 use crate::sys::fs::{Kind, Meta};
@@ -76,7 +77,7 @@ pub fn write(
     watch: &mut Watch<'_>,
 ) -> Result<Written> {
     let _ = fs::unlink(layer, FILE.as_bytes());
-    let file = super::text::private_file(layer, FILE).call_at("create", FILE)?;
+    let file = Maker::of(layer).file(layer, FILE).call_at("create", FILE)?;
     let mut writer = Writer {
         layer,
         file,

@@ -35,6 +35,7 @@ mod inspect;
 mod known;
 mod layer;
 mod lock;
+mod maker;
 mod manifest;
 mod meta;
 mod mounts;
@@ -61,6 +62,7 @@ pub use image::{
 };
 pub use options::*;
 
+use self::maker::Maker;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::DirBuf;
 pub use crate::sys::fs::Time;
@@ -330,7 +332,7 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
     }
     fs::chmod(home, 0o700).call("chmod")?;
     for name in ["layer", "stage", "trash"] {
-        match make_dir(home, name.as_bytes()) {
+        match Maker::of(home).mkdir(home, name.as_bytes()) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).call_at("mkdir", name),
         }
@@ -358,20 +360,6 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         marks,
         read_only: false,
     })
-}
-
-/// A new directory of the owner's alone, whatever the umask and the place say.
-fn make_dir(dir: impl AsFd, name: &[u8]) -> crate::sys::SysCall<()> {
-    fs::mkdir(&dir, name, 0o700)?;
-    let owner = text::owner_to_be(&dir);
-    let done = fs::chmod_at(&dir, name, 0o700).and_then(|()| match owner {
-        Some((uid, gid)) => fs::chown_at(&dir, name, uid, gid),
-        None => Ok(()),
-    });
-    if done.is_err() {
-        let _ = fs::rmdir(&dir, name);
-    }
-    done
 }
 
 fn again(dir: &OwnedFd) -> Result<OwnedFd> {

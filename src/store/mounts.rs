@@ -8,9 +8,10 @@
 use super::handle::Mount;
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
+use super::maker::{self, Maker};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
-use super::{Kind, MountFlags, MountOptions, Store, id, path_of, text};
+use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::layer::view::Stack;
@@ -347,7 +348,7 @@ impl Store {
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
         }
-        match super::make_dir(&layer.fd, b"merged") {
+        match Maker::of(&layer.fd).mkdir(&layer.fd, b"merged") {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::ROFS) => {
                 return Err(Error::new(
@@ -370,7 +371,7 @@ impl Store {
 /// What overlayfs has made in its work directory is the owner's of the store, who could neither look
 /// at it nor mount the layer otherwise, when root has mounted it.
 fn hand_over(work: &OwnedFd) -> SysCall<()> {
-    let Some((uid, gid)) = text::owner_to_be(work) else {
+    let Some((uid, gid)) = maker::owner_to_be(work) else {
         return Ok(());
     };
     for name in [&b"work"[..], b"work/incompat", b"work/incompat/volatile"] {

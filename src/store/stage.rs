@@ -6,6 +6,7 @@
 
 use super::Store;
 use super::lock::{self, Mode};
+use super::maker::Maker;
 use super::sync::Age;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags};
@@ -22,15 +23,17 @@ pub struct Stage<'s> {
     name: String,
     dir: Option<OwnedFd>,
     age: Age,
+    maker: Maker,
 }
 
 impl<'s> Stage<'s> {
     /// A new, empty, locked directory in `stage/`.
     pub fn new(store: &'s Store) -> Result<Self> {
+        let maker = Maker::of(&store.stage);
         // A cleanup may meet it before it is locked, and take it away.
         for _ in 0..TRIES {
             let name = fs::random_name().call("getrandom")?;
-            match super::make_dir(&store.stage, name.as_bytes()) {
+            match fs::mkdir(&store.stage, name.as_bytes(), 0o700) {
                 Ok(()) => {}
                 Err(Errno::NOENT) => continue,
                 Err(errno) => {
@@ -38,15 +41,16 @@ impl<'s> Stage<'s> {
                     return error.map_err(|e| super::may_be_stuck(e, &store.stage, b"."));
                 }
             }
-            match take(store, &name) {
+            match take(store, &name, maker) {
                 Ok(None) => {}
-                Ok(Some(dir)) => {
+                Ok(Some((dir, maker))) => {
                     let age = store.syncs.age();
                     return Ok(Stage {
                         store,
                         name,
                         dir: Some(dir),
                         age,
+                        maker,
                     });
                 }
                 Err(error) => {
@@ -70,9 +74,16 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Makes a directory in it, of a mode that no umask takes away.
+    /// Who makes files and directories in it.
+    pub fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// Makes a directory in it.
     pub fn mkdir(&self, name: &str) -> Result<OwnedFd> {
-        super::make_dir(self.dir()?, name.as_bytes()).call_at("mkdir", name)?;
+        self.maker
+            .mkdir(self.dir()?, name.as_bytes())
+            .call_at("mkdir", name)?;
         fs::open_dir(self.dir()?, name.as_bytes()).call_at("open", name)
     }
 
@@ -198,20 +209,35 @@ impl Drop for Stage<'_> {
 }
 
 /// Opens and locks a new directory of the stage; `None` when a cleanup had it first.
-fn take(store: &Store, name: &str) -> Result<Option<OwnedFd>> {
-    let dir = match fs::open_dir(&store.stage, name.as_bytes()) {
+fn take(store: &Store, name: &str, maker: Maker) -> Result<Option<(OwnedFd, Maker)>> {
+    let open = || fs::open_dir(&store.stage, name.as_bytes());
+    let opened = match open() {
+        // The umask keeps its maker out.
+        Err(Errno::ACCESS) => {
+            fs::chmod_at(&store.stage, name.as_bytes(), 0o700).and_then(|()| open())
+        }
+        opened => opened,
+    };
+    let dir = match opened {
         Ok(dir) => dir,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno).call_at("open", "stage"),
     };
     let locked = lock::try_lock(&dir, Mode::Exclusive)?;
-    match fs::stat_at(&store.stage, name.as_bytes()) {
-        Ok(_) if locked => {}
+    let made = match fs::stat_at(&store.stage, name.as_bytes()) {
+        Ok(made) if locked => made,
         Ok(_) | Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno).call_at("statx", "stage"),
+    };
+    let inherited = disinherit(&dir).call("fremovexattr")?;
+    let exact = made.mode == 0o700 && !inherited;
+    if !exact {
+        fs::chmod(&dir, 0o700).call("fchmod")?;
     }
-    disinherit(&dir).call("fremovexattr")?;
-    Ok(Some(dir))
+    maker
+        .give(&store.stage, name.as_bytes())
+        .call_at("chown", "stage")?;
+    Ok(Some((dir, maker.exact(exact))))
 }
 
 /// EEXIST for a layer.

@@ -1,10 +1,10 @@
 //! The store's own small files: key=value lines, read whole and replaced whole.
 
+use super::maker::Maker;
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, RenameFlags, Time};
-use crate::sys::ids::IdMaps;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, SysCall};
+use crate::sys::{AsFd, BorrowedFd, SysCall};
 
 /// No file of the store's is larger.
 const MAX: usize = 1 << 20;
@@ -45,36 +45,9 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
     Ok(data)
 }
 
-/// A new file of the owner's alone, whatever the umask says.
-pub fn private_file(dir: impl AsFd, name: &str) -> SysCall<OwnedFd> {
-    let file = fs::create_file(&dir, name.as_bytes(), 0o600)?;
-    let done = fs::chmod(&file, 0o600).and_then(|()| match owner_to_be(&dir) {
-        Some((uid, gid)) => fs::chown(&file, uid, gid),
-        None => Ok(()),
-    });
-    if let Err(errno) = done {
-        let _ = fs::unlink(&dir, name.as_bytes());
-        return Err(errno);
-    }
-    Ok(file)
-}
-
-/// Whom the store's own files and directories in `dir` belong to, where that is not the caller: root
-/// may use a store of somebody else, who must be able to go on with it.
-pub fn owner_to_be(dir: impl AsFd) -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    // Nor one that the caller's user namespace has not, which is nobody to give anything to.
-    let above = fs::stat(dir).ok().filter(|above| above.uid != 0)?;
-    let ids = IdMaps::read();
-    let known = ids.has_user(above.uid) && ids.has_group(above.gid);
-    known.then_some((above.uid, above.gid))
-}
-
 /// Writes the new small file `name`; what cannot be written whole goes again.
 pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = private_file(&dir, name)?;
+    let file = Maker::of(&dir).file(&dir, name)?;
     let done = fs::write_all(&file, data);
     if done.is_err() {
         let _ = fs::unlink(&dir, name.as_bytes());
@@ -84,11 +57,11 @@ pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
 
 /// Writes new small files so that a power cut leaves none of them empty under a name that their
 /// directory gets later.
-pub fn create_whole(dir: BorrowedFd<'_>, texts: &[(&str, &[u8])]) -> Result<()> {
+pub fn create_whole(dir: BorrowedFd<'_>, maker: Maker, texts: &[(&str, &[u8])]) -> Result<()> {
     let mut files = Vec::with_capacity(texts.len());
     for (at, (name, data)) in texts.iter().enumerate() {
         let write = || {
-            let file = private_file(dir, name)?;
+            let file = maker.file(dir, name)?;
             fs::write_all(&file, data)?;
             match at + 1 < texts.len() {
                 true => fs::begin_to_write_through(&file)?,
@@ -137,7 +110,7 @@ enum Way {
 fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<()> {
     let temp = format!(".{name}.{}", fs::random_name().call("getrandom")?);
     let result = (|| {
-        let file = private_file(dir, &temp)?;
+        let file = Maker::of(dir).file(dir, &temp)?;
         fs::write_all(&file, data)?;
         match way {
             Way::Synced => fs::sync(&file)?,

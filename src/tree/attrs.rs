@@ -359,14 +359,17 @@ pub const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 /// See [`ACCESS_ACL`].
 pub const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
-/// Takes off a new directory what it inherited, so that nothing made in it inherits more.
-pub fn disinherit(dir: &OwnedFd) -> SysCall<()> {
+/// Takes off a new directory what it inherited, so that nothing made in it inherits more. Whether there
+/// was anything.
+pub fn disinherit(dir: &OwnedFd) -> SysCall<bool> {
+    let mut inherited = false;
     for name in xattr::list(dir)? {
         if name == ACCESS_ACL || name == DEFAULT_ACL {
             xattr::remove(dir.as_fd(), &name)?;
+            inherited = true;
         }
     }
-    Ok(())
+    Ok(inherited)
 }
 
 /// Gives a directory the attributes back that it had, as far as that can be done.

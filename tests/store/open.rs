@@ -149,6 +149,39 @@ fn modes_are_the_owners_alone_whatever_the_umask() {
     }
 }
 
+/// With a default ACL at the place the umask has no say, and without it below that, it has.
+#[test]
+fn modes_are_the_owners_alone_whatever_is_inherited() {
+    require!("root", "tmpfs");
+    fsys::with_mounts(|dir| {
+        let home = dir.join("home");
+        open(&home);
+        let acl = crate::support::torture::named_acl();
+        for name in ["layer", "stage"] {
+            xattr::set(home.join(name), "system.posix_acl_default", &acl).unwrap();
+        }
+        rustix::process::umask(Mode::from_raw_mode(0o777));
+        let store = open(&home);
+        create(&store, "base", None).unwrap();
+        create(&store, "box", Some("base")).unwrap();
+        for layer in ["base", "box"] {
+            let rooms = fs::read_dir(home.join("layer").join(layer)).unwrap();
+            for room in rooms.map(|entry| entry.unwrap().path()) {
+                let wanted = match room.file_name().unwrap().to_str().unwrap() {
+                    "root" | "upper" => 0o755,
+                    "meta" | "lower-id" | "manifest" => 0o600,
+                    _ => 0o700,
+                };
+                assert_eq!(mode(&room), wanted, "{room:?}");
+                for kind in ["access", "default"] {
+                    let name = format!("system.posix_acl_{kind}");
+                    assert_eq!(xattr::get(&room, name).unwrap(), None, "{room:?}");
+                }
+            }
+        }
+    });
+}
+
 /// A setgid parent must not leave its bit, nor its group, in the image.
 #[test]
 fn a_setgid_place_leaves_nothing_in_the_layers() {

@@ -11,7 +11,7 @@ use crate::store::apply::{decoding, drained};
 use crate::store::layer::Layer;
 use crate::store::lock::{Mode, PATIENCE};
 use crate::store::stage::Stage;
-use crate::store::{ApplyFlags, ApplyOptions, Store, Threads, text};
+use crate::store::{ApplyFlags, ApplyOptions, Store, Threads};
 use crate::sys::{OwnedFd, fs};
 use crate::watch::Watch;
 
@@ -181,7 +181,12 @@ impl Bring<'_, '_> {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(errno) => return Err(errno).call_at("unlink", "stage"),
                 }
-                Some(text::private_file(stage.dir()?, &name).call_at("create", "stage")?)
+                Some(
+                    stage
+                        .maker()
+                        .file(stage.dir()?, &name)
+                        .call_at("create", "stage")?,
+                )
             }
             None => None,
         };

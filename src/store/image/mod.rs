@@ -24,7 +24,8 @@ mod target;
 pub use options::*;
 
 use super::lock::{self, Mode};
-use super::{LayerInfo, Store, make_dir};
+use super::maker::Maker;
+use super::{LayerInfo, Store};
 use crate::archive::Digest;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::oci::{Config, name};
@@ -171,7 +172,7 @@ impl Store {
 
     /// Makes a directory of the store's, which is on the disk when this returns.
     fn make_in_home(&self, name: &str) -> Result<()> {
-        match make_dir(&self.home, name.as_bytes()) {
+        match Maker::of(&self.home).mkdir(&self.home, name.as_bytes()) {
             Ok(()) => fs::sync(&self.home).call_at("fsync", "."),
             Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno).call_at("mkdir", name),

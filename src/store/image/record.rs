@@ -137,7 +137,7 @@ impl Record {
         ];
         let there = |(name, data): (&'static str, Option<_>)| data.map(|data| (name, data));
         let files: Vec<_> = files.into_iter().filter_map(there).collect();
-        text::create_whole(stage.dir()?, &files)
+        text::create_whole(stage.dir()?, stage.maker(), &files)
     }
 
     /// The record in an image's directory. What is missing or wrong is [`Code::Damaged`].
