@@ -31,21 +31,11 @@ fn join(prefix: &[u8], path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// So many entries of a directory are copied by the thread that reads it; the rest of a crowded one
-/// waits, and others may have a share.
-const CROWD: u64 = 1000;
-
-/// What waits to be copied.
-pub(super) struct Next {
-    pub(super) name: Vec<u8>,
-    pub(super) hint: Hint,
-}
-
 /// Copies one tree into one directory.
 pub struct Copier {
     flags: CopyFlags,
     inodes: InodeCopier,
-    buf: DirBuf,
+    pub(super) buf: DirBuf,
     pub(super) stats: CopyStats,
     /// Where the current destination is below the root of the link groups.
     pub(super) prefix: Vec<u8>,
@@ -129,7 +119,7 @@ impl Copier {
         self.flags.contains(CopyFlags::STRICT)
     }
 
-    fn hard_link(&self) -> bool {
+    pub(super) fn hard_link(&self) -> bool {
         self.flags.contains(CopyFlags::HARD_LINK)
     }
 
@@ -202,64 +192,6 @@ impl Copier {
         }
         let to = fs::open_dir(dst.fd()?, name).call("open")?;
         Ok(Some((from, to, meta)))
-    }
-
-    /// How many entries of one directory are copied at once, before the rest waits.
-    fn crowd(&self) -> u64 {
-        match self.threads {
-            // Links are made with the directory locked: others would only wait.
-            _ if self.hard_link() => u64::MAX,
-            Threads::Never => u64::MAX,
-            Threads::Auto => CROWD,
-            Threads::Always => 1,
-        }
-    }
-
-    /// Copies what is no directory where the chains stand; gives the directories, and what waits, last
-    /// first.
-    pub(super) fn entries(
-        &mut self,
-        src: &Chain,
-        dst: &Chain,
-        groups: &Groups,
-        watch: &mut Watch<'_>,
-    ) -> Result<Vec<Next>> {
-        let next = |name: &[u8], hint| Next {
-            name: name.to_vec(),
-            hint,
-        };
-        let crowd = self.crowd();
-        let mut copied = 0;
-        let mut below = Vec::new();
-        let mut failed: Option<Error> = None;
-        let mut buf = std::mem::take(&mut self.buf);
-        let read = buf.for_each(src.fd()?, |name, hint| {
-            if hint == Hint::Directory || copied >= crowd {
-                below.push(next(name, hint));
-                return Ok(());
-            }
-            match self.entry(src, dst, name, hint, groups, watch) {
-                Ok(true) => copied += 1,
-                Ok(false) => below.push(next(name, Hint::Directory)),
-                Err(error) => {
-                    let errno = error.errno();
-                    failed = Some(error);
-                    return Err(errno);
-                }
-            }
-            Ok(())
-        });
-        self.buf = buf;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        match read {
-            // The directory itself was removed.
-            Err(Errno::NOENT) => self.vanished(&src.path())?,
-            read => read.call("getdents64").map_err(|e| e.at(src.path()))?,
-        }
-        below.reverse();
-        Ok(below)
     }
 
     /// Copies one entry; false when it turns out to be a directory.
@@ -482,7 +414,7 @@ impl Copier {
         Ok(())
     }
 
-    fn vanished(&mut self, path: &[u8]) -> Result<()> {
+    pub(super) fn vanished(&mut self, path: &[u8]) -> Result<()> {
         if self.strict() {
             return Err(Error::new(
                 Code::Strict,

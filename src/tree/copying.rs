@@ -1,10 +1,10 @@
 //! The walk of a copy: down both sides together.
 
 use super::chain::Chain;
-use super::copier::{Copier, Next};
+use super::copier::Copier;
 use super::groups::Groups;
 use super::walk::{self, Level, Visit};
-use crate::error::{Result, SysResult};
+use crate::error::{Errno, Error, Result, SysResult};
 use crate::sys::dir::Hint;
 use crate::sys::fs::Meta;
 use crate::sys::thread::Threads;
@@ -14,6 +14,16 @@ use std::os::fd::AsFd;
 
 /// Bytes that are as long to copy as an entry is to make.
 const ENTRY_BYTES: u64 = 16 << 10;
+
+/// So many entries of a directory are copied by the thread that reads it; the rest of a crowded one
+/// waits, and others may have a share.
+const CROWD: u64 = 1000;
+
+/// What waits to be copied.
+struct Next {
+    name: Vec<u8>,
+    hint: Hint,
+}
 
 /// One thread's part of a copy.
 struct Copying<'a> {
@@ -111,6 +121,64 @@ impl Visit for Copying<'_> {
 }
 
 impl Copier {
+    /// How many entries of one directory are copied at once, before the rest waits.
+    fn crowd(&self) -> u64 {
+        match self.threads {
+            // Links are made with the directory locked: others would only wait.
+            _ if self.hard_link() => u64::MAX,
+            Threads::Never => u64::MAX,
+            Threads::Auto => CROWD,
+            Threads::Always => 1,
+        }
+    }
+
+    /// Copies what is no directory where the chains stand; gives the directories, and what waits, last
+    /// first.
+    fn entries(
+        &mut self,
+        src: &Chain,
+        dst: &Chain,
+        groups: &Groups,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Next>> {
+        let next = |name: &[u8], hint| Next {
+            name: name.to_vec(),
+            hint,
+        };
+        let crowd = self.crowd();
+        let mut copied = 0;
+        let mut below = Vec::new();
+        let mut failed: Option<Error> = None;
+        let mut buf = std::mem::take(&mut self.buf);
+        let read = buf.for_each(src.fd()?, |name, hint| {
+            if hint == Hint::Directory || copied >= crowd {
+                below.push(next(name, hint));
+                return Ok(());
+            }
+            match self.entry(src, dst, name, hint, groups, watch) {
+                Ok(true) => copied += 1,
+                Ok(false) => below.push(next(name, Hint::Directory)),
+                Err(error) => {
+                    let errno = error.errno();
+                    failed = Some(error);
+                    return Err(errno);
+                }
+            }
+            Ok(())
+        });
+        self.buf = buf;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        match read {
+            // The directory itself was removed.
+            Err(Errno::NOENT) => self.vanished(&src.path())?,
+            read => read.call("getdents64").map_err(|e| e.at(src.path()))?,
+        }
+        below.reverse();
+        Ok(below)
+    }
+
     /// Copies all of `source`, its own attributes included, into the empty directory `dst`.
     pub fn run(&mut self, source: OwnedFd, dst: OwnedFd, watch: &mut Watch<'_>) -> Result<()> {
         let groups = Groups::new(dst.as_fd(), None)?;
