@@ -126,6 +126,8 @@ impl Copier {
         match self.threads {
             // Links are made with the directory locked: others would only wait.
             _ if self.hard_link() => u64::MAX,
+            // Who shares extents waits for the file system's own trees, which are a directory's.
+            _ if self.stats.reflinked > self.stats.copied => u64::MAX,
             Threads::Never => u64::MAX,
             Threads::Auto => CROWD,
             Threads::Always => 1,
@@ -145,13 +147,12 @@ impl Copier {
             name: name.to_vec(),
             hint,
         };
-        let crowd = self.crowd();
         let mut copied = 0;
         let mut below = Vec::new();
         let mut failed: Option<Error> = None;
         let mut buf = std::mem::take(&mut self.buf);
         let read = buf.for_each(src.fd()?, |name, hint| {
-            if hint == Hint::Directory || copied >= crowd {
+            if hint == Hint::Directory || copied >= self.crowd() {
                 below.push(next(name, hint));
                 return Ok(());
             }
