@@ -59,6 +59,7 @@ func runContainers(ctx context.Context, args []string) error {
 	for name := range strings.SplitSeq(*names, ",") {
 		// Each has a namespace of its name, so that the images of one are nothing to the other.
 		if err := n.run(namespaces.WithNamespace(ctx, name), name); err != nil {
+			n.report.print(os.Stdout)
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -140,34 +141,43 @@ func (n *node) unpack(ctx context.Context, lives []*life) error {
 	return nil
 }
 
-// live starts the containers that stay, one by one, has the storm pass, and removes them.
+// alone is how many containers are started one by one, before the clients start the rest of those that stay.
+const alone = 100
+
+// live starts the containers that stay, has the storm pass, and removes them.
 func (n *node) live(ctx context.Context, lives []*life) (err error) {
 	first := lives[0]
+	var lock sync.Mutex
 	var stay []*living
 	defer func() {
 		for _, one := range stay {
 			err = errors.Join(err, first.kill(ctx, one))
 		}
 	}()
-	var one steps
-	for i := range n.containers {
+	start := func(l *life, i int, s *steps) error {
 		id := fmt.Sprintf("stays-%d", i)
-		var made *living
-		if err := one.all.take(func() (err error) {
-			made, err = first.begin(ctx, id, i%n.images, command+"; exec sleep 1000000", &one)
-			return err
-		}); err != nil {
+		made, err := l.begin(ctx, id, i%n.images, command+"; exec sleep 1000000", s)
+		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
+		lock.Lock()
+		defer lock.Unlock()
 		stay = append(stay, made)
+		return nil
 	}
-	one.report(&n.report, first.snapshotter, "one by one")
+	one := min(n.containers, alone)
+	if err := n.atOnce(first.snapshotter, "one by one", 0, one, lives[:1], start); err != nil {
+		return err
+	}
+	if err := n.atOnce(first.snapshotter, fmt.Sprintf("%d start", n.clients), one, n.containers, lives, start); err != nil {
+		return err
+	}
 	if err := first.allRun(ctx, stay); err != nil {
 		return err
 	}
 	n.remember(fmt.Sprintf("%d containers on %s", n.containers, first.snapshotter))
 
-	if err := n.atOnce(first.snapshotter, fmt.Sprintf("storm of %d", n.clients), n.storm, lives, func(l *life, i int, s *steps) error {
+	if err := n.atOnce(first.snapshotter, fmt.Sprintf("storm of %d", n.clients), 0, n.storm, lives, func(l *life, i int, s *steps) error {
 		made, err := l.begin(ctx, fmt.Sprintf("storm-%d", i), i%n.images, command, s)
 		if err != nil {
 			return err
@@ -185,7 +195,7 @@ func (n *node) live(ctx context.Context, lives []*life) (err error) {
 	}
 	all := stay
 	stay = nil
-	return n.atOnce(first.snapshotter, fmt.Sprintf("%d stop", n.clients), n.containers, lives, func(l *life, i int, s *steps) error {
+	return n.atOnce(first.snapshotter, fmt.Sprintf("%d stop", n.clients), 0, n.containers, lives, func(l *life, i int, s *steps) error {
 		return l.stop(ctx, all[i], s)
 	})
 }
@@ -203,10 +213,10 @@ func (l *life) allRun(ctx context.Context, stay []*living) error {
 	return nil
 }
 
-// atOnce does a number of things by all clients together.
-func (n *node) atOnce(server, what string, count int, lives []*life, do func(l *life, i int, s *steps) error) error {
-	numbers := make(chan int, count)
-	for i := range count {
+// atOnce does the things from one number to another, by all these clients together.
+func (n *node) atOnce(server, what string, from, to int, lives []*life, do func(l *life, i int, s *steps) error) error {
+	numbers := make(chan int, to-from)
+	for i := from; i < to; i++ {
 		numbers <- i
 	}
 	close(numbers)
