@@ -34,6 +34,6 @@ test_storm() {
 # there is less memory, fewer stay.
 test_long_storm() {
 	stay=$(awk '/^MemAvailable:/ { n = int($2 / 10000); print n < 1000 ? n : 1000 }' /proc/meminfo)
-	storm 100 "${OVL_STORM_STAY:-$stay}" "${OVL_STORM:-1000}" 32
+	storm 100 "${OVL_STORM_STAY:-$stay}" "${OVL_STORM:-400}" 32
 	sed 's/^/NOTE /' storm.out
 }
