@@ -101,14 +101,23 @@ impl<T> Started<'_, T> {
 
 /// Waits until the kernel counts the thread no more: its memory is given back a moment before.
 fn forgotten(id: i32) {
-    // The number could be another thread's by now.
-    for _ in 0..1000 {
+    // Not for ever: the number could be another thread's by now.
+    for turn in 0..1000 {
         // SAFETY: no signal is sent; the kernel is asked whether there is such a thread.
         let gone = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) } != 0;
         if gone && last_errno() == Errno::SRCH {
             return;
         }
-        std::thread::yield_now();
+        if turn < 100 {
+            std::thread::yield_now();
+        } else {
+            // On a busy machine it may not have had its turn; who is waited for needs the processor.
+            let moment = rustix::thread::Timespec {
+                tv_sec: 0,
+                tv_nsec: 1_000_000,
+            };
+            let _ = rustix::thread::nanosleep(&moment);
+        }
     }
 }
 
@@ -280,6 +289,21 @@ mod tests {
         assert!(Room::take(&file, u64::MAX / 2).is_none());
         drop(one);
         assert!(RESERVED.load(Ordering::Relaxed) < u64::MAX / 2);
+    }
+
+    /// One that has no turn for a while is waited for all the same.
+    #[test]
+    fn a_thread_that_ends_late_is_waited_for() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let late = std::thread::spawn(move || {
+            tell.send(rustix::thread::gettid().as_raw_pid()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        });
+        let id = told.recv().unwrap();
+        assert!(threads().contains(&id));
+        forgotten(id);
+        assert!(!threads().contains(&id));
+        late.join().unwrap();
     }
 
     #[test]
