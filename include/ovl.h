@@ -1746,8 +1746,9 @@ int ovl_check(struct ovl_store *store,
  * parent is writable and mounted (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EMLINK
  * the chain would be longer than 500, see OVL_CREATE_FLAT (OVL_E_LIMIT); EPERM the caller cannot
  * use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot hold changes
- * (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT; EIO, also where the parent
- * is damaged (OVL_E_DAMAGED).
+ * (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ESTALE a parent that is copied changed
+ * meanwhile (OVL_E_CHANGED); ENOSPC, EDQUOT; EIO, also where the parent is damaged
+ * (OVL_E_DAMAGED).
  */
 int ovl_create(struct ovl_store *store,
                const char *id,
@@ -1763,7 +1764,8 @@ int ovl_create(struct ovl_store *store,
  * Returns 0.
  * Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED),
  * or a store opened read-only; EBUSY it is mounted, and OVL_COMMIT_MOUNTED is not given
- * (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
+ * (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); ESTALE it changed while it was read
+ * (OVL_E_CHANGED); EUCLEAN the machine went down while it was mounted writable, and
  * OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN); EPERM the caller cannot use the store's marks
  * (OVL_E_MARKS); EOPNOTSUPP another program's overlay wrote to the layer what no mount of it would
  * show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it, and its tar can be applied);
@@ -2034,8 +2036,8 @@ int ovl_mount_spec(struct ovl_store *store,
  * ENOTEMPTY it has entries (OVL_E_NOT_EMPTY); EINVAL also where it lies in `src`; EXDEV hard links
  * across file systems; EOPNOTSUPP OVL_REFLINK_ALWAYS, and the file system cannot; ENOSPC, EDQUOT,
  * EIO. With OVL_COPY_STRICT also EPERM, EINVAL, EOPNOTSUPP, what the system says of what would be
- * left out, and ENOENT of what vanished (OVL_E_STRICT), and EXDEV of another mount in the tree
- * (OVL_E_ESCAPE).
+ * left out, and ENOENT of what vanished (OVL_E_STRICT), ESTALE of a file that changed while it was
+ * read (OVL_E_CHANGED), and EXDEV of another mount in the tree (OVL_E_ESCAPE).
  */
 int ovl_copy_dir(int src_dirfd,
                  const char *src,

@@ -94,8 +94,9 @@ unsafe impl Plain for ovl_exists_opts {}
 /// parent is writable and mounted (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EMLINK
 /// the chain would be longer than 500, see OVL_CREATE_FLAT (OVL_E_LIMIT); EPERM the caller cannot
 /// use the store's marks (OVL_E_MARKS); EOPNOTSUPP the file system cannot hold changes
-/// (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ENOSPC, EDQUOT; EIO, also where the parent
-/// is damaged (OVL_E_DAMAGED).
+/// (OVL_E_UNSUPPORTED); EROFS a store opened read-only; ESTALE a parent that is copied changed
+/// meanwhile (OVL_E_CHANGED); ENOSPC, EDQUOT; EIO, also where the parent is damaged
+/// (OVL_E_DAMAGED).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_create(
     store: *mut ovl_store,
@@ -128,7 +129,8 @@ pub unsafe extern "C" fn ovl_create(
 /// Returns 0.
 /// Errors: ENOENT no such layer (OVL_E_NO_LAYER); EROFS it is committed already (OVL_E_COMMITTED),
 /// or a store opened read-only; EBUSY it is mounted, and OVL_COMMIT_MOUNTED is not given
-/// (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); EUCLEAN the machine went down while it was mounted writable, and
+/// (OVL_E_MOUNTED), or somebody works on it (OVL_E_LOCKED); ESTALE it changed while it was read
+/// (OVL_E_CHANGED); EUCLEAN the machine went down while it was mounted writable, and
 /// OVL_COMMIT_SALVAGE is not given (OVL_E_UNCLEAN); EPERM the caller cannot use the store's marks
 /// (OVL_E_MARKS); EOPNOTSUPP another program's overlay wrote to the layer what no mount of it would
 /// show (OVL_E_UNSUPPORTED, with the path; ovl_diff() reads it, and its tar can be applied);

@@ -6,7 +6,7 @@ use super::upper::{Made, Upper};
 use crate::archive::{self, Entry, Reader, Source, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::OwnedFd;
-use crate::sys::fs::{Kind, Time};
+use crate::sys::fs::{self, Kind, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::tree::attrs::Attributes;
 use crate::watch::Watch;
@@ -139,6 +139,10 @@ impl Extract<'_> {
             false => PRIVATE,
         };
         let (file, made) = self.upper.create(path, mode)?;
+        if !self.no_umask && !pairs.is_empty() {
+            // user.* is for who may write.
+            fs::chmod(&file, PRIVATE).call("fchmod")?;
+        }
         let born = (at_once && !made.acl).then_some(mode);
         let last = Last {
             attributes: attributes(entry, Kind::File),

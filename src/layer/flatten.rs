@@ -85,6 +85,7 @@ pub fn fill(
             no_overlay_xattrs: true,
             hostile_umask: false,
             no_umask: false,
+            modes_hold: false,
             changed: None,
             ctimes: false,
         },

@@ -211,13 +211,12 @@ impl Drop for Stage<'_> {
 /// Opens and locks a new directory of the stage; `None` when a cleanup had it first.
 fn take(store: &Store, name: &str, maker: Maker) -> Result<Option<(OwnedFd, Maker)>> {
     let open = || fs::open_dir(&store.stage, name.as_bytes());
-    let opened = match open() {
-        // The umask keeps its maker out.
-        Err(Errno::ACCESS) => {
-            fs::chmod_at(&store.stage, name.as_bytes(), 0o700).and_then(|()| open())
-        }
-        opened => opened,
-    };
+    let mut opened = open();
+    // The umask keeps its maker out.
+    let shut = matches!(opened, Err(Errno::ACCESS));
+    if shut {
+        opened = fs::chmod_at(&store.stage, name.as_bytes(), 0o700).and_then(|()| open());
+    }
     let dir = match opened {
         Ok(dir) => dir,
         Err(Errno::NOENT) => return Ok(None),
@@ -230,7 +229,7 @@ fn take(store: &Store, name: &str, maker: Maker) -> Result<Option<(OwnedFd, Make
         Err(errno) => return Err(errno).call_at("statx", "stage"),
     };
     let inherited = disinherit(&dir).call("fremovexattr")?;
-    let exact = made.mode == 0o700 && !inherited;
+    let exact = made.mode == 0o700 && !inherited && !shut;
     if !exact {
         fs::chmod(&dir, 0o700).call("fchmod")?;
     }

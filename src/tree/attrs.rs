@@ -206,6 +206,11 @@ impl Setter {
         self.is_group(dir.gid)
     }
 
+    /// Whether these are the caller's own user and group.
+    pub fn is_own(&self, attrs: &Attributes) -> bool {
+        attrs.uid == self.uid && attrs.gid == self.gid
+    }
+
     /// Whether this is the group of what the caller makes.
     pub fn is_group(&self, gid: u32) -> bool {
         gid == self.gid
@@ -233,7 +238,7 @@ impl Setter {
         born: Option<u32>,
     ) -> Result<()> {
         let mut mode = attrs.mode;
-        if !(own && attrs.uid == self.uid && attrs.gid == self.gid) {
+        if !(own && self.is_own(attrs)) {
             match inode.chown(attrs.uid, attrs.gid) {
                 Ok(()) => {}
                 // EINVAL: an owner that the user namespace does not map.

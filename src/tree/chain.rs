@@ -155,8 +155,13 @@ impl Chain {
         };
         if let Some(Level { fd: None, id, .. }) = self.levels.last() {
             let fd = reopen(&left_fd, *id).map_err(|errno| {
+                let error = Error::sys(errno, "open ..");
                 // A path takes time as the tree is deep: only for who reads it.
-                Error::sys(errno, "open ..").at(self.path_of(&left.name))
+                let error = error.at(self.path_of(&left.name));
+                match errno {
+                    Errno::STALE => error.code_is(Code::Changed),
+                    _ => error,
+                }
             })?;
             if let Some(level) = self.levels.last_mut() {
                 level.fd = Some(Arc::new(fd));
@@ -299,6 +304,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(last.unwrap_err().errno(), Errno::STALE);
+        let error = last.unwrap_err();
+        assert_eq!((error.errno(), error.code()), (Errno::STALE, Code::Changed));
     }
 }

@@ -59,6 +59,7 @@ impl Copier {
                 no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
                 hostile_umask: false,
                 no_umask: false,
+                modes_hold: false,
                 changed: (!strict).then_some(0),
                 ctimes: !options.flags.contains(CopyFlags::HARD_LINK),
             },

@@ -15,9 +15,12 @@ use std::os::fd::AsFd;
 /// Bytes that are as long to copy as an entry is to make.
 const ENTRY_BYTES: u64 = 16 << 10;
 
-/// So many entries of a directory are copied by the thread that reads it; the rest of a crowded one
-/// waits, and others may have a share.
+/// So many entries of a directory are copied by the thread that reads it; of a crowded one more wait, and
+/// others may have a share.
 const CROWD: u64 = 1000;
+
+/// So many names of one directory wait at most: some megabytes.
+const WAITING: usize = 1 << 15;
 
 /// What waits to be copied.
 struct Next {
@@ -121,21 +124,22 @@ impl Visit for Copying<'_> {
 }
 
 impl Copier {
-    /// How many entries of one directory are copied at once, before the rest waits.
-    fn crowd(&self) -> u64 {
+    /// Whether more of a directory of which so much is copied waits for others.
+    fn is_crowded(&self, copied: u64) -> bool {
+        // Links are made with the directory locked, and who shares extents waits for the file
+        // system's own trees, which are a directory's: others would only wait.
+        if self.hard_link() || self.stats.reflinked > self.stats.copied {
+            return false;
+        }
         match self.threads {
-            // Links are made with the directory locked: others would only wait.
-            _ if self.hard_link() => u64::MAX,
-            // Who shares extents waits for the file system's own trees, which are a directory's.
-            _ if self.stats.reflinked > self.stats.copied => u64::MAX,
-            Threads::Never => u64::MAX,
-            Threads::Auto => CROWD,
-            Threads::Always => 1,
+            Threads::Never => false,
+            Threads::Auto => copied == CROWD && self.threads.wanted(true),
+            Threads::Always => copied == 1,
         }
     }
 
-    /// Copies what is no directory where the chains stand; gives the directories, and what waits, last
-    /// first.
+    /// Copies what is no directory where the chains stand; gives what is still to be done, last first.
+    /// Files that wait are done before any directory is entered, so they are those of one directory.
     fn entries(
         &mut self,
         src: &Chain,
@@ -147,25 +151,35 @@ impl Copier {
             name: name.to_vec(),
             hint,
         };
-        let mut copied = 0;
+        let (mut copied, mut crowded) = (0, false);
         let mut below = Vec::new();
+        let mut files = Vec::new();
         let mut failed: Option<Error> = None;
         let mut buf = std::mem::take(&mut self.buf);
         let read = buf.for_each(src.fd()?, |name, hint| {
-            if hint == Hint::Directory || copied >= self.crowd() {
+            if hint == Hint::Directory {
                 below.push(next(name, hint));
                 return Ok(());
             }
-            match self.entry(src, dst, name, hint, groups, watch) {
-                Ok(true) => copied += 1,
-                Ok(false) => below.push(next(name, Hint::Directory)),
-                Err(error) => {
-                    let errno = error.errno();
-                    failed = Some(error);
-                    return Err(errno);
+            let waits = crowded && files.len() < WAITING;
+            let done = match waits {
+                true => {
+                    files.push(next(name, hint));
+                    watch.check()
                 }
-            }
-            Ok(())
+                false => self
+                    .entry(src, dst, name, hint, groups, watch)
+                    .map(|done| match done {
+                        true => copied += 1,
+                        false => below.push(next(name, Hint::Directory)),
+                    }),
+            };
+            crowded |= !waits && self.is_crowded(copied);
+            done.map_err(|error| {
+                let errno = error.errno();
+                failed = Some(error);
+                errno
+            })
         });
         self.buf = buf;
         if let Some(error) = failed {
@@ -177,6 +191,7 @@ impl Copier {
             read => read.call("getdents64").map_err(|e| e.at(src.path()))?,
         }
         below.reverse();
+        below.extend(files.into_iter().rev());
         Ok(below)
     }
 

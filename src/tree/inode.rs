@@ -24,6 +24,8 @@ pub struct InodeCopier {
     pub hostile_umask: bool,
     /// No umask takes from the modes of what this thread makes, and no ACL of a directory does.
     pub no_umask: bool,
+    /// A file was seen to have the mode that it was made with.
+    pub modes_hold: bool,
     /// Files that changed while they were copied; `None` makes that an error.
     pub changed: Option<u64>,
     /// A file whose inode changed counts as changed too: not where others may link to it.
@@ -40,6 +42,7 @@ impl InodeCopier {
             changed: self.changed.map(|_| 0),
             // Another thread's is its own.
             no_umask: false,
+            modes_hold: false,
             ..*self
         }
     }
@@ -55,9 +58,19 @@ impl InodeCopier {
         watch: &mut Watch<'_>,
     ) -> Result<Method> {
         let xattrs = self.wanted(xattr::get_all(from))?;
-        // Attributes are for who may write, and an ACL among them sets the mode.
-        let born = (self.no_umask && xattrs.is_empty()).then_some(meta.mode & 0o777);
+        let attributes = Attributes::from(meta);
+        // Attributes are for who may write, an ACL among them sets the mode, and what somebody else is to
+        // have is nobody's until then.
+        let at_once = self.no_umask && xattrs.is_empty() && own && self.setter.is_own(&attributes);
+        let mut born = at_once.then_some(meta.mode & 0o777);
         let to = fs::create_file(dir, name, born.unwrap_or(PRIVATE)).call("create")?;
+        if at_once && !self.modes_hold {
+            // There are file systems with a umask of their own.
+            let made = fs::stat(&to).call("statx")?.mode;
+            self.modes_hold = born == Some(made);
+            self.no_umask = self.modes_hold;
+            born = born.filter(|_| self.modes_hold);
+        }
         if self.hostile_umask {
             fs::chmod(&to, PRIVATE).call("fchmod")?;
         }
@@ -82,8 +95,7 @@ impl InodeCopier {
             }
         }
         let inode = Inode::Open(to.as_fd());
-        self.setter
-            .put_on(inode, &Attributes::from(meta), &xattrs, own, born)?;
+        self.setter.put_on(inode, &attributes, &xattrs, own, born)?;
         inode.set_times(meta.atime, meta.mtime).call("utimensat")?;
         Ok(method)
     }

@@ -98,6 +98,72 @@ fn wide_trees_and_crowded_directories() {
     });
 }
 
+/// Helpers make files with the modes that they are to have: whatever the umask of the process says.
+#[test]
+fn the_umask_takes_nothing() {
+    fsys::each(&["ext4", "tmpfs"], |_, dir| {
+        let src = dir.join("src");
+        wide(&src, 60);
+        for (n, mode) in [0o666, 0o777, 0o4777, 0o060, 0o007, 0].iter().enumerate() {
+            for d in 0..7 {
+                let path = src.join(format!("{d}/mode-{n}"));
+                fs::write(&path, "content").unwrap();
+                fs::set_permissions(&path, PermissionsExt::from_mode(*mode)).unwrap();
+            }
+        }
+        for mask in [0, 0o077, 0o777] {
+            rustix::process::umask(Mode::from_raw_mode(mask));
+            same_by_both(dir, &src);
+        }
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+    });
+}
+
+/// What waits of crowded directories is bounded, however deep they are in each other.
+#[test]
+fn what_waits_is_bounded() {
+    fsys::each(&["tmpfs"], |_, dir| {
+        let src = dir.join("src");
+        let mut at = src.clone();
+        let long = "x".repeat(230);
+        for _ in 0..12 {
+            fs::create_dir(&at).unwrap();
+            for f in 0..20_000 {
+                rustix::fs::mknodat(
+                    CWD,
+                    at.join(format!("{f}-{long}")),
+                    rustix::fs::FileType::RegularFile,
+                    Mode::from_raw_mode(0o644),
+                    0,
+                )
+                .unwrap();
+            }
+            at = at.join("0");
+        }
+        let run = |threads: &str| -> u64 {
+            let dst = dir.join(threads);
+            let told = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "threads::child_tells_its_memory",
+                    "--ignored",
+                    "--nocapture",
+                ])
+                .env(TREE, &src)
+                .env(TO, &dst)
+                .env(HOW, threads)
+                .output()
+                .unwrap();
+            let told = String::from_utf8(told.stdout).unwrap();
+            let peak = told.lines().find_map(|line| line.strip_prefix("peak "));
+            peak.unwrap_or_else(|| panic!("{told}")).parse().unwrap()
+        };
+        let (alone, shared) = (run("never"), run("always"));
+        // The names of one directory are 6 MB, which each of four threads may have, and of all 72.
+        assert!(shared < alone + (32 << 10), "{alone} {shared} KiB");
+    });
+}
+
 /// Makes the directories of `levels` in each other, with something beside each.
 pub fn deep(src: &Path, levels: usize) {
     fs::create_dir(src).unwrap();
@@ -420,6 +486,8 @@ fn a_panic_of_the_callback() {
 }
 
 const TREE: &str = "OVL_TEST_THREADS_TREE";
+const TO: &str = "OVL_TEST_THREADS_TO";
+const HOW: &str = "OVL_TEST_THREADS_HOW";
 
 /// The other end of the two below: in a process of its own, where nobody else has threads or
 /// descriptors.
@@ -482,4 +550,25 @@ fn few_descriptors() {
             child(limit, dir);
         }
     });
+}
+
+/// The other end of [`what_waits_is_bounded`]: tells the most memory that a copy takes.
+#[test]
+#[ignore = "run by another of this file"]
+fn child_tells_its_memory() {
+    let (Some(src), Some(dst)) = (std::env::var_os(TREE), std::env::var_os(TO)) else {
+        return;
+    };
+    let threads = match std::env::var(HOW).unwrap().as_str() {
+        "never" => Threads::Never,
+        _ => Threads::Always,
+    };
+    calm(
+        Path::new(&src),
+        Path::new(&dst),
+        (threads, CopyFlags::empty()),
+    );
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("\npeak {}", peak.unwrap().trim().trim_end_matches(" kB"));
 }

@@ -2,7 +2,7 @@
 
 use super::cache::ROOT;
 use super::implied::Why;
-use super::{Upper, implied_attributes};
+use super::{Upper, implied_attributes, open_made};
 use crate::archive::path::split;
 use crate::archive::whiteout;
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -301,7 +301,7 @@ impl Upper {
     ) -> Result<OwnedFd> {
         self.one_implied()?;
         self.implied.insert(parent.ino, name, why);
-        let fd = fs::open_dir(here, name).call("open")?;
+        let fd = open_made(here, name).call("open")?;
         attrs::disinherit(&fd).call("fremovexattr")?;
         let (attributes, pairs) = match below {
             Some(found) => {

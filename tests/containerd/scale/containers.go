@@ -194,10 +194,13 @@ func (n *node) live(ctx context.Context, lives []*life) (err error) {
 		return fmt.Errorf("after the storm: %w", err)
 	}
 	all := stay
-	stay = nil
-	return n.atOnce(first.snapshotter, fmt.Sprintf("%d stop", n.clients), 0, n.containers, lives, func(l *life, i int, s *steps) error {
+	err = n.atOnce(first.snapshotter, fmt.Sprintf("%d stop", n.clients), 0, n.containers, lives, func(l *life, i int, s *steps) error {
 		return l.stop(ctx, all[i], s)
 	})
+	if err == nil {
+		stay = nil
+	}
+	return err
 }
 
 // allRun waits for each container to have printed all it will, and tells whether they run.

@@ -31,6 +31,51 @@ fn mine(entry: Entry) -> Entry {
     entry.owner(NOBODY, NOBODY)
 }
 
+/// Nor does his umask keep him out of what he makes.
+#[test]
+fn a_umask_that_keeps_the_owner_out() {
+    require!("root", "tmpfs", "ext4");
+    for kind in ["tmpfs", "ext4"] {
+        as_nobody(kind, |dir| {
+            let lab = Lab::new(dir);
+            let tar = tar::bytes(&[
+                mine(tar::dir("named").mode(0o755)),
+                mine(file("named/f", "data")),
+                mine(file("d/f", "data").mode(0o666).xattr("user.mine", b"x")),
+            ]);
+            for mask in [0o100, 0o200, 0o400, 0o700, 0o777] {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+                let (empty, base, over) = (
+                    format!("e{mask:o}"),
+                    format!("b{mask:o}"),
+                    format!("o{mask:o}"),
+                );
+                lab.create(&empty, "");
+                lab.apply(&base, "", Kind::Root, &tar).unwrap();
+                lab.create(&over, &base);
+                for (path, wanted) in [
+                    (format!("{empty}/root"), 0o755),
+                    (format!("{base}/root"), 0o755),
+                    (format!("{base}/root/d/f"), 0o666),
+                    (format!("{base}/meta"), 0o600),
+                    (format!("{over}/upper"), 0o755),
+                    (format!("{over}/lower-id"), 0o600),
+                    (format!("{over}/work"), 0o700),
+                ] {
+                    let made = std::fs::metadata(lab.home.join("layer").join(&path)).unwrap();
+                    assert_eq!(made.mode() & 0o7777, wanted, "{mask:o} {path}");
+                }
+                let f = lab.home.join(format!("layer/{base}/root/d/f"));
+                assert_eq!(
+                    xattr::get(f, "user.mine").unwrap().unwrap(),
+                    b"x",
+                    "{mask:o}"
+                );
+            }
+        });
+    }
+}
+
 /// What an entry's mode forbids its owner does not keep the rest of the layer out.
 #[test]
 fn row_63_modes_that_keep_the_owner_out() {
