@@ -1876,7 +1876,7 @@ int ovl_apply_layer(struct ovl_store *store,
  * OVL_DIFF_STRICT is given (OVL_E_STRICT), or another program's overlay wrote to the layer what
  * the upper does not tell (OVL_E_UNSUPPORTED, OVL_E_MARKS); what the callback said
  * (OVL_E_CALLBACK); ESTALE, or ENOENT of what went, something in a layer that is written to
- * changed while it was read (OVL_E_CHANGED): try again; ENOSPC.
+ * changed while it was read (OVL_E_CHANGED): try again; ENOSPC, EIO.
  */
 int ovl_diff(struct ovl_store *store,
              const char *id,
@@ -2035,9 +2035,10 @@ int ovl_mount_spec(struct ovl_store *store,
  * Errors: ENOENT, ENOTDIR, EACCES, EPERM, ELOOP; EBADF a dirfd; EEXIST `dst` is no directory;
  * ENOTEMPTY it has entries (OVL_E_NOT_EMPTY); EINVAL also where it lies in `src`; EXDEV hard links
  * across file systems; EOPNOTSUPP OVL_REFLINK_ALWAYS, and the file system cannot; ENOSPC, EDQUOT,
- * EIO. With OVL_COPY_STRICT also EPERM, EINVAL, EOPNOTSUPP, what the system says of what would be
- * left out, and ENOENT of what vanished (OVL_E_STRICT), ESTALE of a file that changed while it was
- * read (OVL_E_CHANGED), and EXDEV of another mount in the tree (OVL_E_ESCAPE).
+ * EIO; ESTALE a directory was moved while it was copied (OVL_E_CHANGED). With OVL_COPY_STRICT also
+ * EPERM, EINVAL, EOPNOTSUPP, what the system says of what would be left out, and ENOENT of what
+ * vanished (OVL_E_STRICT), ESTALE of a file that changed while it was read (OVL_E_CHANGED), and
+ * EXDEV of another mount in the tree (OVL_E_ESCAPE).
  */
 int ovl_copy_dir(int src_dirfd,
                  const char *src,

@@ -64,7 +64,7 @@ tool_without_root() {
 	nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
 	if ! $nobody unshare --user --map-root-user true 2>/dev/null; then
 		echo "SKIP tool-rootless: lacks userns (setpriv and unshare make none)"
-	elif ! $nobody test -x build/ovl; then
+	elif ! $nobody test -x "$(pwd -P)/build/ovl"; then
 		echo "SKIP tool-rootless: lacks a tree that others may read"
 	else
 		# These are of root and a user.

@@ -77,9 +77,10 @@ unsafe impl Plain for ovl_copy_stats {}
 /// Errors: ENOENT, ENOTDIR, EACCES, EPERM, ELOOP; EBADF a dirfd; EEXIST `dst` is no directory;
 /// ENOTEMPTY it has entries (OVL_E_NOT_EMPTY); EINVAL also where it lies in `src`; EXDEV hard links
 /// across file systems; EOPNOTSUPP OVL_REFLINK_ALWAYS, and the file system cannot; ENOSPC, EDQUOT,
-/// EIO. With OVL_COPY_STRICT also EPERM, EINVAL, EOPNOTSUPP, what the system says of what would be
-/// left out, and ENOENT of what vanished (OVL_E_STRICT), ESTALE of a file that changed while it was
-/// read (OVL_E_CHANGED), and EXDEV of another mount in the tree (OVL_E_ESCAPE).
+/// EIO; ESTALE a directory was moved while it was copied (OVL_E_CHANGED). With OVL_COPY_STRICT also
+/// EPERM, EINVAL, EOPNOTSUPP, what the system says of what would be left out, and ENOENT of what
+/// vanished (OVL_E_STRICT), ESTALE of a file that changed while it was read (OVL_E_CHANGED), and
+/// EXDEV of another mount in the tree (OVL_E_ESCAPE).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_copy_dir(
     src_dirfd: c_int,

@@ -93,7 +93,7 @@ unsafe impl Plain for ovl_diff_size_opts {}
 /// OVL_DIFF_STRICT is given (OVL_E_STRICT), or another program's overlay wrote to the layer what
 /// the upper does not tell (OVL_E_UNSUPPORTED, OVL_E_MARKS); what the callback said
 /// (OVL_E_CALLBACK); ESTALE, or ENOENT of what went, something in a layer that is written to
-/// changed while it was read (OVL_E_CHANGED): try again; ENOSPC.
+/// changed while it was read (OVL_E_CHANGED): try again; ENOSPC, EIO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ovl_diff(
     store: *mut ovl_store,
