@@ -18,6 +18,7 @@ import pytest
 
 import ovl
 from conftest import large_tar, need
+from ovl._worker import Worker
 
 HEAD = """
 import io, os, signal, sys, threading, time
@@ -377,3 +378,27 @@ def test_a_user_namespace_after_a_call(prepared: Path) -> None:
         out, err = process.communicate(timeout=30)
     assert (out, process.returncode) == ("over\n", 0), err
     assert not err
+
+
+def test_no_handler_ends_the_wait_for_a_thread() -> None:
+    class Again(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise Again
+
+    worker = Worker(lambda: time.sleep(0.2))
+    worker.start()
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(Again):
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            try:
+                worker.join()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        assert worker.done
+        assert not os.path.exists(worker._task)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -95,7 +95,19 @@ class Worker:
 
     def join(self) -> None:
         """Waits for the end of the work, and until the thread is gone for the kernel as well: until
-        then unshare(2) of a user namespace fails, which a single thread alone may do."""
+        then unshare(2) of a user namespace fails, which a single thread alone may do. What a handler
+        raises meanwhile is raised after that."""
+        raised: BaseException | None = None
+        while True:
+            try:
+                self._wait_until_gone()
+                break
+            except BaseException as error:
+                raised = raised or error
+        if raised is not None:
+            raise raised
+
+    def _wait_until_gone(self) -> None:
         while not self.wait(1):
             pass
         for turn in range(1000):
