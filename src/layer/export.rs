@@ -7,7 +7,7 @@ mod out;
 
 use super::MAX_PATH;
 use super::diff::{self, Change, ChangeKind, New, Visitor};
-use super::view::{Stack, join};
+use super::view::Stack;
 use crate::archive::{self, Digest, Header, Sink, Writer, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Meta, Time};
@@ -16,6 +16,7 @@ use crate::sys::thread::Threads;
 use crate::sys::xattr::{self, Marks, Pairs};
 use crate::sys::{AsFd, BorrowedFd, OwnedFd};
 use crate::tree::attrs::Inode;
+use crate::tree::chain::join;
 use crate::tree::compare;
 use crate::watch::Watch;
 use later::{Later, Still};

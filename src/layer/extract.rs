@@ -9,10 +9,8 @@ use crate::sys::OwnedFd;
 use crate::sys::fs::{self, Kind, Time};
 use crate::sys::xattr::{self, Pairs};
 use crate::tree::attrs::Attributes;
+use crate::tree::inode::PRIVATE;
 use crate::watch::Watch;
-
-/// The mode of a file until it has its own.
-const PRIVATE: u32 = 0o600;
 
 /// The entries of a tar on their way into an upper.
 pub struct Extract<'a> {

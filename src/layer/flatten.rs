@@ -6,7 +6,7 @@
 //! shared, never touched; one that carries overlayfs's marks is copied without them.
 
 use super::foreign;
-use super::view::{Dir, Found, Stack, is_opaque, join};
+use super::view::{Dir, Found, Stack, is_opaque};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
@@ -16,7 +16,7 @@ use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::tree::Reflink;
 use crate::tree::aside::Aside;
 use crate::tree::attrs::{self, Attributes, Inode, Partial, Setter, Shut, disinherit};
-use crate::tree::chain::Chain;
+use crate::tree::chain::{Chain, join};
 use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::tree::data::DataCopier;

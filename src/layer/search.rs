@@ -5,12 +5,13 @@
 //! from the root, which every further tree resolves for itself.
 
 use super::foreign;
-use super::view::{Dir, Found, Stack, join};
+use super::view::{Dir, Found, Stack};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{BorrowedFd, OwnedFd};
 use crate::tree::attrs::Inode;
+use crate::tree::chain::join;
 use std::borrow::Cow;
 use std::os::fd::AsFd;
 use std::sync::Arc;

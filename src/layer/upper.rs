@@ -246,7 +246,7 @@ impl Upper {
         // A cached descriptor of this directory would put old times back.
         self.forget(&real);
         let fd = match made {
-            true => open_made(&dir, name),
+            true => fs::open_made(&dir, name),
             false => fs::open_dir(&dir, name),
         };
         let fd = Arc::new(fd.call("open")?);
@@ -433,21 +433,10 @@ impl Upper {
         fs::unlink(dir, name).call("unlink")?;
         fs::mkdir(dir, name, 0o700).call("mkdir")?;
         if !self.stack.trees().is_empty() {
-            let fd = open_made(dir, name).call("open")?;
+            let fd = fs::open_made(dir, name).call("open")?;
             xattr::set(&fd, self.stack.marks().opaque(), b"y").call("fsetxattr")?;
         }
         Ok(())
-    }
-}
-
-/// Opens a directory that was just made, also where the umask keeps its maker out.
-fn open_made(dir: &OwnedFd, name: &[u8]) -> SysCall<OwnedFd> {
-    match fs::open_dir(dir, name) {
-        Err(Errno::ACCESS) => {
-            fs::chmod_at(dir, name, 0o700)?;
-            fs::open_dir(dir, name)
-        }
-        opened => opened,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{BorrowedFd, Own, OwnedFd, SysCall, fs};
+use crate::tree::chain::join;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -324,13 +325,4 @@ impl Stack {
 /// Whether an open directory hides what lower layers have in it.
 pub fn is_opaque(dir: BorrowedFd<'_>, marks: Marks) -> SysCall<bool> {
     Ok(xattr::get(dir, marks.opaque())?.is_some_and(|value| value == b"y"))
-}
-
-/// `a/b`, or the one of them that is not empty.
-pub fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
-    match (a.is_empty(), b.is_empty()) {
-        (true, _) => b.to_vec(),
-        (_, true) => a.to_vec(),
-        _ => [a, b].join(&b'/'),
-    }
 }

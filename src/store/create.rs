@@ -300,13 +300,7 @@ pub(super) fn frame(stage: &Stage<'_>, kind: Kind) -> Result<()> {
         Kind::Root => &["child", "pin"],
         Kind::Overlay => &["child", "pin", "work", "merged"],
     };
-    for name in names {
-        stage
-            .maker()
-            .mkdir(stage.dir()?, name.as_bytes())
-            .call_at("mkdir", *name)?;
-    }
-    Ok(())
+    names.iter().try_for_each(|name| stage.make_dir(name))
 }
 
 /// Writes what says what the layer is, and shows it.

@@ -331,8 +331,9 @@ fn initialise(home: &OwnedFd, choice: MarksChoice) -> Result<format::Format> {
         }
     }
     fs::chmod(home, 0o700).call("chmod")?;
+    let maker = Maker::of(home);
     for name in ["layer", "stage", "trash"] {
-        match Maker::of(home).mkdir(home, name.as_bytes()) {
+        match maker.mkdir(home, name.as_bytes()) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).call_at("mkdir", name),
         }

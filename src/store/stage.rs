@@ -80,10 +80,14 @@ impl<'s> Stage<'s> {
     }
 
     /// Makes a directory in it.
+    pub fn make_dir(&self, name: &str) -> Result<()> {
+        let made = self.maker.mkdir(self.dir()?, name.as_bytes());
+        made.call_at("mkdir", name)
+    }
+
+    /// Makes a directory in it, and opens that.
     pub fn mkdir(&self, name: &str) -> Result<OwnedFd> {
-        self.maker
-            .mkdir(self.dir()?, name.as_bytes())
-            .call_at("mkdir", name)?;
+        self.make_dir(name)?;
         fs::open_dir(self.dir()?, name.as_bytes()).call_at("open", name)
     }
 
@@ -210,13 +214,10 @@ impl Drop for Stage<'_> {
 
 /// Opens and locks a new directory of the stage; `None` when a cleanup had it first.
 fn take(store: &Store, name: &str, maker: Maker) -> Result<Option<(OwnedFd, Maker)>> {
-    let open = || fs::open_dir(&store.stage, name.as_bytes());
-    let mut opened = open();
-    // The umask keeps its maker out.
-    let shut = matches!(opened, Err(Errno::ACCESS));
-    if shut {
-        opened = fs::chmod_at(&store.stage, name.as_bytes(), 0o700).and_then(|()| open());
-    }
+    let (opened, shut) = match fs::open_dir(&store.stage, name.as_bytes()) {
+        Err(Errno::ACCESS) => (fs::open_made(&store.stage, name.as_bytes()), true),
+        opened => (opened, false),
+    };
     let dir = match opened {
         Ok(dir) => dir,
         Err(Errno::NOENT) => return Ok(None),

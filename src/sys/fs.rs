@@ -214,6 +214,17 @@ pub fn open_dir(dir: impl AsFd, name: &[u8]) -> SysCall<OwnedFd> {
     open_below(dir, name, DIRECTORY, Cross::Never)
 }
 
+/// Opens a directory that was just made, also where the umask keeps its maker out.
+pub fn open_made(dir: impl AsFd, name: &[u8]) -> SysCall<OwnedFd> {
+    match open_dir(&dir, name) {
+        Err(Errno::ACCESS) => {
+            chmod_at(&dir, name, 0o700)?;
+            open_dir(&dir, name)
+        }
+        opened => opened,
+    }
+}
+
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW);

@@ -59,6 +59,15 @@ pub fn walk(
     Ok(())
 }
 
+/// `a/b`, or the one of them that is not empty.
+pub fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b.to_vec(),
+        (_, true) => a.to_vec(),
+        _ => [a, b].join(&b'/'),
+    }
+}
+
 /// See the module's text.
 pub struct Chain {
     levels: Vec<Level>,

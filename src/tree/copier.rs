@@ -2,7 +2,7 @@
 //! directory its attributes when all that is in it is done.
 
 use super::attrs::{self, Attributes, Inode, Setter};
-use super::chain::Chain;
+use super::chain::{Chain, join};
 use super::copy::{CopyFlags, CopyOptions, CopyStats};
 use super::data::{DataCopier, Method};
 use super::groups::{Groups, Joined, Making};
@@ -22,13 +22,6 @@ fn hostile_umask(dir: &OwnedFd) -> SysCall<bool> {
     let mode = fs::stat_at(dir, PROBE).map(|made| made.mode);
     fs::rmdir(dir, PROBE)?;
     Ok(mode? & 0o700 != 0o700)
-}
-
-fn join(prefix: &[u8], path: &[u8]) -> Vec<u8> {
-    match prefix.is_empty() {
-        true => path.to_vec(),
-        false => [prefix, path].join(&b'/'),
-    }
 }
 
 /// Copies one tree into one directory.

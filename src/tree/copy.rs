@@ -184,15 +184,7 @@ fn create(
     let temp = format!(".ovl-copy-{}", fs::random_name().call("getrandom")?).into_bytes();
     fs::mkdir(&parent, &temp, 0o700).call_at("mkdir", dst)?;
     let result = (|| {
-        let root = match fs::open_dir_trusted(&parent, &temp) {
-            // The umask keeps its maker out.
-            Err(Errno::ACCESS) => {
-                fs::chmod_at(&parent, &temp, 0o700).call("chmod")?;
-                fs::open_dir_trusted(&parent, &temp)
-            }
-            other => other,
-        }
-        .call("open")?;
+        let root = fs::open_made(&parent, &temp).call("open")?;
         fs::chmod(&root, 0o700).call("fchmod")?;
         let mut copier = Copier::new(options)?;
         copier.run(source, clone_fd(&root)?, watch)?;

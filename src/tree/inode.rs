@@ -10,7 +10,7 @@ use crate::watch::Watch;
 use std::os::fd::AsFd;
 
 /// The mode of a file whose attributes are still to come.
-const PRIVATE: u32 = 0o600;
+pub const PRIVATE: u32 = 0o600;
 
 /// How inodes are copied during one call.
 pub struct InodeCopier {

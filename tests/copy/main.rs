@@ -25,11 +25,10 @@ use std::path::Path;
 
 /// These choices; with OVL_TEST_THREADS=always each copy has threads, however small it is.
 pub fn options(flags: CopyFlags, reflink: Reflink) -> CopyOptions {
-    let always = std::env::var_os("OVL_TEST_THREADS").is_some_and(|when| when == "always");
     CopyOptions {
         flags,
         reflink,
-        threads: match always {
+        threads: match support::have::threads_always() {
             true => Threads::Always,
             false => Threads::Auto,
         },

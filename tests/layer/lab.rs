@@ -1,5 +1,6 @@
 //! A store on a scratch file system, and a look at what is in its layers.
 
+use crate::support::have;
 use ovl::error::Result;
 use ovl::store::*;
 use ovl::watch::Watch;
@@ -202,9 +203,9 @@ pub fn path(bytes: &[u8]) -> PathBuf {
 
 /// With OVL_TEST_THREADS=always no work is too short for threads, unless a test says otherwise.
 pub fn threads(wanted: Threads) -> Threads {
-    match std::env::var("OVL_TEST_THREADS") {
-        Ok(value) if wanted == Threads::Auto && value == "always" => Threads::Always,
-        _ => wanted,
+    match wanted {
+        Threads::Auto if have::threads_always() => Threads::Always,
+        wanted => wanted,
     }
 }
 

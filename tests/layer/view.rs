@@ -28,7 +28,7 @@ fn read(stack: &Stack) -> Tree {
         tree.insert(path.clone(), seen(&found.meta, 'd', Vec::new(), pairs));
         ids.insert(path.clone(), (found.meta.dev, found.meta.ino));
         for name in stack.names(&mut dir, &mut buf).unwrap() {
-            let below = view::join(&path, &name);
+            let below = ovl::tree::chain::join(&path, &name);
             let found = stack.lookup(&mut dir, &name).unwrap().unwrap();
             if found.dir.is_some() {
                 todo.push((below, found));

@@ -103,3 +103,8 @@ pub fn run(command: &mut Command) -> Result<(), String> {
         String::from_utf8_lossy(&output.stderr).trim()
     ))
 }
+
+/// Whether no work is too short for the library's threads: OVL_TEST_THREADS=always.
+pub fn threads_always() -> bool {
+    std::env::var_os("OVL_TEST_THREADS").is_some_and(|when| when == "always")
+}

@@ -1,5 +1,6 @@
 //! The store of one point, and short names for the library's calls.
 
+use crate::support::have;
 use crate::tar::{self, *};
 use ovl::error::Result;
 use ovl::store::*;
@@ -11,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// With OVL_TEST_THREADS=always no work is too short for threads, where a call can be told.
 pub fn threads() -> Threads {
-    match std::env::var_os("OVL_TEST_THREADS") {
-        Some(when) if when == "always" => Threads::Always,
-        _ => Threads::Auto,
+    match have::threads_always() {
+        true => Threads::Always,
+        false => Threads::Auto,
     }
 }
 

@@ -6,10 +6,11 @@ use super::{LowerLinks, Made, Make, Upper};
 use crate::archive::whiteout;
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
-use crate::layer::view::{Found, join};
+use crate::layer::view::Found;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr;
 use crate::sys::{OwnedFd, fs};
+use crate::tree::chain::join;
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 

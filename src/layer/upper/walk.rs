@@ -2,15 +2,16 @@
 
 use super::cache::ROOT;
 use super::implied::Why;
-use super::{Upper, implied_attributes, open_made};
+use super::{Upper, implied_attributes};
 use crate::archive::path::split;
 use crate::archive::whiteout;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::layer::view::{Dir, Found, join};
+use crate::layer::view::{Dir, Found};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::Pairs;
 use crate::sys::{OwnedFd, fs};
 use crate::tree::attrs::{self, Attributes, Inode};
+use crate::tree::chain::join;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -301,7 +302,7 @@ impl Upper {
     ) -> Result<OwnedFd> {
         self.one_implied()?;
         self.implied.insert(parent.ino, name, why);
-        let fd = open_made(here, name).call("open")?;
+        let fd = fs::open_made(here, name).call("open")?;
         attrs::disinherit(&fd).call("fremovexattr")?;
         let (attributes, pairs) = match below {
             Some(found) => {

@@ -1,11 +1,10 @@
 //! The entries of a tree, parents first, names in the order of their bytes.
 
 use crate::error::{Errno, Error, Result, SysResult};
-use crate::layer::view::join;
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::{OwnedFd, SysCall, fs};
-use crate::tree::chain::Chain;
+use crate::tree::chain::{Chain, join};
 use std::sync::Arc;
 
 /// How many entries are handed on at a time.
