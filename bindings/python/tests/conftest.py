@@ -202,3 +202,37 @@ def descriptors() -> dict[str, str]:
         except FileNotFoundError:
             pass  # the one that the listing was read from
     return found
+
+
+@pytest.fixture
+def prepared(place: Path) -> Path:
+    (place / "large.tar").write_bytes(large_tar())
+    with ovl.Store(place / "s") as store:
+        store.create("base")
+    return place
+
+
+HEAD = """
+import io, os, signal, sys, threading, time
+import ovl
+place = sys.argv[1]
+store = ovl.Store(place + "/s")
+def ready():
+    print("ready", flush=True)
+class Slow:
+    def read(self, size):
+        time.sleep(0.01)
+        return bytes(512)
+def alone():
+    "Waits until a thread of the test is gone: join() returns a moment before that."
+    while len(os.listdir("/proc/self/task")) > 1:
+        time.sleep(0.001)
+def over():
+    "What must hold after Ctrl-C."
+    assert "new" not in store
+    assert not os.listdir(place + "/s/stage"), os.listdir(place + "/s/stage")
+    assert len(os.listdir("/proc/self/task")) == 1, "a thread is left"
+    store.create("after")
+    store.remove("after")
+    print("over", flush=True)
+"""

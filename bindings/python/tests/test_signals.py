@@ -17,33 +17,8 @@ from pathlib import Path
 import pytest
 
 import ovl
-from conftest import large_tar, need
+from conftest import HEAD, need
 from ovl._worker import Worker
-
-HEAD = """
-import io, os, signal, sys, threading, time
-import ovl
-place = sys.argv[1]
-store = ovl.Store(place + "/s")
-def ready():
-    print("ready", flush=True)
-class Slow:
-    def read(self, size):
-        time.sleep(0.01)
-        return bytes(512)
-def alone():
-    "Waits until a thread of the test is gone: join() returns a moment before that."
-    while len(os.listdir("/proc/self/task")) > 1:
-        time.sleep(0.001)
-def over():
-    "What must hold after Ctrl-C."
-    assert "new" not in store
-    assert not os.listdir(place + "/s/stage"), os.listdir(place + "/s/stage")
-    assert len(os.listdir("/proc/self/task")) == 1, "a thread is left"
-    store.create("after")
-    store.remove("after")
-    print("over", flush=True)
-"""
 
 CALLS = {
     # Nothing is read, and no callback is due.
@@ -148,14 +123,6 @@ def start(place: Path, body: str) -> subprocess.Popen[str]:
         process.kill()
         pytest.fail(process.communicate()[1])
     return process
-
-
-@pytest.fixture
-def prepared(place: Path) -> Path:
-    (place / "large.tar").write_bytes(large_tar())
-    with ovl.Store(place / "s") as store:
-        store.create("base")
-    return place
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))
@@ -273,54 +240,6 @@ def test_a_reader_that_goes_away_is_an_error_and_no_signal(prepared: Path, threa
         out, err = process.communicate(timeout=30)
     assert (out, process.returncode) == ("over\n", 0), err
     assert not err
-
-
-STORM = """
-import gc, random
-class Alarm(Exception):
-    pass
-def raises(number, frame):
-    raise Alarm
-signal.signal(signal.SIGALRM, raises)
-store.close()
-before = len(os.listdir("/proc/self/fd"))
-def once():
-    with ovl.Store(place + "/s") as store:
-        store.exists("base")
-        list(store)
-        store.diff("base").close()
-        store.diff("base", place + "/out.tar")
-        store.apply("new", place + "/out.tar")
-end = time.monotonic() + 5
-while time.monotonic() < end:
-    try:
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.003))
-        try:
-            once()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    except (Alarm, FileExistsError):
-        pass
-    except OSError as error:
-        if error.errno != 30:  # "new" was made before the signal came
-            raise
-    gc.collect()  # not under the next signal
-alone()
-assert len(os.listdir("/proc/self/fd")) == before, os.listdir("/proc/self/fd")
-assert not [name for name in os.listdir(place) if name.startswith(".")], os.listdir(place)
-print("over", flush=True)
-"""
-
-
-def test_handlers_that_raise_lose_no_descriptor_and_no_file(prepared: Path) -> None:
-    """A signal at any moment, many times."""
-    program = HEAD + STORM
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(prepared)], capture_output=True, text=True, timeout=60
-    )
-    assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
-    # What a handler raises in a finalizer is printed; a descriptor closed twice would be there too.
-    assert "Bad file descriptor" not in done.stderr, done.stderr
 
 
 def test_a_replaced_file_stays_when_a_handler_raises(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import hashlib
 import io
@@ -288,6 +289,7 @@ def test_a_diff_that_fails_has_no_end(store: ovl.Store) -> None:
 
 def test_a_diff_closed_early_ends(store: ovl.Store) -> None:
     store.apply("large", [large_tar()])
+    gc.collect()
     before = descriptors()
     threads = len(os.listdir("/proc/self/task"))
     stream = store.diff("large")

@@ -20,7 +20,6 @@ import itertools
 import queue
 import threading
 import time
-from collections import deque
 from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _capi
@@ -121,7 +120,6 @@ class Call:
         self._done = False
         self._request: _Request | None = None
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._begin: deque[None] = deque((None,))
 
     def control(self) -> dict[str, Any]:
         """The members of an option struct by which the call is watched."""
@@ -173,23 +171,26 @@ class Call:
     def _direct(self, operation: Operation) -> None:
         """Calls the function; never raises."""
         outer = getattr(_here, "call", None)
-        pointer = _capi.ErrorPtr()
         try:
             _here.call = _calls[self.key] = self
             for wait in (*_WAITS, None):
-                self._said = operation(ctypes.byref(pointer))
-                self._error = error_of(self._said, pointer) if self._said < 0 else None
+                self._error = self._once(operation)
                 busy = self._error is not None and self._error.code == Code.MOUNTED
                 if not busy or self.once or self._stopped or wait is None:
                     break
-                _capi.lib.ovl_error_free(pointer)
-                pointer.value = None
                 time.sleep(wait)
         except BaseException as error:
             self._fail(error)
         finally:
             _here.call = outer
             _calls.pop(self.key, None)
+
+    def _once(self, operation: Operation) -> OvlError | None:
+        pointer = _capi.ErrorPtr()
+        try:
+            self._said = operation(ctypes.byref(pointer))
+            return error_of(self._said, pointer) if self._said < 0 else None
+        finally:
             _capi.lib.ovl_error_free(pointer)
 
     def enter(self, work: Callable[[], T], stop: T) -> T:
@@ -218,7 +219,7 @@ class Call:
 
     def _work(self, operation: Operation) -> None:
         """The thread that a call starts."""
-        if self._take():
+        if self._failure is None:
             self._direct(operation)
         self._done = True
         self._wake.put(None)
@@ -234,6 +235,8 @@ class Call:
             try:
                 worker.start()
             except RuntimeError:
+                if worker.started:
+                    raise
                 # No thread can be had, or none any more: the interpreter is about to exit.
                 self._served = False
                 with undisturbed():
@@ -242,20 +245,12 @@ class Call:
                 self._answer()
         except BaseException as error:
             self._fail(error)
-            if self._take():
-                self._done = True  # the thread has not begun, and never will
-            else:
+            if worker.started:
                 self._drain()
+            else:
+                self._done = True
         if worker.started:
             worker.join()
-
-    def _take(self) -> bool:
-        """Whether it is the caller who decides what becomes of the call: the first one is."""
-        try:
-            self._begin.pop()
-        except IndexError:
-            return False
-        return True
 
     def _answer(self) -> None:
         """Runs callbacks until the function has returned."""

@@ -9,20 +9,16 @@ import weakref
 from types import TracebackType
 from typing import Any, Callable
 
-from ._worker import undisturbed
+from ._owned import Owned
 
 
-def _free(cell: Any, free: Callable[[Any], None]) -> None:
-    if cell:
-        free(cell)
-        cell.value = None
-
-
-def _forgotten(cell: Any, free: Callable[[Any], None], told: list[str], pid: int) -> None:
+def _forgotten(owned: Owned, told: list[str], pid: int) -> None:
     """Nobody has the handle any more, and nobody closed it."""
-    if cell and told and os.getpid() == pid:
-        warnings.warn(told[0], ResourceWarning, stacklevel=2)
-    _free(cell, free)
+    try:
+        if owned and owned.thing and told and os.getpid() == pid:
+            warnings.warn(told[0], ResourceWarning, stacklevel=2)
+    finally:
+        owned.free()
 
 
 class Handle:
@@ -41,12 +37,12 @@ class Handle:
         self._lock = threading.RLock()
         self._users = 0
         self._closed = False
-        self._free = free
+        self._owned = Owned(free, cell)
         self._told: list[str] = []
         # Freed with this object at the latest. This net is taken away when it is freed before; a
         # `__del__` would stay, see CancelFlag. Not at exit: a daemon thread may be in a call then,
         # and the kernel takes everything back anyway.
-        self._net = weakref.finalize(self, _forgotten, cell, free, self._told, self._pid)
+        self._net = weakref.finalize(self, _forgotten, self._owned, self._told, self._pid)
         self._net.atexit = False
 
     def tell(self, warning: str) -> None:
@@ -55,7 +51,7 @@ class Handle:
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self._closed or not self._owned
 
     @property
     def inherited(self) -> bool:
@@ -65,11 +61,11 @@ class Handle:
     def __enter__(self) -> Any:
         if self.inherited:
             # The library refuses it, by name. The lock may be held by a thread that is not here.
-            if self._closed:
+            if self.closed:
                 raise ValueError(f"the {self._name} is closed")
             return self.cell
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise ValueError(f"the {self._name} is closed")
             self._users += 1
         return self.cell
@@ -100,13 +96,15 @@ class Handle:
         if not busy:
             self._free_now()
 
-    def disown(self) -> None:
-        """The library has freed it already."""
-        self._closed = True
-        self._net.detach()
-        self.cell.value = None
+    def free_by(self, function: Callable[..., int], *arguments: Any) -> int:
+        """Closes it by a function of the library, which may refuse: `function(pointer, ...)` has
+        freed it where it says 0 or more. Until then nobody else may use the handle."""
+        try:
+            return self._owned.free_by(function, *arguments)
+        except IndexError:
+            raise ValueError(f"the {self._name} is closed") from None
 
     def _free_now(self) -> None:
-        with undisturbed():
-            if self._net.detach() is not None:
-                _free(self.cell, self._free)
+        self._owned.free()
+        self.cell.value = None
+        self._net.detach()

@@ -82,9 +82,8 @@ class Mounting(StoreBase):
             return cls(handle, bool(flags & MountFlag.KEEP), self._log is not None)
         except BaseException:
             # It may have been made, and then a callback or a signal's handler raised.
-            made = call.over and handle.cell
-            if made and _capi.lib.ovl_unmount(handle.cell, None, 0, None) >= 0:
-                handle.disown()
+            if call.over and handle.cell:
+                handle.free_by(_capi.lib.ovl_unmount, None, 0, None)
             raise
 
     def unmount(self, id_or_path: PathLike, *, lazy: bool = False) -> None:

@@ -16,13 +16,13 @@ import secrets
 import stat
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Protocol, Union
 
 from . import _capi
 from ._call import Call, called
+from ._owned import Owned
 from ._text import PathLike, bytes_at, encode
-from ._worker import undisturbed
 
 
 class Readable(Protocol):
@@ -47,23 +47,33 @@ Target = Union[PathLike, int, Writable]
 
 
 class _File:
-    """A descriptor that a call has opened. A directory has one too, which `open` would not give."""
+    """A descriptor for a call. A directory has one too, which `io.FileIO` would not give."""
 
-    def __init__(self, path: bytes, flags: int, mode: int | None) -> None:
-        """`mode` is what stat says of it, None where it is not there."""
-        # Whoever waits for the other end of a pipe is to be interrupted.
-        may_wait = mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-        with nullcontext() if may_wait else undisturbed():
-            self.fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
-            self._net = weakref.finalize(self, os.close, self.fd)
+    def __init__(self) -> None:
+        self._owned = Owned(os.close)
+        self._net = weakref.finalize(self, self._owned.free)
+        self._net.atexit = False
+
+    def open(self, path: bytes, flags: int) -> _File:
+        self._owned.make(os.open, path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        return self
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._owned)
+
+    @property
+    def fd(self) -> int:
+        number: int = self._owned.thing
+        return number
 
     def close(self, call: Call) -> None:
         # After a second Ctrl-C the library may still be using it. The call keeps it, and with the
         # call it is closed.
         call.kept = self
-        with undisturbed():
-            if call.over and self._net.detach() is not None:
-                os.close(self.fd)
+        if call.over:
+            self._owned.free()
+            self._net.detach()
 
 
 @contextmanager
@@ -75,7 +85,7 @@ def source(what: Source, call: Call) -> Iterator[int]:
         yield fd
     elif isinstance(what, (str, bytes, os.PathLike)):
         path = encode(what)
-        with _opened(_File(path, os.O_RDONLY, _mode(path)), call) as fd:
+        with _opened(_File().open(path, os.O_RDONLY), call) as fd:
             yield fd
     else:
         call.read = _reader(what)
@@ -94,10 +104,10 @@ def target(what: Target, call: Call, *, directory: bool = False) -> Iterator[int
         path = encode(what)
         mode = _mode(path)
         if directory and mode is not None and stat.S_ISDIR(mode):
-            opened = _opened(_File(path, os.O_RDONLY | os.O_DIRECTORY, mode), call)
+            opened = _opened(_File().open(path, os.O_RDONLY | os.O_DIRECTORY), call)
         elif mode is not None and not stat.S_ISREG(mode):
             # A device or a pipe. Should it be gone by now, no file is made in its place.
-            opened = _opened(_File(path, os.O_WRONLY, mode), call)
+            opened = _opened(_File().open(path, os.O_WRONLY), call)
         else:
             opened = _replaced(path, mode, call)
         with opened as fd:
@@ -143,18 +153,19 @@ def _replaced(path: bytes, mode: int | None, call: Call) -> Iterator[int]:
     parent, name = os.path.split(path)
     unique = secrets.token_hex(8).encode("ascii")
     new = os.path.join(parent, b"." + name[:200] + b"." + unique)
-    file = None
+    file = _File()
+    made = False
     try:
         # Made with the mode that the umask leaves.
-        with undisturbed():
-            file = _File(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, None)
+        file.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+        made = True
         with _opened(file, call) as fd:
             if mode is not None:
                 os.fchmod(fd, stat.S_IMODE(mode))
             yield fd
         os.replace(new, path)
     except BaseException:
-        if file is not None:
+        if made or file.is_open:
             # It may be in its place already, and then a signal's handler raised.
             with suppress(FileNotFoundError):
                 os.unlink(new)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import ctypes
+import itertools
 import os
 import queue
 import signal
@@ -58,13 +59,18 @@ class Worker:
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._ident = 0
         self._pid = os.getpid()
-        self.started = False
+        self._threads: list[int] = []
         self.done = False
 
     def start(self) -> None:
         """RuntimeError where no thread can be had: there are too many, or the interpreter exits."""
-        _thread.start_new_thread(self._run, ())
-        self.started = True
+        # Whatever a handler raises, it is known whether there is a thread; see Owned.
+        self._threads.extend(itertools.starmap(_thread.start_new_thread, ((self._run, ()),)))
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a thread, or was."""
+        return bool(self._threads)
 
     def _run(self) -> None:
         try:
@@ -95,8 +101,8 @@ class Worker:
 
     def join(self) -> None:
         """Waits for the end of the work, and until the thread is gone for the kernel as well: until
-        then unshare(2) of a user namespace fails, which a single thread alone may do. What a handler
-        raises meanwhile is raised after that."""
+        then unshare(2) of a user namespace fails, which a single thread alone may do. What a
+        handler raises meanwhile is raised after that."""
         raised: BaseException | None = None
         while True:
             try:
@@ -118,8 +124,8 @@ class Worker:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """The signals of this thread wait until the end of the block: between what makes a thing and
-    what owns it, no handler raises. On other threads than the main one none does anyway."""
+    """The signals of this thread wait until the end of the block, but for those that another
+    thread takes. On other threads than the main one no handler runs anyway."""
     if _thread.get_ident() != threading.main_thread().ident:
         yield
         return

@@ -7,6 +7,7 @@ import weakref
 from typing import Callable, Union
 
 from . import _capi
+from ._owned import Owned
 
 
 class CancelFlag:
@@ -17,22 +18,25 @@ class CancelFlag:
     """
 
     def __init__(self) -> None:
-        self.pointer = _capi.lib.ovl_cancel_new()
+        self._owned = Owned(_capi.lib.ovl_cancel_free)
+        self._net = weakref.finalize(self, self._owned.free)
+        self._net.atexit = False
+        self._owned.make(_capi.lib.ovl_cancel_new)
+        self.pointer = self._owned.thing
         if not self.pointer:
             raise MemoryError("ovl_cancel_new")
-        self._net = weakref.finalize(self, _capi.lib.ovl_cancel_free, self.pointer)
-        self._net.atexit = False
         # Re-entrant: a signal's handler may trigger what the code under it frees.
         self._lock = threading.RLock()
 
     def trigger(self) -> None:
         with self._lock:
-            if self._net.alive:
+            if self._owned:
                 _capi.lib.ovl_cancel_trigger(self.pointer)
 
     def free(self) -> None:
         with self._lock:
-            self._net()
+            self._owned.free()
+            self._net.detach()
 
 
 class Cancel:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Callable
 from ._call import Call
 from ._constants import Code
 from ._handle import Handle
-from ._worker import Worker, undisturbed
+from ._owned import Owned
+from ._worker import Worker
 from .errors import OvlError
 from .results import LayerInfo
 
@@ -33,18 +34,17 @@ class _Maker:
     """The thread that writes the diff to a pipe, and what came of it."""
 
     def __init__(self, write_to: Callable[[int], LayerInfo], call: Call, store: Handle) -> None:
+        """The writing end of the pipe is put into `writing` before it is started."""
         self.info: LayerInfo | None = None
         self.error: BaseException | None = None
         self._write_to = write_to
         self._call = call
         self._store = store
         self.worker = Worker(self._work)
-        self._fd = -1
+        self.writing = Owned(os.close)
         self._fd_lock = threading.Lock()
 
-    def start(self, fd: int) -> None:
-        """Takes the descriptor too, unless it raises."""
-        self._fd = fd
+    def start(self) -> None:
         # From now on a close of the store waits for the end of the diff.
         self._store.__enter__()
         self._call.holds_store = True
@@ -52,18 +52,18 @@ class _Maker:
         try:
             self.worker.start()
         except BaseException:
-            self._store.__exit__(None, None, None)
+            if not self.worker.started:
+                self._store.__exit__(None, None, None)
             raise
 
     def _work(self) -> None:
         try:
-            self.info = self._write_to(self._fd)
+            self.info = self._write_to(self.writing.thing)
         except BaseException as error:
             self.error = error
         finally:
             with self._fd_lock:
-                os.close(self._fd)
-                self._fd = -1
+                self.writing.free()
             self._store.__exit__(None, None, None)
 
     def stop(self) -> None:
@@ -71,6 +71,9 @@ class _Maker:
 
     def end(self) -> None:
         """Waits for the end of a diff that was stopped."""
+        if not self.worker.started:
+            self.writing.free()
+            return
         # Its next write fails, or it sees that it is stopped. Where another process has the reading
         # end too, it may be in a write that waits for that one.
         if not self.worker.wait(PATIENCE):
@@ -79,13 +82,15 @@ class _Maker:
         self.worker.join()
 
     def _read_all(self) -> None:
-        with self._fd_lock:
-            if self._fd < 0:
-                return
-            # A descriptor of its own, so that nobody else's becomes non-blocking.
-            how = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(f"/proc/self/fd/{self._fd}", how)
+        own = Owned(os.close)
         try:
+            with self._fd_lock:
+                if not self.writing:
+                    return
+                # A descriptor of its own, so that nobody else's becomes non-blocking.
+                how = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                own.make(os.open, f"/proc/self/fd/{self.writing.thing}", how)
+            fd = own.thing
             poll = select.poll()
             poll.register(fd, select.POLLIN)
             while not self.worker.done:
@@ -93,7 +98,7 @@ class _Maker:
                     if poll.poll(1000) and not os.read(fd, CHUNK):
                         return
         finally:
-            os.close(fd)
+            own.free()
 
 
 class DiffStream(io.RawIOBase):
@@ -108,23 +113,20 @@ class DiffStream(io.RawIOBase):
     became of the diff is not known there (EOWNERDEAD).
     """
 
-    _fd = -1
     _maker: _Maker | None = None
 
     def __init__(self, write_to: Callable[[int], LayerInfo], call: Call, store: Handle) -> None:
         super().__init__()
-        with undisturbed():
-            self._fd, writing = os.pipe()
-            try:
-                maker = _Maker(write_to, call, store)
-                maker.start(writing)
-            except BaseException:
-                os.close(writing)
-                os.close(self._fd)
-                self._fd = -1
-                raise
-            self._maker = maker
+        self._reading = Owned(os.close)
+        maker = self._maker = _Maker(write_to, call, store)
+        try:
+            self._reading.make_each(os.pipe)
+            maker.writing.take_last(self._reading)
             _open_streams.add(self)
+            maker.start()
+        except BaseException:
+            self.close()
+            raise
 
     def readable(self) -> bool:
         """It is, and not writable."""
@@ -133,12 +135,13 @@ class DiffStream(io.RawIOBase):
     def fileno(self) -> int:
         """The reading end of the pipe. Who reads it asks `result()` whether that was all."""
         self._check_open()
-        return self._fd
+        fd: int = self._reading.thing
+        return fd
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Reads up to as many bytes as there is room for; 0 at the end of a diff that succeeded."""
         self._check_open()
-        count = os.readv(self._fd, [buffer])
+        count = os.readv(self._reading.thing, [buffer])
         if count == 0 and len(memoryview(buffer)) > 0:
             self._finish()
         return count
@@ -164,18 +167,15 @@ class DiffStream(io.RawIOBase):
         if self.closed:
             return
         maker = self._maker
-        with undisturbed():
-            fd, self._fd = self._fd, -1
-            if fd >= 0:
-                os.close(fd)
-            if maker is not None and not maker.worker.inherited:
+        # Where a handler raises, it is not closed, and what is left is done when nobody has it.
+        if maker is not None:
+            self._reading.free()
+            if not maker.worker.inherited:
                 maker.stop()
-        try:
-            if maker is not None and not (maker.worker.inherited or maker.worker.current):
-                maker.end()
-        finally:
-            _open_streams.discard(self)
-            super().close()
+                if not maker.worker.current:
+                    maker.end()
+        _open_streams.discard(self)
+        super().close()
 
     def _finish(self) -> _Maker:
         maker = self._maker
@@ -191,7 +191,7 @@ class DiffStream(io.RawIOBase):
         return maker
 
     def _check_open(self) -> None:
-        if self.closed or self._fd < 0:
+        if self.closed or not self._reading:
             raise ValueError("I/O operation on closed file")
 
 

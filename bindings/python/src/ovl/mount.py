@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from ctypes import byref, sizeof
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,6 @@ class MountHandle:
         self._handle = handle
         self._keep = keep
         self._logged = logged
-        self._busy = threading.Lock()
         with handle as pointer:
             self._path = _capi.lib.ovl_mnt_path(pointer) or b""
             self._fd: int = _capi.lib.ovl_mnt_fd(pointer)
@@ -52,23 +50,17 @@ class MountHandle:
         user is gone.
         """
         self._check_open()
-        if not self._busy.acquire(blocking=False):
-            raise ValueError("the mount is being unmounted")
-        try:
-            opts = _capi.UnmountOpts(flags=UnmountFlag.LAZY if lazy else 0)
+        opts = _capi.UnmountOpts(flags=UnmountFlag.LAZY if lazy else 0)
 
-            def operation(err: Any) -> int:
-                with self._handle as pointer:
-                    said: int = _capi.lib.ovl_unmount(pointer, byref(opts), sizeof(opts), err)
-                    if said >= 0:
-                        self._handle.disown()
-                    else:
-                        self._fd = _capi.lib.ovl_mnt_fd(pointer)
-                    return said
+        def operation(err: Any) -> int:
+            with self._handle as pointer:
+                free = _capi.lib.ovl_unmount
+                said = self._handle.free_by(free, byref(opts), sizeof(opts), err)
+                if said < 0:
+                    self._fd = _capi.lib.ovl_mnt_fd(pointer)
+                return said
 
-            Call(brief=not self._logged).run(operation)
-        finally:
-            self._busy.release()
+        Call(brief=not self._logged).run(operation)
 
     def release(self) -> None:
         """Drops the handle, and unmounts nothing: a kept mount stays, a detached one lives on with

@@ -1,0 +1,130 @@
+"""What a signal's handler raises loses nothing and frees nothing twice, whenever it comes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import HEAD, need
+
+STORM = """
+import gc, queue, random
+class Alarm(Exception):
+    pass
+def raises(number, frame):
+    raise Alarm
+signal.signal(signal.SIGALRM, raises)
+class Timer:
+    "Sends the signal to the process."
+    threads = 0
+    def start(self, seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    def stop(self):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+class Thread(threading.Thread):
+    "Takes the signal itself, as it may any: the main thread's signal mask does not matter then."
+    threads = 1
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.asked, self.idle = queue.SimpleQueue(), threading.Event()
+        super().start()
+    def run(self):
+        while True:
+            time.sleep(self.asked.get())
+            signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+            self.idle.set()
+    def start(self, seconds):
+        self.idle.clear()
+        self.asked.put(seconds)
+    def stop(self):
+        try:
+            self.idle.wait()
+        except Alarm:
+            self.idle.wait()
+            raise
+timer = Timer() if sys.argv[2] == "timer" else Thread()
+def settled():
+    gc.collect()
+    while len(os.listdir("/proc/self/task")) > 1 + timer.threads:
+        time.sleep(0.001)
+store.close()
+before = len(os.listdir("/proc/self/fd"))
+def once():
+    with ovl.Store(place + "/s") as store:
+        store.exists("base")
+        list(store)
+        store.diff("base").close()
+        store.diff("base", place + "/out.tar")
+        store.apply("new", place + "/out.tar")
+end = time.monotonic() + 5
+while time.monotonic() < end:
+    try:
+        timer.start(random.uniform(0.00005, 0.003))
+        try:
+            once()
+        finally:
+            timer.stop()
+    except (Alarm, FileExistsError):
+        pass
+    except OSError as error:
+        if error.errno != 30:  # "new" was made before the signal came
+            raise
+    settled()  # not under the next signal
+assert len(os.listdir("/proc/self/fd")) == before, os.listdir("/proc/self/fd")
+assert not [name for name in os.listdir(place) if name.startswith(".")], os.listdir(place)
+print("over", flush=True)
+"""
+
+
+@pytest.mark.parametrize("sender", ["timer", "thread"])
+def test_handlers_that_raise_lose_no_descriptor_and_no_file(prepared: Path, sender: str) -> None:
+    """A signal at any moment, many times."""
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + STORM, str(prepared), sender],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
+    # What a handler raises in a finalizer is printed; a descriptor closed twice would be there too.
+    assert "Bad file descriptor" not in done.stderr, done.stderr
+
+
+UNMOUNTS = """
+import random
+def raises(number, frame):
+    raise TimeoutError
+signal.signal(signal.SIGALRM, raises)
+met = 0
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    mount = None
+    try:
+        mount = store.mount("base")  # a handler may be late, too
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, 0.0003))
+            mount.unmount()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except TimeoutError:
+        met += 1
+        if mount is not None and not mount.closed:
+            mount.unmount()
+assert met
+print("over", flush=True)
+"""
+
+
+def test_a_handler_that_raises_in_an_unmount_frees_nothing_twice(prepared: Path) -> None:
+    need("mount")
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + UNMOUNTS, str(prepared)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
+    assert not done.stderr
