@@ -37,7 +37,7 @@ impl Store {
                 live: !pair.layer.committed(),
             };
             let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)
-                .map_err(|error| pair.moving(error))?;
+                .map_err(|error| pair.explain(self, error))?;
             let mut info = pair.layer.info(false);
             info.diff_id = done.diff_id;
             info.blob_digest = done.diff_id;
@@ -67,7 +67,7 @@ impl Store {
             let pair = self.pair(id, against, watch)?;
             let mut list = List(Vec::new());
             diff::compare(&pair.old, &pair.new, &mut list, watch)
-                .map_err(|error| pair.moving(error))?;
+                .map_err(|error| pair.explain(self, error))?;
             Ok(list.0)
         })()
         .map_err(|e: Error| e.at(id).op("changes"))
@@ -95,7 +95,7 @@ impl Store {
             let pair = self.pair(id, against, watch)?;
             let mut sum = Sum::default();
             diff::compare(&pair.old, &pair.new, &mut sum, watch)
-                .map_err(|error| pair.moving(error))?;
+                .map_err(|error| pair.explain(self, error))?;
             Ok(sum.total)
         })()
         .map_err(|e: Error| e.at(id).op("diff_size"))
@@ -185,15 +185,21 @@ struct Pair {
 }
 
 impl Pair {
-    /// A name that is not there any more: in a layer that somebody may write to it has just gone.
-    fn moving(&self, error: Error) -> Error {
-        let writable = |layer: &Layer| !layer.committed();
-        let may = writable(&self.layer) || self.other.as_ref().is_some_and(writable);
-        match error.code() {
-            Code::System if may && GONE.contains(&error.errno()) => error
+    /// A name that is not there any more: a chain that is damaged says so better, and in a layer that
+    /// somebody may write to it has just gone.
+    fn explain(&self, store: &Store, error: Error) -> Error {
+        if error.code() != Code::System || !GONE.contains(&error.errno()) {
+            return error;
+        }
+        let mut layers = std::iter::once(&self.layer).chain(&self.other);
+        if let Some(damage) = layers.clone().find_map(|layer| store.stack(layer).err()) {
+            return damage;
+        }
+        match layers.all(Layer::committed) {
+            true => error,
+            false => error
                 .code_is(Code::Changed)
                 .context("it changed while it was read"),
-            _ => error,
         }
     }
 }

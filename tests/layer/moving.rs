@@ -182,6 +182,44 @@ fn a_diff_of_a_directory_that_goes_meanwhile_is_an_error() {
     });
 }
 
+/// What is missing below a layer that somebody may write to has not just gone: the chain is damaged.
+#[test]
+fn a_chain_that_is_damaged_meanwhile_is_told_as_that() {
+    require!("root", "overlay", "tmpfs");
+    fsys::on("tmpfs", |dir| {
+        let lab = lab(dir);
+        // Deeper than what stays open.
+        let deep = "d/".repeat(40);
+        let files = [
+            crate::tar::file(&format!("{deep}a"), "a"),
+            crate::tar::file("d/d/z/z", "z"),
+        ];
+        lab.apply("deep", "base", Kind::Root, &crate::tar::bytes(&files))
+            .unwrap();
+        lab.create("x", "deep");
+        let at = lab.home.join("layer/x/upper");
+        fs::create_dir_all(at.join(&deep)).unwrap();
+        fs::create_dir_all(at.join("d/d/z")).unwrap();
+        fs::write(at.join(&deep).join("big"), vec![b'x'; 4 << 20]).unwrap();
+        let root = lab.home.join("layer/deep/root");
+        let go = || fs::rename(&root, root.with_file_name("gone")).unwrap();
+        let (sink, watch) = (&mut Meddler(Some(go), 0), &mut Watch::default());
+        let done = lab.store.diff(
+            b"x",
+            Against::Parent,
+            sink,
+            &DiffOptions {
+                threads: Threads::Never,
+                ..DiffOptions::default()
+            },
+            watch,
+        );
+        let error = done.unwrap_err();
+        assert_eq!(error.code(), Code::Damaged, "{error}");
+        assert!(error.message().contains("it has no root"), "{error}");
+    });
+}
+
 fn open(at: &Path, name: &str) -> fs::File {
     fs::OpenOptions::new()
         .write(true)
