@@ -68,21 +68,17 @@ impl Store {
         };
         describe(&stage, &meta, lower)?;
         watch.check()?;
+        let maker = stage.maker();
         let show = || match &place.there {
             Some(_) => stage.exchange(id, sync),
             None => stage.publish(id, sync),
         };
         let fd = match &place.parent {
-            Some(parent) => self.build_on(parent, id, show)?,
+            Some(parent) => self.build_on(parent, id, maker, show)?,
             None => show()?,
         };
         let parent = place.parent.as_ref().map(|parent| parent.id.clone());
-        let layer = Layer {
-            id: id.to_string(),
-            fd,
-            meta,
-            parent,
-        };
+        let layer = Layer::new(id, fd, meta, parent);
         let mut info = layer.info(false);
         info.skipped_devices = partial.devices;
         info.skipped_owners = partial.owners;

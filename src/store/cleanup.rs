@@ -249,7 +249,7 @@ impl Store {
             let Ok(child) = id::check(&name) else {
                 continue;
             };
-            if self.is_stale(layer, child) {
+            if self.is_stale(&layer.id, child) {
                 stale.push(child.to_string());
             }
         }

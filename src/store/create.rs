@@ -157,7 +157,7 @@ impl Store {
         // The nearest tree has the root, however long the chain is.
         like_root_of(&upper, &self.own_tree(parent))?;
         frame(&stage, Kind::Overlay)?;
-        self.build_on(parent, id, || {
+        self.build_on(parent, id, stage.maker(), || {
             finish(stage, id, &meta, Some(&parent.id), sync)
         })
     }
@@ -210,7 +210,7 @@ impl Store {
             ));
         }
         frame(&stage, Kind::Overlay)?;
-        self.build_on(lower, id, || {
+        self.build_on(lower, id, stage.maker(), || {
             describe(&stage, &meta, Some(&lower.id))?;
             if copied.bytes > 0 && !sync {
                 // Not asked for a layer that a power cut leaves: but it may not leave half of one.
@@ -258,7 +258,9 @@ impl Store {
         };
         flatten::fill(root, &stack, how, Shut::new(), None, watch)?;
         frame(&stage, Kind::Root)?;
-        self.build_on(parent, id, || finish(stage, id, &meta, None, true))
+        self.build_on(parent, id, stage.maker(), || {
+            finish(stage, id, &meta, None, true)
+        })
     }
 }
 

@@ -107,7 +107,8 @@ impl Mount {
             let path = pin.whereabouts().ok().flatten();
             let root = path.and_then(|path| pin.root_at(&path).ok());
             self.root = root.map(Own::new);
-        } else if !lazy {
+        } else if !(lazy || pin.terms.volatile) {
+            // What never syncs is not shut down in order.
             session::end(&self.lock, self.marks);
         }
         ended

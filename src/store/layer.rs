@@ -7,7 +7,6 @@ use super::options::{Kind, LayerInfo, State};
 use super::{Store, damaged, id, text, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::view::{Stack, Tree};
-use crate::sys::dir::DirBuf;
 use crate::sys::handle::handle;
 use crate::sys::{AsFd, OwnedFd, fs};
 use crate::watch::Watch;
@@ -29,6 +28,16 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// One in the open directory `fd`, as its files say.
+    pub fn new(id: &str, fd: OwnedFd, meta: Meta, parent: Option<String>) -> Self {
+        Layer {
+            id: id.to_string(),
+            fd,
+            meta,
+            parent,
+        }
+    }
+
     /// The directory with its own content.
     pub fn content(&self) -> &'static str {
         match self.meta.kind {
@@ -131,17 +140,8 @@ impl Store {
 
     /// What the layer's own files say of it.
     pub(super) fn read_layer(&self, id: &str, fd: OwnedFd) -> Result<Layer> {
-        let meta = read_meta(id, &fd)?;
-        let parent = match meta.kind {
-            Kind::Root => meta.parent.clone(),
-            Kind::Overlay => Some(read_lower(&fd)?),
-        };
-        Ok(Layer {
-            id: id.to_string(),
-            fd,
-            meta,
-            parent,
-        })
+        let (meta, parent) = read(&fd, id)?;
+        Ok(Layer::new(id, fd, meta, parent))
     }
 
     /// The directory of the layer `id`, locked, whatever is in it: for those who deal with damaged
@@ -396,115 +396,16 @@ impl Store {
             Err(errno) => Err(errno).call_at("read", format!("layer/{id}/lower-id")),
         }
     }
+}
 
-    /// The layers that name `layer` as the one directly below. The names in `child/` are hints;
-    /// where that is lost, all layers are asked.
-    pub(super) fn children(&self, layer: &Layer) -> Result<Vec<String>> {
-        let (names, hinted) = match fs::open_dir(&layer.fd, b"child") {
-            Ok(dir) => (
-                DirBuf::default().sorted_names(dir).call("getdents64")?,
-                true,
-            ),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                let all = self.ids()?.into_iter().map(String::into_bytes);
-                (all.collect(), false)
-            }
-            Err(errno) => return Err(errno).call_at("open", format!("layer/{}/child", layer.id)),
-        };
-        let mut children = Vec::new();
-        for name in names {
-            let Ok(child) = id::check(&name) else {
-                continue;
-            };
-            if child != layer.id && self.is_child(child, &layer.id, hinted)? {
-                children.push(child.to_string());
-            }
-        }
-        Ok(children)
-    }
-
-    /// Whether `child` is built on `parent`; `hinted`: the parent says so.
-    pub(super) fn is_child(&self, child: &str, parent: &str, hinted: bool) -> Result<bool> {
-        let error = match self.layer(child) {
-            Ok(found) => return Ok(found.parent.as_deref() == Some(parent)),
-            Err(error) => error,
-        };
-        if error.code() == Code::NoLayer {
-            return Ok(false);
-        }
-        let fd = match fs::open_dir(&self.layers, child.as_bytes()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
-            // What cannot be looked at may be a child.
-            Err(errno) => return Err(errno).call_at("open", child),
-        };
-        // What a damaged one holds is read over its parent.
-        if is_absent(&error) && damaged::has_nothing(self, &fd)? {
-            return Ok(false);
-        }
-        match read_lower(&fd) {
-            Ok(lower) => Ok(lower == parent),
-            Err(_) if is_absent(&error) => Ok(hinted),
-            // What cannot be read may be a child.
-            Err(_) => Err(error),
-        }
-    }
-
-    /// Leaves the hint in `parent` that `child` is to be built on it.
-    pub(super) fn hint_child(&self, parent: &Layer, child: &str) -> Result<()> {
-        let dir = parent.open("child")?;
-        match text::create(&dir, child, b"") {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(errno)
-                .call_at("create", format!("layer/{}/child/{child}", parent.id))
-                .map_err(|error| super::may_be_stuck(error, &dir, child.as_bytes())),
-        }
-    }
-
-    /// Leaves the hint, and then makes the layer, `child`, over the locked `parent`. Where that
-    /// fails the hint goes again.
-    pub(super) fn build_on<T>(
-        &self,
-        parent: &Layer,
-        child: &str,
-        make: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
-        let made = self.hint_child(parent, child).and_then(|()| make());
-        if made.is_err() {
-            self.drop_hint_in(parent, child);
-            // The lock may have gone with the attempt to have it alone. The caller fails, too.
-            let _ = lock::try_lock(&parent.fd, Mode::Shared);
-        }
-        made
-    }
-
-    /// Takes the hint of a removed child away, if nobody builds on the parent now.
-    pub(super) fn drop_hint(&self, parent: &str, child: &str) {
-        if let Ok(parent) = self.layer(parent) {
-            self.drop_hint_in(&parent, child);
-        }
-    }
-
-    /// Takes the hint of a layer away that is not built on `parent`, if nobody else builds on that
-    /// now: whoever does may be making a layer of that name, and relies on the hint. A stale one
-    /// does no harm.
-    fn drop_hint_in(&self, parent: &Layer, child: &str) {
-        let alone = lock::try_lock(&parent.fd, Mode::Exclusive);
-        if matches!(alone, Ok(true)) && self.is_stale(parent, child) {
-            if let Ok(dir) = parent.open("child") {
-                let _ = fs::unlink(&dir, child.as_bytes());
-            }
-        }
-    }
-
-    /// Whether `child` is not there, or is built on another layer. Only who holds `parent` alone may
-    /// believe it.
-    pub(super) fn is_stale(&self, parent: &Layer, child: &str) -> bool {
-        match self.layer(child) {
-            Ok(found) => found.parent.as_deref() != Some(&parent.id),
-            Err(error) => error.code() == Code::NoLayer,
-        }
-    }
+/// What a layer's own files say of it: its `meta`, and the layer directly below.
+pub(super) fn read(fd: &OwnedFd, id: &str) -> Result<(Meta, Option<String>)> {
+    let meta = read_meta(id, fd)?;
+    let parent = match meta.kind {
+        Kind::Root => meta.parent.clone(),
+        Kind::Overlay => Some(read_lower(fd)?),
+    };
+    Ok((meta, parent))
 }
 
 /// The layer's `meta`.

@@ -3,6 +3,7 @@
 //! They are for the store's owner alone, whatever the umask and the place say. Root may use a store of
 //! somebody else, who must be able to go on with it.
 
+use crate::error::Errno;
 use crate::sys::ids::IdMaps;
 use crate::sys::{AsFd, OwnedFd, SysCall, fs};
 
@@ -28,6 +29,18 @@ impl Maker {
     /// it hands down neither ACL nor group, and the umask took nothing from its own.
     pub fn exact(self, exact: bool) -> Self {
         Maker { exact, ..self }
+    }
+
+    /// What has overlayfs made in the open directory `dir` becomes the owner's, as far as it is there.
+    pub fn hand_over(&self, dir: impl AsFd, names: &[&[u8]]) -> SysCall<()> {
+        for name in names {
+            match self.give(&dir, name) {
+                // A mount of a disk that is read-only has made nothing.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ROFS) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// Makes a directory.
@@ -72,7 +85,7 @@ impl Maker {
 }
 
 /// Whom the store's own files and directories in `dir` belong to, where that is not the caller.
-pub fn owner_to_be(dir: impl AsFd) -> Option<(u32, u32)> {
+fn owner_to_be(dir: impl AsFd) -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }

@@ -18,6 +18,7 @@
 
 mod apply;
 mod check;
+mod children;
 mod cleanup;
 mod commit;
 mod compare;

@@ -8,7 +8,6 @@
 use super::handle::Mount;
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
-use super::maker::{self, Maker};
 use super::pin::{Pin, Pins, Terms};
 use super::session::{self, Session};
 use super::{Kind, MountFlags, MountOptions, Store, id, path_of};
@@ -16,7 +15,7 @@ use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::layer::view::Stack;
 use crate::mount::{self, Lowers, Overlay, Upper, oracle};
-use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd, SysCall, fs};
+use crate::sys::{AsFd, Own, OwnedFd, fs};
 use crate::watch::Watch;
 
 /// What is asked of a mount.
@@ -72,19 +71,22 @@ impl Store {
             let pin = pins.here.swap_remove(at);
             return self.mount_again(pins, pin, handle, &wish);
         }
+        let content = layer.open(layer.content())?;
         if !layer.committed() {
-            self.need_free_upper(&layer, &pins, used)?;
+            self.need_free_upper(&layer, &content, &pins, used)?;
         }
-        if !layer.committed() && !fs::is_read_only(&layer.fd) {
+        // Nobody writes to it while the mount is there. Of a writable one the disk was looked at.
+        let still = layer.committed() || (!wish.terms.writable && fs::is_read_only(&layer.fd));
+        if !still {
             self.ready(&layer, &wish)?;
         }
         if !wish.terms.writable {
-            let mount = self.make(&layer, &wish)?;
+            let mount = self.make(&layer, &content, &pins, still, &wish)?;
             return self.place(&layer, mount, handle, &pins, &wish);
         }
-        let before = session::begin(&layer, wish.terms.volatile)?;
+        let before = session::begin(&layer, &content, &pins, wish.terms.volatile)?;
         let mounted = self
-            .make(&layer, &wish)
+            .make(&layer, &content, &pins, still, &wish)
             .and_then(|mount| self.place(&layer, mount, handle, &pins, &wish));
         if mounted.is_err() {
             session::undo(&layer, before);
@@ -100,8 +102,9 @@ impl Store {
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
-        let before = session::begin(layer, wish.terms.volatile)?;
-        let mounted = self.bind_itself(layer, handle, pins, wish);
+        let root = layer.open("root")?;
+        let before = session::begin(layer, &root, pins, wish.terms.volatile)?;
+        let mounted = self.bind_itself(layer, root, handle, pins, wish);
         if mounted.is_err() {
             session::undo(layer, before);
         }
@@ -111,11 +114,11 @@ impl Store {
     fn bind_itself(
         &self,
         layer: &Layer,
+        root: OwnedFd,
         handle: Own,
         pins: &Pins,
         wish: &Wish<'_>,
     ) -> Result<Mount> {
-        let root = layer.open("root")?;
         if !wish.detached && wish.target.is_none() {
             let path = path_of(root.as_fd())?;
             return Ok(Mount::new(
@@ -126,8 +129,7 @@ impl Store {
                 self.marks,
             ));
         }
-        let scratch = layer.open("pin")?;
-        let mount = mount::bind(root.as_fd(), false, Some(scratch.as_fd()))?;
+        let mount = mount::bind(root.as_fd(), false, Some(pins.dir.as_fd()))?;
         self.place(layer, mount, handle, pins, wish)
     }
 
@@ -183,7 +185,13 @@ impl Store {
     }
 
     /// EBUSY when an overlay that the caller cannot see holds the layer's upper.
-    fn need_free_upper(&self, layer: &Layer, pins: &Pins, used: bool) -> Result<()> {
+    fn need_free_upper(
+        &self,
+        layer: &Layer,
+        upper: &OwnedFd,
+        pins: &Pins,
+        used: bool,
+    ) -> Result<()> {
         let elsewhere = || {
             Err(Error::new(
                 Code::Mounted,
@@ -211,7 +219,7 @@ impl Store {
         // A descriptor that was passed on is no handle, other programs know no locks, and have work
         // directories of their own, and other namespaces keep copies of mounts: only the kernel can
         // say, in about a millisecond.
-        match self.upper_in_use(&layer.open("upper")?, Some(&pins.dir))? {
+        match self.upper_in_use(upper, Some(&pins.dir))? {
             oracle::InUse::Busy => elsewhere(),
             oracle::InUse::Free => {
                 for pin in &pins.elsewhere {
@@ -225,20 +233,26 @@ impl Store {
         }
     }
 
-    /// Makes the mount, detached.
-    fn make(&self, layer: &Layer, wish: &Wish<'_>) -> Result<OwnedFd> {
-        let scratch = layer.open("pin")?;
+    /// Makes the mount, detached, of the layer whose open tree is `content`. `still`: nobody writes to
+    /// that.
+    fn make(
+        &self,
+        layer: &Layer,
+        content: &OwnedFd,
+        pins: &Pins,
+        still: bool,
+        wish: &Wish<'_>,
+    ) -> Result<OwnedFd> {
         if layer.meta.kind == Kind::Root {
-            let root = layer.open("root")?;
-            return mount::bind(root.as_fd(), true, Some(scratch.as_fd()));
+            return mount::bind(content.as_fd(), true, Some(pins.dir.as_fd()));
         }
         let (stack, known) = self.stack_to_open(layer)?;
-        let made = self.make_of(&stack, layer, scratch.as_fd(), wish);
-        match made {
+        let make = |stack: &Stack| self.make_of(stack, layer, content, pins, still, wish);
+        match make(&stack) {
             // Somebody changed by hand what nobody can by the library.
             Err(error) if known && error.errno() == Errno::NOENT => {
                 self.known.forget();
-                self.make_of(&self.stack(layer)?, layer, scratch.as_fd(), wish)
+                make(&self.stack(layer)?)
             }
             made => made,
         }
@@ -248,13 +262,13 @@ impl Store {
         &self,
         stack: &Stack,
         layer: &Layer,
-        scratch: BorrowedFd<'_>,
+        upper: &OwnedFd,
+        pins: &Pins,
+        still: bool,
         wish: &Wish<'_>,
     ) -> Result<OwnedFd> {
         // One lower too many for the kernel, the top tree is the upper of a mount that never
-        // writes.
-        // On a disk that is read-only nobody writes to it, and the kernel takes no upper there.
-        let still = layer.committed() || fs::is_read_only(&layer.fd);
+        // writes. On a disk that is read-only the kernel takes no upper.
         let as_upper = !still || stack.trees().len() > MAX_LOWERS as usize;
         let below = usize::from(as_upper);
         let lowers = &stack.trees()[below..];
@@ -264,14 +278,13 @@ impl Store {
             // A chain that is damaged there says so better.
             opened.map_err(|error| self.stack(layer).err().unwrap_or(error))
         };
-        let upper = layer.open("upper")?;
         let work = layer.open("work")?;
         let mut plan = Overlay::new(Lowers::new(lowers.len(), open), self.marks);
         plan.read_only = !wish.terms.writable;
         plan.volatile = wish.terms.volatile;
         plan.label = wish.label.map(<[u8]>::to_vec);
         plan.source = format!("ovl:{}", layer.id).into_bytes();
-        plan.scratch = Some(scratch);
+        plan.scratch = Some(pins.dir.as_fd());
         if !layer.committed() {
             foreign::refuse(
                 layer.open("upper")?,
@@ -289,7 +302,10 @@ impl Store {
         }
         match mount::overlay(&plan) {
             Ok(mount) => {
-                hand_over(&work).call_at("chown", "work")?;
+                // The owner of the store could neither look at it nor mount the layer otherwise, when
+                // root has mounted it.
+                let made = pins.maker().hand_over(&work, &MADE);
+                made.call_at("chown", "work")?;
                 Ok(mount.fd)
             }
             Err(error) if !layer.committed() && matches!(self.holds_upper(), Ok(false)) => {
@@ -348,7 +364,7 @@ impl Store {
         if let Some(target) = wish.target {
             return attach(mount, target, handle, pins, wish);
         }
-        match Maker::of(&layer.fd).mkdir(&layer.fd, b"merged") {
+        match pins.maker().mkdir(&layer.fd, b"merged") {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::ROFS) => {
                 return Err(Error::new(
@@ -368,22 +384,8 @@ impl Store {
     }
 }
 
-/// What overlayfs has made in its work directory is the owner's of the store, who could neither look
-/// at it nor mount the layer otherwise, when root has mounted it.
-fn hand_over(work: &OwnedFd) -> SysCall<()> {
-    let Some((uid, gid)) = maker::owner_to_be(work) else {
-        return Ok(());
-    };
-    for name in [&b"work"[..], b"work/incompat", b"work/incompat/volatile"] {
-        match fs::chown_at(work, name, uid, gid) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-            // A mount of a disk that is read-only has made nothing.
-            Err(Errno::ROFS) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
+/// What overlayfs makes in its work directory.
+const MADE: [&[u8]; 3] = [b"work", b"work/incompat", b"work/incompat/volatile"];
 
 /// How long a mount waits, with the pins locked, for one who keeps mounts away.
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);

@@ -6,6 +6,7 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
+use super::maker::Maker;
 use super::reach;
 use super::session;
 use super::text;
@@ -74,6 +75,7 @@ pub struct Pins {
     boot: &'static str,
     /// The store's.
     pub marks: Marks,
+    maker: OnceCell<Maker>,
 }
 
 /// A pin of a mount in another namespace.
@@ -87,7 +89,11 @@ pub struct Elsewhere {
 impl Store {
     /// Locks and reads the pins of a layer. Those whose mounts have ended are taken away.
     pub(super) fn pins(&self, layer: &Layer) -> Result<Pins> {
-        let dir = layer.open("pin")?;
+        self.pins_in(layer, layer.open("pin")?)
+    }
+
+    /// The same, of the open directory `dir`.
+    pub(super) fn pins_in(&self, layer: &Layer, dir: OwnedFd) -> Result<Pins> {
         let mut watch = crate::watch::Watch::default();
         lock::lock(&dir, Mode::Exclusive, lock::PATIENCE, &mut watch)
             .map_err(|e| e.at(&layer.id))?;
@@ -96,9 +102,10 @@ impl Store {
             elsewhere: Vec::new(),
             boot: boot_id()?,
             marks: self.marks,
+            maker: OnceCell::new(),
             dir,
         };
-        let names = DirBuf::default()
+        let names = DirBuf::small()
             .sorted_names(&pins.dir)
             .call_at("getdents64", "pin")?;
         if names.is_empty() {
@@ -279,12 +286,18 @@ fn read_boot_id() -> SysCall<String> {
 }
 
 impl Pins {
+    /// Who makes what a mount of the layer needs.
+    pub fn maker(&self) -> Maker {
+        *self.maker.get_or_init(|| Maker::of(&self.dir))
+    }
+
     /// Writes the pin of a new mount, and locks it for its first handle.
     pub fn add(&self, root: BorrowedFd<'_>, path: &[u8], terms: Terms) -> Result<Pin> {
         let id = mount::identity(root)?;
         let name = format!("{}.{}", id.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
-        let file = match text::create(&self.dir, &name, terms.write(id, self.boot).as_bytes()) {
+        let text = terms.write(id, self.boot);
+        let file = match text::create(&self.dir, self.maker(), &name, text.as_bytes()) {
             Ok(()) => fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never)
                 .call_at("open", &name)
                 .inspect_err(|_| self.forget(&name))?,
@@ -329,7 +342,7 @@ impl Pins {
         let name = format!("{}.{}", found.id, mount::namespace_id()?);
         let _ = fs::unlink(&self.dir, name.as_bytes());
         let text = terms.write(found.id, self.boot);
-        let file = match text::create(&self.dir, &name, text.as_bytes()) {
+        let file = match text::create(&self.dir, self.maker(), &name, text.as_bytes()) {
             Ok(()) => fs::open_below(&self.dir, name.as_bytes(), OFlags::RDONLY, fs::Cross::Never),
             Err(Errno::ROFS) => fs::nameless(),
             Err(errno) => {

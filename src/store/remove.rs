@@ -1,7 +1,7 @@
 //! Removing a layer: one rename takes it out of the store, however large it is.
 
 use super::damaged::is_disk;
-use super::layer::{Layer, is_absent};
+use super::layer::{Layer, is_absent, read};
 use super::lock::Mode;
 use super::{Kind, RemoveFlags, Store, id, to_trash};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -48,8 +48,9 @@ impl Store {
         may(&layers)?;
         for layer in &layers {
             self.need_childless(layer)?;
-            self.need_removable(layer)?;
-            self.need_no_sign(layer)?;
+            if !self.need_removable(layer)? {
+                self.need_no_sign(layer)?;
+            }
         }
         let nonce = to_trash(self, &self.layers, id.as_bytes())?;
         if let Err(errno) = fs::sync(&self.layers) {
@@ -78,14 +79,17 @@ impl Store {
         Ok(())
     }
 
-    /// The layer in a locked directory, or what is left of it: however damaged it is, it can go.
+    /// The layer in a locked directory, or what is left of it: however damaged it is, it can go. The lock
+    /// is the layer's, or stands beside the remains.
     fn readable(&self, id: &str, dir: OwnedFd) -> Result<(Option<OwnedFd>, Vec<Layer>)> {
-        let layers = match self.read_layer(id, super::again(&dir)?) {
-            Ok(layer) => vec![layer],
-            Err(error) if is_absent(&error) || is_disk(error.errno()) => self.remains(id, &dir)?,
-            Err(error) => return Err(error),
-        };
-        Ok((Some(dir), layers))
+        match read(&dir, id) {
+            Ok((meta, parent)) => Ok((None, vec![Layer::new(id, dir, meta, parent)])),
+            Err(error) if is_absent(&error) || is_disk(error.errno()) => {
+                let layers = self.remains(id, &dir)?;
+                Ok((Some(dir), layers))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// EBUSY when layers are built on it.
@@ -105,8 +109,8 @@ impl Store {
         ))
     }
 
-    /// EBUSY when the kernel cannot say whether an overlay has the upper, and something else says
-    /// that one may: a pin from another namespace that nobody can confirm, or, where the pins are
+    /// For who knows that the kernel cannot say whether an overlay has the upper: EBUSY when something
+    /// else says that one may, a pin from another namespace that nobody can confirm, or, where the pins are
     /// lost, an overlay of this name in the caller's own.
     fn need_no_sign(&self, layer: &Layer) -> Result<()> {
         if layer.meta.kind != Kind::Overlay {

@@ -15,8 +15,9 @@
 
 use super::layer::Layer;
 use super::lock::{self, Mode};
-use super::pin;
-use super::text;
+use super::maker::Maker;
+use super::pin::{self, Pins};
+use super::text::{self, Way};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, oracle};
 use crate::sys::dir::DirBuf;
@@ -114,9 +115,9 @@ pub struct Before {
     synced: bool,
 }
 
-/// Notes that the layer is about to be written, with its pins locked. It comes before the mount, which
-/// leaves marks of its own.
-pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
+/// Notes that the layer, whose open tree is `content`, is about to be written, with its pins locked. It
+/// comes before the mount, which leaves marks of its own.
+pub fn begin(layer: &Layer, content: &OwnedFd, pins: &Pins, volatile: bool) -> Result<Before> {
     let text = format!(
         "boot={}\nvolatile={}\ndisk={}\n",
         pin::known_boot()?,
@@ -136,15 +137,19 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
         Err(errno) => return Err(errno).call_at("read", FILE),
     };
     // An older text says after a power cut what the new one would.
-    let synced =
-        before.is_none() && (!text::keeps_order(fd).call("fstatfs")? || has_content(layer)?);
-    let written = match (&before, synced) {
-        (Some(_), _) => text::replace(fd, FILE, text, false),
-        // Only a whole one says that what was written was never to be synced.
-        (None, true) if volatile => text::replace(fd, FILE, text, true),
-        (None, true) => text::replace_named(fd, FILE, text),
-        (None, false) => text::replace_soon(fd, FILE, text),
+    let empty = || {
+        let empty = DirBuf::small().is_empty(content);
+        empty.call_at("getdents64", layer.content())
     };
+    let synced = before.is_none() && (!text::keeps_order(fd).call("fstatfs")? || !empty()?);
+    let way = match (&before, synced) {
+        (Some(_), _) => Way::Whole,
+        // Only a whole one says that what was written was never to be synced.
+        (None, true) if volatile => Way::Synced,
+        (None, true) => Way::Named,
+        (None, false) => Way::Soon,
+    };
+    let written = text::replace_by(fd, pins.maker(), FILE, text, way);
     let before = Before {
         text: before,
         synced,
@@ -155,15 +160,6 @@ pub fn begin(layer: &Layer, volatile: bool) -> Result<Before> {
         return Err(error);
     }
     Ok(before)
-}
-
-/// Whether there is anything in the layer's tree that could be written in place.
-fn has_content(layer: &Layer) -> Result<bool> {
-    let content = layer.open(layer.content())?;
-    let empty = DirBuf::default().is_empty(&content);
-    empty
-        .call_at("getdents64", layer.content())
-        .map(|empty| !empty)
 }
 
 /// The mount came to nothing: what was told before is told again, as far as that can be.
@@ -179,7 +175,12 @@ pub fn undo(layer: &Layer, before: Before) {
 
 /// Says of a lost layer that it is, in our own words, before the kernel's are taken away.
 pub fn keep_lost(layer: &Layer) -> Result<()> {
-    match text::create(&layer.fd, FILE, b"boot=\nvolatile=1\n") {
+    match text::create(
+        &layer.fd,
+        Maker::of(&layer.fd),
+        FILE,
+        b"boot=\nvolatile=1\n",
+    ) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno).call_at("create", FILE),
     }
@@ -245,7 +246,7 @@ fn try_end(handle: &OwnedFd, marks: Marks) -> Result<()> {
         return Ok(());
     }
     let aside = fs::open_dir(&layer, b"pin").call_at("open", "pin")?;
-    let pins = DirBuf::default().sorted_names(super::again(&aside)?);
+    let pins = DirBuf::small().sorted_names(super::again(&aside)?);
     let held = |name: &Vec<u8>| !mount::is_scratch(name);
     if pins.call_at("getdents64", "pin")?.iter().any(held) {
         // Another mount of it, which may be kept without a handle.

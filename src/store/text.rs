@@ -46,8 +46,8 @@ pub fn read_to(dir: impl AsFd, name: &str, max: usize) -> SysCall<Vec<u8>> {
 }
 
 /// Writes the new small file `name`; what cannot be written whole goes again.
-pub fn create(dir: impl AsFd, name: &str, data: &[u8]) -> SysCall<()> {
-    let file = Maker::of(&dir).file(&dir, name)?;
+pub fn create(dir: impl AsFd, maker: Maker, name: &str, data: &[u8]) -> SysCall<()> {
+    let file = maker.file(&dir, name)?;
     let done = fs::write_all(&file, data);
     if done.is_err() {
         let _ = fs::unlink(&dir, name.as_bytes());
@@ -81,22 +81,12 @@ pub fn create_whole(dir: BorrowedFd<'_>, maker: Maker, texts: &[(&str, &[u8])]) 
 /// Replaces `name` whole: a reader sees the old text or the new, also after a power cut.
 pub fn replace(dir: BorrowedFd<'_>, name: &str, data: &[u8], sync: bool) -> Result<()> {
     let way = if sync { Way::Synced } else { Way::Whole };
-    replace_by(dir, name, data, way)
-}
-
-/// The same, except that a power cut may leave a text that is not whole.
-pub fn replace_soon(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> {
-    replace_by(dir, name, data, Way::Soon)
-}
-
-/// The same, only that its name is on the disk when this returns.
-pub fn replace_named(dir: BorrowedFd<'_>, name: &str, data: &[u8]) -> Result<()> {
-    replace_by(dir, name, data, Way::Named)
+    replace_by(dir, Maker::of(dir), name, data, way)
 }
 
 /// What is on the disk when.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     /// All of it, when the call returns.
     Synced,
     /// The text before its name.
@@ -107,10 +97,18 @@ enum Way {
     Soon,
 }
 
-fn replace_by(dir: BorrowedFd<'_>, name: &str, data: &[u8], way: Way) -> Result<()> {
+/// The same, where it is known whose it is, and with more of a choice: a text that need not come before
+/// its name may be found cut short after a power cut.
+pub fn replace_by(
+    dir: BorrowedFd<'_>,
+    maker: Maker,
+    name: &str,
+    data: &[u8],
+    way: Way,
+) -> Result<()> {
     let temp = format!(".{name}.{}", fs::random_name().call("getrandom")?);
     let result = (|| {
-        let file = Maker::of(dir).file(dir, &temp)?;
+        let file = maker.file(dir, &temp)?;
         fs::write_all(&file, data)?;
         match way {
             Way::Synced => fs::sync(&file)?,

@@ -133,40 +133,45 @@ impl Store {
         let alone = layer.open(layer.mount_lock())?;
         alone_with(&alone)?;
         end_pins(&mut pins)?;
-        self.need_upper_unheld(layer, Some(&pins))?;
+        if layer.meta.kind == Kind::Overlay {
+            self.need_upper_unheld(layer, &layer.open("upper")?, Some(&pins))?;
+        }
         Ok(alone)
     }
 
-    /// The same of a layer that is to go: what is missing in a damaged one nobody holds.
-    pub(super) fn need_removable(&self, layer: &Layer) -> Result<()> {
-        let mut pins = match lacks(layer, "pin") {
-            true => None,
-            false => Some(self.pins(layer)?),
+    /// The same of a layer that is to go: what is missing in a damaged one nobody holds. Whether the
+    /// kernel could be asked for holders that nobody told of.
+    pub(super) fn need_removable(&self, layer: &Layer) -> Result<bool> {
+        let mut pins = match part(layer, "pin")? {
+            Some(dir) => Some(self.pins_in(layer, dir)?),
+            None => None,
         };
-        let alone = match lacks(layer, layer.mount_lock()) {
-            true => None,
-            false => Some(layer.open(layer.mount_lock())?),
-        };
+        let alone = part(layer, layer.mount_lock())?;
         if let Some(alone) = &alone {
             alone_with(alone)?;
         }
         if let Some(pins) = &mut pins {
             end_pins(pins)?;
         }
-        match lacks(layer, layer.content()) {
-            true => Ok(()),
-            false => self.need_upper_unheld(layer, pins.as_ref()),
+        match part(layer, layer.content())? {
+            Some(upper) if layer.meta.kind == Kind::Overlay => {
+                self.need_upper_unheld(layer, &upper, pins.as_ref())
+            }
+            _ => Ok(true),
         }
     }
 
-    /// No overlay that nobody told of has the layer's upper.
-    fn need_upper_unheld(&self, layer: &Layer, pins: Option<&pin::Pins>) -> Result<()> {
-        if layer.meta.kind != Kind::Overlay {
-            return Ok(());
-        }
-        let upper = layer.open("upper")?;
-        if self.upper_in_use(&upper, pins.map(|pins| &pins.dir))? != oracle::InUse::Busy {
-            return Ok(());
+    /// No overlay that nobody told of has the layer's upper; false where the kernel cannot say.
+    fn need_upper_unheld(
+        &self,
+        layer: &Layer,
+        upper: &OwnedFd,
+        pins: Option<&pin::Pins>,
+    ) -> Result<bool> {
+        match self.upper_in_use(upper, pins.map(|pins| &pins.dir))? {
+            oracle::InUse::Free => return Ok(true),
+            oracle::InUse::Unknown(_) => return Ok(false),
+            oracle::InUse::Busy => {}
         }
         let busy = |why: &str| Error::new(Code::Mounted, Errno::BUSY, why);
         let strays = pins.map(|pins| self.strays(layer, pins)).transpose()?;
@@ -214,10 +219,13 @@ fn end_pins(pins: &mut pin::Pins) -> Result<()> {
     Ok(())
 }
 
-/// Whether a directory of the layer is missing, or is none.
-fn lacks(layer: &Layer, name: &str) -> bool {
-    let missing = |errno| matches!(errno, Errno::NOENT | Errno::NOTDIR);
-    layer.open(name).is_err_and(|error| missing(error.errno()))
+/// A directory of the layer, unless it is missing, or is none.
+fn part(layer: &Layer, name: &str) -> Result<Option<OwnedFd>> {
+    match layer.open(name) {
+        Ok(part) => Ok(Some(part)),
+        Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn not_mounted() -> Error {

@@ -31,6 +31,11 @@ impl Default for DirBuf {
 }
 
 impl DirBuf {
+    /// One for a directory that has a few names.
+    pub fn small() -> Self {
+        DirBuf(vec![MaybeUninit::uninit(); 4 << 10].into_boxed_slice())
+    }
+
     /// Calls `each` with every entry of the open directory `fd`, from its current position,
     /// except `.` and `..`. Stops at the first error.
     pub fn for_each<E: From<Errno>>(
