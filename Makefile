@@ -35,7 +35,9 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock $(wildcard build.rs .cargo/config.toml)
-EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(filter-out examples-c/ovl.c,$(wildcard examples-c/*.c)))
+EXAMPLES := $(patsubst examples-c/%.c,build/examples/%,$(wildcard examples-c/*.c))
+TOOL := $(wildcard examples-c/ovl/*.c)
+TOOL_HEADERS := include/ovl.h $(wildcard examples-c/ovl/*.h)
 # What lies below the prefix is told relative to it, so that a tree that was moved can be used where it
 # is (pkg-config --define-prefix).
 below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
@@ -60,13 +62,13 @@ build/ovl.pc: pkgconfig/ovl.pc.in Makefile Cargo.toml
 	@mkdir -p build
 	$(WRITE_PC) >$@
 
-build/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
-	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ $(call LINK) $(LDFLAGS)
+build/ovl: $(TOOL) $(TOOL_HEADERS) | build/libovl.so
+	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $(TOOL) -o $@ $(call LINK) $(LDFLAGS)
 
 # The tool as it is installed, without the path of this tree in it.
-build/install/ovl: examples-c/ovl.c include/ovl.h | build/libovl.so
+build/install/ovl: $(TOOL) $(TOOL_HEADERS) | build/libovl.so
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $< -o $@ -Iinclude -Lbuild -lovl $(LDFLAGS)
+	$(CC) $(CPPFLAGS) $(WARNINGS) $(CFLAGS) $(TOOL) -o $@ -Iinclude -Lbuild -lovl $(LDFLAGS)
 
 build/examples/%: examples-c/%.c include/ovl.h | build/libovl.so
 	@mkdir -p $(@D)

@@ -7,15 +7,19 @@ each_compiler() {
 	done
 }
 
+# strict PROGRAM SOURCE...
 strict() {
-	$cc -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror -I"$TOP/include" "$1" -o "$2" \
+	program=$1
+	shift
+	$cc -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror -I"$TOP/include" "$@" -o "$program" \
 		-L"$TOP/build" -lovl -Wl,-rpath,"$TOP/build"
 }
 
 compile_all() {
 	for source in "$TOP"/examples-c/*.c; do
-		strict "$source" "$(basename "$source" .c)-$cc"
+		strict "$(basename "$source" .c)-$cc" "$source"
 	done
+	strict "ovl-$cc" "$TOP"/examples-c/ovl/*.c
 }
 
 test_examples_compile_without_a_warning() {
@@ -53,7 +57,7 @@ test_readme_program_runs() {
 	awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$TOP/README.md" >readme.c
 	[ -s readme.c ]
 	cc=$(command -v gcc || command -v clang)
-	strict readme.c readme
+	strict readme readme.c
 	mkdir layer
 	echo x >layer/file
 	tar_of layer.tar layer

@@ -121,10 +121,13 @@ test_pkg_config() {
 build() {
 	program=$1
 	shift
+	case $program in
+	ovl) set -- "$TOP"/examples-c/ovl/*.c "$@" ;;
+	*) set -- "$TOP/examples-c/$program.c" "$@" ;;
+	esac
 	# Flags are lists of words.
 	# shellcheck disable=SC2046
-	$cc -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror $(pc --cflags) "$TOP/examples-c/$program.c" \
-		-o "./$program" "$@"
+	$cc -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror $(pc --cflags) -o "./$program" "$@"
 }
 
 runs() {

@@ -59,7 +59,7 @@ tar -C "$BASE/rootfs" --owner=0 --group=0 --numeric-owner -cf "$BASE/rootfs.tar"
 # The leak check starts a thread, which a process that has made a pid namespace cannot.
 if [ -n "${SANITIZE:-}" ]; then
 	${CC:-cc} -fsanitize=address,undefined -fno-sanitize-recover -g -std=c99 -I"$TOP/include" \
-		"$TOP/examples-c/ovl.c" -o "$BASE/sanitized" -L"$LIBRARY" -lovl -Wl,-rpath,"$LIBRARY" || exit 1
+		"$TOP"/examples-c/ovl/*.c -o "$BASE/sanitized" -L"$LIBRARY" -lovl -Wl,-rpath,"$LIBRARY" || exit 1
 	cat >"$BASE/ovl" <<-END
 		#!/bin/sh
 		case " \$* " in *" run "*) leaks=0 ;; *) leaks=1 ;; esac

@@ -218,7 +218,7 @@ fn errnos_are_the_headers() {
 
 /// The commands of the tool, as its own table has them: name and arguments.
 fn commands() -> BTreeSet<(String, String)> {
-    let source = surface::read("examples-c/ovl.c");
+    let source = surface::read("examples-c/ovl/main.c");
     let table = source.split_once("} commands[] = {").unwrap().1;
     let table = table.split_once("\n};").unwrap().0;
     let commands: BTreeSet<(String, String)> = table
