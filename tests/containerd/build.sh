@@ -1,13 +1,14 @@
 #!/bin/sh
-# build.sh DIR [plugin|quick|all|docker]: builds into DIR what the tests run and Debian does not have: the
-# plugin; with `quick` the tests' own programs as well; with `all` a containerd 2 with its ctr and shim, and
-# a runc of its age, at the versions that go.mod pins; with `docker` the Docker Engine of docker/go.mod,
-# too, which takes minutes. The go command's cache makes the second time short.
+# build.sh DIR [plugin|quick|all|clients|docker]: builds into DIR what the tests run and Debian does not
+# have: the plugin; with `quick` the tests' own programs as well; with `all` a containerd 2 with its ctr and
+# shim, and a runc of its age, at the versions that go.mod pins; with `clients` BuildKit and crictl
+# (clients/go.mod), too; with `docker` these and the Docker Engine (docker/go.mod). The last two take
+# minutes. The go command's cache makes the second time short.
 set -eu
+mkdir -p "$1"
+out=$(cd "$1" && pwd) what=${2:-all}
 cd "$(dirname "$0")"
 top=$(cd ../.. && pwd)
-out=$1 what=${2:-all}
-mkdir -p "$out"
 PATH=$PATH:/usr/local/go/bin
 export GOTOOLCHAIN=local
 small="-trimpath -ldflags=-s"
@@ -23,7 +24,7 @@ if [ -d "$plugin/cmd/ovl-snapshotter" ]; then
 fi
 [ "$what" != plugin ] || exit 0
 CGO_ENABLED=0 go build $small -o "$out/" ./ask ./scale
-[ "$what" = all ] || exit 0
+[ "$what" != quick ] || exit 0
 
 containerd=github.com/containerd/containerd/v2/cmd
 CGO_ENABLED=0 go build $small -tags "no_btrfs no_devmapper no_zfs no_tracing" -o "$out/" \
@@ -32,7 +33,10 @@ CGO_ENABLED=0 go build $small -tags "no_btrfs no_devmapper no_zfs no_tracing" -o
 tags=
 ! pkg-config --exists libseccomp || tags=seccomp
 go build $small -tags "$tags" -o "$out/runc" github.com/opencontainers/runc
-[ "$what" = docker ] || exit 0
+[ "$what" != all ] || exit 0
+(cd clients && CGO_ENABLED=0 go build $small -o "$out/" \
+	github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/cmd/buildctl sigs.k8s.io/cri-tools/cmd/crictl)
+[ "$what" != clients ] || exit 0
 cd docker
 CGO_ENABLED=0 go build $small -tags "no_btrfs no_zfs no_devmapper no_tracing exclude_disk_quota" -o "$out/dockerd" \
 	github.com/moby/moby/v2/cmd/dockerd

@@ -43,3 +43,48 @@ test_cri() {
 	remove_all
 	nothing_left
 }
+
+crictl() {
+	timeout 60 "$BUILT/crictl" --runtime-endpoint "unix://$T/c.sock" --image-endpoint "unix://$T/c.sock" --timeout 40s "$@"
+}
+
+# The same by the tool that people look with. `build.sh DIR clients` builds it.
+test_built_crictl() {
+	[ -x "$BUILT/crictl" ] || skip crictl
+	CRI='' NS=k8s.io
+	start
+	import "$IMAGES/pause.tar" "$IMAGES/bb.tar"
+	mkdir logs
+	jq -n --arg logs "$T/logs" '{metadata: {name: "pod", namespace: "default", uid: "1"}, log_directory: $logs,
+		linux: {security_context: {namespace_options: {network: 2}}}}' >pod.json
+	jq -n '{metadata: {name: "one"}, image: {image: "localhost/bb:1"}, log_path: "one.log",
+		command: ["/bin/sh", "-c", "echo begun; echo mine >/mine; rm /etc/motd; sleep 100000 & wait"],
+		linux: {security_context: {namespace_options: {network: 2}}}}' >one.json
+	crictl images | grep -q '^localhost/bb '
+	if plugin_used; then
+		same "$(crictl imagefsinfo | jq -r '.status.imageFilesystems[0].fsId.mountpoint')" "$T/ovl"
+	fi
+	pod=$(crictl runp pod.json)
+	one=$(crictl create "$pod" one.json pod.json)
+	crictl start "$one"
+	wait_for 20 "the container's first word" grep -q begun logs/one.log
+	same "$(crictl exec "$one" /bin/sh -c 'cat /mine; [ -e /etc/motd ] || echo gone')" "mine
+gone"
+	same "$(crictl logs "$one")" begun
+	# What a kubelet evicts by: the layer's own bytes.
+	wait_for 30 "the container's usage" used "$one"
+	crictl stop "$one"
+	same "$(crictl inspect "$one" | jq -r .status.state)" CONTAINER_EXITED
+	crictl rm "$one"
+	crictl stopp "$pod"
+	crictl rmp "$pod"
+	crictl rmi localhost/bb:1
+	collect
+	judge
+	remove_all
+	nothing_left
+}
+
+used() {
+	[ "$(crictl stats -o json "$1" | jq -r '.stats[0].writableLayer.usedBytes.value')" -gt 0 ]
+}
