@@ -1,9 +1,10 @@
 #!/bin/sh
-# build.sh DIR [plugin|quick|all|clients|docker]: builds into DIR what the tests run and Debian does not
+# build.sh DIR [plugin|quick|all|clients|docker|kubelet]: builds into DIR what the tests run and Debian does not
 # have: the plugin; with `quick` the tests' own programs as well; with `all` a containerd 2 with its ctr and
 # shim, and a runc of its age, at the versions that go.mod pins; with `clients` BuildKit and crictl
-# (clients/go.mod), too; with `docker` these and the Docker Engine (docker/go.mod). The last two take
-# minutes. The go command's cache makes the second time short.
+# (clients/go.mod), too; with `docker` the Docker Engine (docker/go.mod) as well, and with `kubelet`
+# a kubelet (kubelet/go.mod) besides. The last three take minutes. The go command's cache makes the second
+# time short.
 set -eu
 mkdir -p "$1"
 out=$(cd "$1" && pwd) what=${2:-all}
@@ -37,6 +38,11 @@ go build $small -tags "$tags" -o "$out/runc" github.com/opencontainers/runc
 (cd clients && CGO_ENABLED=0 go build $small -o "$out/" \
 	github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/cmd/buildctl sigs.k8s.io/cri-tools/cmd/crictl)
 [ "$what" != clients ] || exit 0
-cd docker
-CGO_ENABLED=0 go build $small -tags "no_btrfs no_zfs no_devmapper no_tracing exclude_disk_quota" -o "$out/dockerd" \
-	github.com/moby/moby/v2/cmd/dockerd
+(cd docker && CGO_ENABLED=0 go build $small -tags "no_btrfs no_zfs no_devmapper no_tracing exclude_disk_quota" -o "$out/dockerd" \
+	github.com/moby/moby/v2/cmd/dockerd)
+[ "$what" != docker ] || exit 0
+cd kubelet
+# Without a version a kubelet takes itself for one of the future.
+version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+CGO_ENABLED=0 go build -trimpath -ldflags="-s -X k8s.io/component-base/version.gitVersion=$version" \
+	-o "$out/kubelet" k8s.io/kubernetes/cmd/kubelet
