@@ -2,9 +2,9 @@
 
 use super::layer::{Layer, is_absent};
 use super::lock::{Mode, PATIENCE};
-use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id};
+use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id, text};
 use crate::archive::Sink;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Errno, Error, Result};
 use crate::layer::diff::{self, Visitor};
 use crate::layer::export::{Style, export};
 use crate::layer::view::Stack;
@@ -191,8 +191,17 @@ impl Pair {
         if error.code() != Code::System || !GONE.contains(&error.errno()) {
             return error;
         }
+        let damage = |layer: &Layer| {
+            let own = match fs::open_dir(&layer.fd, layer.content().as_bytes()) {
+                Err(Errno::NOENT | Errno::NOTDIR) => {
+                    Err(text::damaged(format!("it has no {}", layer.content())).at(&layer.id))
+                }
+                _ => Ok(()),
+            };
+            own.and_then(|()| store.stack(layer).map(drop)).err()
+        };
         let mut layers = std::iter::once(&self.layer).chain(&self.other);
-        if let Some(damage) = layers.clone().find_map(|layer| store.stack(layer).err()) {
+        if let Some(damage) = layers.clone().find_map(damage) {
             return damage;
         }
         match layers.all(Layer::committed) {

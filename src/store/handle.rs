@@ -107,8 +107,7 @@ impl Mount {
             let path = pin.whereabouts().ok().flatten();
             let root = path.and_then(|path| pin.root_at(&path).ok());
             self.root = root.map(Own::new);
-        } else if !(lazy || pin.terms.volatile) {
-            // What never syncs is not shut down in order.
+        } else if !lazy {
             session::end(&self.lock, self.marks);
         }
         ended

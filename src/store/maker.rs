@@ -31,7 +31,7 @@ impl Maker {
         Maker { exact, ..self }
     }
 
-    /// What has overlayfs made in the open directory `dir` becomes the owner's, as far as it is there.
+    /// What overlayfs has made in the open directory `dir` becomes the owner's, as far as it is there.
     pub fn hand_over(&self, dir: impl AsFd, names: &[&[u8]]) -> SysCall<()> {
         for name in names {
             match self.give(&dir, name) {

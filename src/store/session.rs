@@ -139,6 +139,8 @@ pub fn begin(layer: &Layer, content: &OwnedFd, pins: &Pins, volatile: bool) -> R
     // An older text says after a power cut what the new one would.
     let empty = || {
         let empty = DirBuf::small().is_empty(content);
+        // It may become a handle's, who reads it.
+        let empty = empty.and_then(|empty| fs::rewind(content).map(|()| empty));
         empty.call_at("getdents64", layer.content())
     };
     let synced = before.is_none() && (!text::keeps_order(fd).call("fstatfs")? || !empty()?);

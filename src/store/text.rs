@@ -97,7 +97,7 @@ pub enum Way {
     Soon,
 }
 
-/// The same, where it is known whose it is, and with more of a choice: a text that need not come before
+/// As [`replace`], where it is known whose it is, and with more of a choice: a text that need not come before
 /// its name may be found cut short after a power cut.
 pub fn replace_by(
     dir: BorrowedFd<'_>,

@@ -182,42 +182,59 @@ fn a_diff_of_a_directory_that_goes_meanwhile_is_an_error() {
     });
 }
 
-/// What is missing below a layer that somebody may write to has not just gone: the chain is damaged.
+/// What is missing of a chain has not just gone, though somebody may write to the layer: it is damaged.
 #[test]
 fn a_chain_that_is_damaged_meanwhile_is_told_as_that() {
     require!("root", "overlay", "tmpfs");
-    fsys::on("tmpfs", |dir| {
-        let lab = lab(dir);
-        // Deeper than what stays open.
-        let deep = "d/".repeat(40);
-        let files = [
-            crate::tar::file(&format!("{deep}a"), "a"),
-            crate::tar::file("d/d/z/z", "z"),
-        ];
-        lab.apply("deep", "base", Kind::Root, &crate::tar::bytes(&files))
-            .unwrap();
-        lab.create("x", "deep");
-        let at = lab.home.join("layer/x/upper");
-        fs::create_dir_all(at.join(&deep)).unwrap();
-        fs::create_dir_all(at.join("d/d/z")).unwrap();
-        fs::write(at.join(&deep).join("big"), vec![b'x'; 4 << 20]).unwrap();
-        let root = lab.home.join("layer/deep/root");
-        let go = || fs::rename(&root, root.with_file_name("gone")).unwrap();
-        let (sink, watch) = (&mut Meddler(Some(go), 0), &mut Watch::default());
-        let done = lab.store.diff(
-            b"x",
-            Against::Parent,
-            sink,
-            &DiffOptions {
+    // Deeper than what stays open.
+    let deep = "d/".repeat(40);
+    // Whose root goes while what is compared with what; or has gone before.
+    let cases = [
+        ("over", "deep", Against::Parent, false),
+        ("alone", "alone", Against::Layer(b"deep"), true),
+        ("alone", "deep", Against::Layer(b"deep"), true),
+    ];
+    for (id, goes, against, before) in cases {
+        fsys::on("tmpfs", |dir| {
+            let lab = lab(dir);
+            let files = [
+                crate::tar::file(&format!("{deep}a"), "a"),
+                crate::tar::file("d/d/z/z", "z"),
+            ];
+            lab.apply("deep", "base", Kind::Root, &crate::tar::bytes(&files))
+                .unwrap();
+            lab.create("over", "deep");
+            lab.store
+                .create(b"alone", None, CreateFlags::empty(), &mut Watch::default())
+                .unwrap();
+            let content = if id == "alone" { "root" } else { "upper" };
+            let at = lab.home.join("layer").join(id).join(content);
+            fs::create_dir_all(at.join(&deep)).unwrap();
+            fs::create_dir_all(at.join("d/d/z")).unwrap();
+            fs::write(at.join(&deep).join("big"), vec![b'x'; 4 << 20]).unwrap();
+            let root = lab.home.join("layer").join(goes).join("root");
+            let go = || fs::rename(&root, root.with_file_name("gone")).unwrap();
+            let meanwhile = match before {
+                true => {
+                    go();
+                    None
+                }
+                false => Some(go),
+            };
+            let options = DiffOptions {
                 threads: Threads::Never,
                 ..DiffOptions::default()
-            },
-            watch,
-        );
-        let error = done.unwrap_err();
-        assert_eq!(error.code(), Code::Damaged, "{error}");
-        assert!(error.message().contains("it has no root"), "{error}");
-    });
+            };
+            let (sink, watch) = (&mut Meddler(meanwhile, 0), &mut Watch::default());
+            let done = lab
+                .store
+                .diff(id.as_bytes(), against, sink, &options, watch);
+            let error = done.unwrap_err();
+            assert_eq!(error.code(), Code::Damaged, "{id}, {goes}: {error}");
+            let words = "it has no root";
+            assert!(error.message().contains(words), "{id}, {goes}: {error}");
+        });
+    }
 }
 
 fn open(at: &Path, name: &str) -> fs::File {

@@ -191,6 +191,23 @@ fn what_covers_a_mount_is_not_taken_for_it() {
     });
 }
 
+/// Its descriptor stands at the first name: who reads it sees all.
+#[test]
+fn the_descriptor_of_a_mount_is_read_from_its_begin() {
+    with_box(|dir, store| {
+        create(store, "box2", None).unwrap();
+        for (id, content) in [("box", "box/upper"), ("box2", "box2/root")] {
+            fs::write(layer(dir, content).join("x"), "x").unwrap();
+            let mounted = mount(store, id, RW).unwrap();
+            let fd = mounted.fd().unwrap();
+            let names = rustix::fs::Dir::new(rustix::io::dup(fd).unwrap()).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().to_bytes().to_vec());
+            assert!(names.collect::<Vec<_>>().contains(&b"x".to_vec()), "{id}");
+            unmount(mounted);
+        }
+    });
+}
+
 #[test]
 fn a_volatile_mount_marks_the_layer() {
     with_box(|_, store| {

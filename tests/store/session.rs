@@ -254,6 +254,37 @@ fn a_volatile_layer_is_settled_while_the_machine_is_up() {
     });
 }
 
+/// A root layer may be mounted twice, on other terms: the later word stands, whichever goes first.
+#[test]
+fn the_last_mount_of_a_root_layer_ends_in_order() {
+    with_box(|dir, store| {
+        create(store, "box2", None).unwrap();
+        for volatile_last in [true, false] {
+            let [one, two] = ["one", "two"].map(|name| dir.join(name));
+            let at = |place: &Path, flags: MountFlags| {
+                fs::create_dir_all(place).unwrap();
+                let target = Some(place.as_os_str().as_encoded_bytes());
+                let options = MountOptions {
+                    flags,
+                    target,
+                    ..MountOptions::default()
+                };
+                store.mount(b"box2", &options).unwrap()
+            };
+            let (one, two) = (at(&one, MountFlags::VOLATILE), at(&two, RW));
+            let (first, last) = match volatile_last {
+                true => (two, one),
+                false => (one, two),
+            };
+            unmount(first);
+            unmount(last);
+            ended(dir, store, "box2");
+        }
+        // Not left to the next one, as `ended` allows.
+        assert!(!layer(dir, "box2/running").exists());
+    });
+}
+
 #[test]
 fn a_root_layer_says_it_too() {
     with_box(|dir, store| {

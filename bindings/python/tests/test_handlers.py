@@ -93,35 +93,90 @@ def test_handlers_that_raise_lose_no_descriptor_and_no_file(prepared: Path, send
     assert "Bad file descriptor" not in done.stderr, done.stderr
 
 
-UNMOUNTS = """
+ALARMS = """
 import random
+class Alarm(Exception):
+    pass
 def raises(number, frame):
-    raise TimeoutError
+    raise Alarm
 signal.signal(signal.SIGALRM, raises)
 met = 0
+def alarmed(work, most):
+    "Calls it, with a signal at some moment; whether it came."
+    global met
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, most))
+            work()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Alarm:
+        met += 1
 end = time.monotonic() + 3
+"""
+
+UNMOUNTS = (
+    ALARMS
+    + """
+store.create("upper", "base")
 while time.monotonic() < end:
     mount = None
     try:
-        mount = store.mount("base")  # a handler may be late, too
-        try:
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, 0.0003))
-            mount.unmount()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    except TimeoutError:
+        mount = store.mount("upper")
+        busy = open(mount.path / "file", "wb")
+        def refused():
+            try:
+                mount.unmount()
+            except OSError as error:
+                assert error.errno == 16, error
+            else:
+                raise AssertionError("it is busy")
+        alarmed(refused, 0.0003)
+        assert not mount.closed
+        os.stat("file", dir_fd=mount.fileno())
+        busy.close()
+        alarmed(mount.unmount, 0.0003)
+    except Alarm:  # late
         met += 1
-        if mount is not None and not mount.closed:
-            mount.unmount()
+    if mount is not None and not mount.closed:
+        busy.close()
+        mount.unmount()
 assert met
 print("over", flush=True)
 """
+)
+
+CLOSES = (
+    ALARMS
+    + """
+import gc
+gc.disable()
+store.close()
+before = os.listdir("/proc/self/fd")
+def uses():
+    for _ in range(20):
+        store.exists("base")
+        list(store)
+while time.monotonic() < end:
+    store = ovl.Store(place + "/s")
+    alarmed(uses, 0.001)
+    try:
+        store.close()
+    except Alarm:  # late
+        store.close()
+    assert os.listdir("/proc/self/fd") == before, os.listdir("/proc/self/fd")
+assert met
+print("over", flush=True)
+"""
+)
 
 
-def test_a_handler_that_raises_in_an_unmount_frees_nothing_twice(prepared: Path) -> None:
-    need("mount")
+@pytest.mark.parametrize("program", [UNMOUNTS, CLOSES], ids=["unmount", "close"])
+def test_a_handle_is_freed_once_whenever_a_handler_raises(prepared: Path, program: str) -> None:
+    """A refused unmount leaves it as it was, and a close after a handler raised closes."""
+    need("overlay")
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + UNMOUNTS, str(prepared)],
+        [sys.executable, "-c", HEAD + program, str(prepared)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -21,9 +21,9 @@ def large(store: ovl.Store) -> ovl.Store:
     return store
 
 
-def run(program: str, place: Path) -> subprocess.CompletedProcess[str]:
+def run(program: str, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # Python 3.12 and later warn of any fork beside a thread.
-    command = [sys.executable, "-W", "ignore", "-c", program, str(place)]
+    command = [sys.executable, "-W", "ignore", "-c", program, str(place), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
 
@@ -55,6 +55,41 @@ store.close()
 def test_a_diff_in_a_forked_child_ends(large: ovl.Store, place: Path, leave: str) -> None:
     """Its thread is in the parent, and nobody waits for it elsewhere; the parent's diff goes on."""
     done = run(FORKED.format(leave=leave), place / "store")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+READ_BY_CHILD = """
+import os, signal, sys
+import ovl
+signal.alarm(30)
+store = ovl.Store(sys.argv[1])
+stream = store.diff("large")
+down, up = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(down[1])
+    if sys.argv[2] == "child":
+        while os.read(stream.fileno(), 1 << 20):
+            pass
+    os.write(up[1], b"x")
+    os.read(down[0], 1)  # until the parent has done
+    os._exit(0)
+if sys.argv[2] == "parent":
+    while stream.read(1 << 20):
+        pass
+os.read(up[0], 1)
+os.close(down[1])
+assert os.waitpid(child, 0)[1] == 0
+if sys.argv[2] == "parent":
+    stream.result()
+stream.close()
+"""
+
+
+@pytest.mark.parametrize("reader", ["child", "parent"])
+def test_a_forked_child_is_no_writer_of_a_diff(large: ovl.Store, place: Path, reader: str) -> None:
+    """Who reads it to its end sees the end, although the child is there."""
+    done = run(READ_BY_CHILD, place / "store", reader)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -111,13 +111,13 @@ def test_close_while_another_thread_is_in_a_call(place: Path) -> None:
         else:
             assert began.wait(10)
             store.close()
-            assert store._handle.cell  # not yet freed
+            assert store._handle._owned  # not yet freed
             with pytest.raises(ValueError, match="closed"):
                 store.exists("layer")
             closed.set()
 
     in_threads(2, work)
-    assert not store._handle.cell
+    assert not store._handle._owned
     with ovl.Store(place / "s") as again:
         assert again.exists("layer")
 

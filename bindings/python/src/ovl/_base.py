@@ -108,8 +108,7 @@ class StoreBase:
         def operation(err: Any) -> int:
             if call.holds_store:
                 return function(self._handle.cell, *passed, err)
-            with self._handle as pointer:
-                return function(pointer, *passed, err)
+            return self._handle.call(lambda pointer: function(pointer, *passed, err))
 
         return call.run(operation)
 

@@ -24,7 +24,7 @@ from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _capi
 from ._constants import Code
-from ._worker import Worker, undisturbed
+from ._worker import NoThread, Worker, undisturbed
 from .cancel import Cancel, CancelFlag, CancelLike
 from .errors import OvlError, error_of
 
@@ -234,10 +234,8 @@ class Call:
             self._ask()
             try:
                 worker.start()
-            except RuntimeError:
-                if worker.started:
-                    raise
-                # No thread can be had, or none any more: the interpreter is about to exit.
+            except NoThread:
+                # Or none any more: the interpreter is about to exit.
                 self._served = False
                 with undisturbed():
                     self._direct(operation)

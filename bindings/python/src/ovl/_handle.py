@@ -6,10 +6,11 @@ import os
 import threading
 import warnings
 import weakref
-from types import TracebackType
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from ._owned import Owned
+
+T = TypeVar("T")
 
 
 def _forgotten(owned: Owned, told: list[str], pid: int) -> None:
@@ -25,8 +26,8 @@ class Handle:
     """Owns the pointer in `cell`, which a call of the library fills in.
 
     The cell is owned before it is filled, so that an exception between the two, as Ctrl-C raises
-    it, loses no handle. `with handle as pointer:` keeps it from being freed meanwhile: a close in
-    another thread then takes effect at the end of the block.
+    it, loses no handle. While a call uses it, it is not freed: a close in another thread then takes
+    effect at the call's end.
     """
 
     def __init__(self, name: str, cell: Any, free: Callable[[Any], None]) -> None:
@@ -35,7 +36,8 @@ class Handle:
         self._pid = os.getpid()
         # Re-entrant: a signal's handler may close what the code under it is about to use.
         self._lock = threading.RLock()
-        self._users = 0
+        # Those that are locked are uses. Their `with` is C code: no handler raises in it.
+        self._uses: list[threading.Lock] = []
         self._closed = False
         self._owned = Owned(free, cell)
         self._told: list[str] = []
@@ -58,53 +60,63 @@ class Handle:
         """Whether it came through a fork: then it is good for freeing alone."""
         return os.getpid() != self._pid
 
-    def __enter__(self) -> Any:
-        if self.inherited:
-            # The library refuses it, by name. The lock may be held by a thread that is not here.
-            if self.closed:
-                raise ValueError(f"the {self._name} is closed")
-            return self.cell
-        with self._lock:
-            if self.closed:
-                raise ValueError(f"the {self._name} is closed")
-            self._users += 1
-        return self.cell
+    def call(self, function: Callable[[Any], T]) -> T:
+        """Calls it with the pointer; ValueError where it is closed. What came through a fork the
+        library refuses, by name."""
+        use = threading.Lock()
+        self._uses.append(use)
+        try:
+            with use:
+                self._check_open()
+                return function(self.cell)
+        finally:
+            self._settle()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def hold(self, use: threading.Lock) -> None:
+        """It is used until `let_go`, which may be called whatever this one came to."""
+        self._uses.append(use)
+        use.acquire()
+        self._check_open()
+
+    def let_go(self, use: threading.Lock) -> None:
+        """Ends a use."""
+        if use.locked():
+            use.release()
+        self._settle()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"the {self._name} is closed")
+
+    def _settle(self) -> None:
+        """After a use, which may have been the last of what is closed."""
+        # The lock may be held by a thread that is not in a forked child.
         if self.inherited:
             return
         with self._lock:
-            self._users -= 1
-            last = self._closed and self._users == 0
+            self._uses = [use for use in self._uses if use.locked()]
+            last = self._closed and not self._uses
         if last:
             self._free_now()
 
     def close(self) -> None:
         """Frees the handle, as soon as no call uses it. Again is nothing."""
+        self._closed = True
         if self.inherited:
-            self._closed = True
             self._free_now()
-            return
-        with self._lock:
-            self._closed = True
-            busy = self._users > 0
-        if not busy:
-            self._free_now()
+        else:
+            self._settle()
 
     def free_by(self, function: Callable[..., int], *arguments: Any) -> int:
         """Closes it by a function of the library, which may refuse: `function(pointer, ...)` has
         freed it where it says 0 or more. Until then nobody else may use the handle."""
         try:
             return self._owned.free_by(function, *arguments)
-        except IndexError:
-            raise ValueError(f"the {self._name} is closed") from None
+        except IndexError as error:
+            if self._owned:
+                raise
+            raise ValueError(f"the {self._name} is closed") from error
 
     def _free_now(self) -> None:
         self._owned.free()
-        self.cell.value = None
         self._net.detach()

@@ -29,19 +29,21 @@ def each(handle: Handle, make: Callable[[Item], T]) -> Iterator[T]:
     """The items, one at a time; the list is freed behind the last, or with the iterator."""
     item = _capi.Item()
     with_item = ctypes.byref(item), ctypes.sizeof(item)
+
+    def step(pointer: _capi.IterPtr) -> Item | None:
+        said = _capi.lib.ovl_iter_next(pointer, *with_item, None)
+        if said < 0:
+            raise OSError(-said, os.strerror(-said))
+        if said == 0:
+            return None
+        name = bytes_at(item.name, item.name_len)
+        return Item(item.what, name, bytes_at(item.detail, item.detail_len))
+
     try:
         while True:
-            with handle as pointer:
-                said = _capi.lib.ovl_iter_next(pointer, *with_item, None)
-                if said < 0:
-                    raise OSError(-said, os.strerror(-said))
-                if said == 0:
-                    return
-                now = Item(
-                    item.what,
-                    bytes_at(item.name, item.name_len),
-                    bytes_at(item.detail, item.detail_len),
-                )
+            now = handle.call(step)
+            if now is None:
+                return
             yield make(now)
     finally:
         handle.close()

@@ -5,18 +5,25 @@ signals of that thread back does not keep it from that: another thread may have 
 `fd = os.open(...)` may open a file and assign nothing. C functions that call one another have no
 such moment between them: what makes a thing is called by the list that keeps it, and what takes it
 out of there is called by what gives it back.
+
+What nobody gave back goes with its owner, in a finalizer. That is Python code: what a handler
+raises in there is printed, and may lose the thing.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
-import itertools
 from collections.abc import Iterable
+from itertools import chain, compress, starmap, tee
 from typing import Any, Callable
 
 _run = collections.deque[object](maxlen=0).extend
 """Calls the functions of an iterator one after the other, and keeps nothing of what they return."""
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether a C function raised it that was called where it is caught, and no handler."""
+    return error.__traceback__ is None or error.__traceback__.tb_next is None
 
 
 class Owned:
@@ -24,7 +31,7 @@ class Owned:
 
     def __init__(self, free: Callable[[Any], object], *things: Any) -> None:
         self._free = free
-        self._things = list(things)
+        self._things = collections.deque(things)
 
     def __bool__(self) -> bool:
         return bool(self._things)
@@ -35,33 +42,41 @@ class Owned:
         (thing,) = self._things
         return thing
 
+    def _pop(self) -> Iterable[Any]:
+        """The last one, which is taken out when it is asked for; IndexError where there is none."""
+        return starmap(self._things.pop, ((),))
+
     def make(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Owns what the function returns."""
-        self._things.extend(itertools.starmap(function, (arguments,)))
+        self._things.extend(starmap(function, (arguments,)))
 
     def make_each(self, function: Callable[[], Iterable[Any]]) -> None:
         """Owns each thing of what the function returns."""
-        self._things.extend(itertools.chain.from_iterable(itertools.starmap(function, ((),))))
+        self._things.extend(chain.from_iterable(starmap(function, ((),))))
 
-    def take_last(self, other: Owned) -> None:
-        """Owns what the other one got last."""
-        self._things.extend(map(other._things.pop, (-1,)))
+    def make_of_last(self, function: Callable[[Any], Any], other: Owned) -> None:
+        """Owns what the function makes of what the other one got last, which is in there now."""
+        self._things.extend(map(function, other._pop()))
+
+    def rotate(self) -> None:
+        """What was first is last."""
+        self._things.rotate(-1)
 
     def free(self) -> None:
         """Gives back all there is."""
-        with contextlib.suppress(IndexError):  # another thread was first
-            while self._things:
-                _run(map(self._free, map(self._things.pop, (-1,))))
+        while self._things:
+            try:
+                _run(map(self._free, self._pop()))
+            except IndexError as error:
+                if not raised_here(error):
+                    raise
+                return  # another thread was first
 
     def free_by(self, function: Callable[..., int], *arguments: Any) -> int:
-        """Gives the only one to a function, which refuses it by a negative answer; the answer.
-        IndexError where there is none."""
-        things = self._things[:]
-        said: list[int] = []
-        pop = map(self._things.pop, (-1,))
-        try:
-            said.extend(map(function, pop, *((argument,) for argument in arguments)))
-        finally:
-            if said and said[0] < 0:
-                self._things.extend(things)
-        return said[0]
+        """Gives the only one to a function, which refuses it by a negative answer: then it is here
+        again. The answer; IndexError where there is none."""
+        things = tuple(self._things)
+        answers = map(function, self._pop(), *((argument,) for argument in arguments))
+        seen, said = tee(answers)
+        self._things.extend(compress(things, map((0).__gt__, seen)))
+        return next(said)

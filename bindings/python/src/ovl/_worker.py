@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
+from ._owned import raised_here
+
 # What a fault of the thread itself raises.
 _FAULTS = (
     signal.SIGSEGV,
@@ -50,6 +52,10 @@ def _all_but_faults() -> Any:
 _HELD_BACK = _all_but_faults()
 
 
+class NoThread(RuntimeError):
+    """No thread can be had."""
+
+
 class Worker:
     """Runs `work`, which must not raise, and holds signals back: they are for other threads."""
 
@@ -63,9 +69,14 @@ class Worker:
         self.done = False
 
     def start(self) -> None:
-        """RuntimeError where no thread can be had: there are too many, or the interpreter exits."""
+        """NoThread where none can be had: there are too many, or the interpreter exits."""
         # Whatever a handler raises, it is known whether there is a thread; see Owned.
-        self._threads.extend(itertools.starmap(_thread.start_new_thread, ((self._run, ()),)))
+        try:
+            self._threads.extend(itertools.starmap(_thread.start_new_thread, ((self._run, ()),)))
+        except RuntimeError as error:
+            if raised_here(error):
+                raise NoThread(str(error)) from error
+            raise
 
     @property
     def started(self) -> bool:

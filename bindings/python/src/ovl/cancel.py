@@ -13,8 +13,8 @@ from ._owned import Owned
 class CancelFlag:
     """One flag of the library's (`struct ovl_cancel`): that of one call, which frees it.
 
-    There is no `__del__`, and there are none elsewhere in this module: what a signal's handler
-    raises in one, as Ctrl-C does, is printed and lost.
+    There is no `__del__`: what a signal's handler raises in one, as Ctrl-C does, is printed and
+    lost.
     """
 
     def __init__(self) -> None:

@@ -42,19 +42,16 @@ class _Maker:
         self._store = store
         self.worker = Worker(self._work)
         self.writing = Owned(os.close)
-        self._fd_lock = threading.Lock()
+        self._use = threading.Lock()
+        # Re-entrant: a signal's handler may close the stream that is being closed.
+        self._fd_lock = threading.RLock()
 
     def start(self) -> None:
         # From now on a close of the store waits for the end of the diff.
-        self._store.__enter__()
+        self._store.hold(self._use)
         self._call.holds_store = True
         self._call.once = True
-        try:
-            self.worker.start()
-        except BaseException:
-            if not self.worker.started:
-                self._store.__exit__(None, None, None)
-            raise
+        self.worker.start()
 
     def _work(self) -> None:
         try:
@@ -64,7 +61,7 @@ class _Maker:
         finally:
             with self._fd_lock:
                 self.writing.free()
-            self._store.__exit__(None, None, None)
+            self._store.let_go(self._use)
 
     def stop(self) -> None:
         self._call.stop()
@@ -73,6 +70,7 @@ class _Maker:
         """Waits for the end of a diff that was stopped."""
         if not self.worker.started:
             self.writing.free()
+            self._store.let_go(self._use)
             return
         # Its next write fails, or it sees that it is stopped. Where another process has the reading
         # end too, it may be in a write that waits for that one.
@@ -117,11 +115,13 @@ class DiffStream(io.RawIOBase):
 
     def __init__(self, write_to: Callable[[int], LayerInfo], call: Call, store: Handle) -> None:
         super().__init__()
-        self._reading = Owned(os.close)
+        # A file object goes by itself, and closes its descriptor, in C.
+        self._reading = Owned(io.FileIO.close)
         maker = self._maker = _Maker(write_to, call, store)
         try:
-            self._reading.make_each(os.pipe)
-            maker.writing.take_last(self._reading)
+            maker.writing.make_each(os.pipe)
+            maker.writing.rotate()
+            self._reading.make_of_last(io.FileIO, maker.writing)
             _open_streams.add(self)
             maker.start()
         except BaseException:
@@ -135,13 +135,13 @@ class DiffStream(io.RawIOBase):
     def fileno(self) -> int:
         """The reading end of the pipe. Who reads it asks `result()` whether that was all."""
         self._check_open()
-        fd: int = self._reading.thing
+        fd: int = self._reading.thing.fileno()
         return fd
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Reads up to as many bytes as there is room for; 0 at the end of a diff that succeeded."""
         self._check_open()
-        count = os.readv(self._reading.thing, [buffer])
+        count = os.readv(self._reading.thing.fileno(), [buffer])
         if count == 0 and len(memoryview(buffer)) > 0:
             self._finish()
         return count
@@ -170,7 +170,9 @@ class DiffStream(io.RawIOBase):
         # Where a handler raises, it is not closed, and what is left is done when nobody has it.
         if maker is not None:
             self._reading.free()
-            if not maker.worker.inherited:
+            if maker.worker.inherited:
+                maker.writing.free()
+            else:
                 maker.stop()
                 if not maker.worker.current:
                     maker.end()
@@ -196,6 +198,16 @@ class DiffStream(io.RawIOBase):
 
 
 _open_streams: weakref.WeakSet[DiffStream] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """Who reads a stream to its end in a forked child is not to be its writer, too."""
+    for stream in list(_open_streams):
+        if stream._maker is not None:
+            stream._maker.writing.free()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 @atexit.register

@@ -24,9 +24,7 @@ class MountHandle:
         self._handle = handle
         self._keep = keep
         self._logged = logged
-        with handle as pointer:
-            self._path = _capi.lib.ovl_mnt_path(pointer) or b""
-            self._fd: int = _capi.lib.ovl_mnt_fd(pointer)
+        self._path: bytes = handle.call(_capi.lib.ovl_mnt_path) or b""
         if not keep:
             handle.tell(f"unclosed {self!r}: unmount it")
 
@@ -37,10 +35,10 @@ class MountHandle:
     def fileno(self) -> int:
         """The root of the mount as a descriptor, for `dir_fd=` and the like. It is the mount's: do
         not close it, and duplicate it to keep it, which keeps the mount in use too."""
-        self._check_open()
-        if self._fd < 0:
-            raise OSError(-self._fd, os.strerror(-self._fd))
-        return self._fd
+        fd: int = self._handle.call(_capi.lib.ovl_mnt_fd)
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd))
+        return fd
 
     def unmount(self, *, lazy: bool = False) -> None:
         """Gives the mount up: the last handle ends it.
@@ -53,12 +51,8 @@ class MountHandle:
         opts = _capi.UnmountOpts(flags=UnmountFlag.LAZY if lazy else 0)
 
         def operation(err: Any) -> int:
-            with self._handle as pointer:
-                free = _capi.lib.ovl_unmount
-                said = self._handle.free_by(free, byref(opts), sizeof(opts), err)
-                if said < 0:
-                    self._fd = _capi.lib.ovl_mnt_fd(pointer)
-                return said
+            free = _capi.lib.ovl_unmount
+            return self._handle.free_by(free, byref(opts), sizeof(opts), err)
 
         Call(brief=not self._logged).run(operation)
 
