@@ -70,7 +70,8 @@ class Handle:
                 self._check_open()
                 return function(self.cell)
         finally:
-            self._settle()
+            # Python 3.9 can leave a `with` without its end.
+            self.let_go(use)
 
     def hold(self, use: threading.Lock) -> None:
         """It is used until `let_go`, which may be called whatever this one came to."""
