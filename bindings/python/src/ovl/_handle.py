@@ -34,9 +34,9 @@ class Handle:
         self.cell = cell
         self._name = name
         self._pid = os.getpid()
-        # Re-entrant: a signal's handler may close what the code under it is about to use.
-        self._lock = threading.RLock()
-        # Those that are locked are uses. Their `with` is C code: no handler raises in it.
+        # Those that are locked are uses. Their `with` is C code: no handler raises in it. Who uses
+        # it locks one and then looks whether it is closed; who closes it says so and then looks for
+        # uses: one of them sees the other, without a lock that a handler could meet half-way.
         self._uses: list[threading.Lock] = []
         self._closed = False
         self._owned = Owned(free, cell)
@@ -83,30 +83,26 @@ class Handle:
         """Ends a use."""
         if use.locked():
             use.release()
-        self._settle()
+        if use in self._uses:
+            self._uses.remove(use)
+        if self._closed:
+            self._settle()
 
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"the {self._name} is closed")
 
-    def _settle(self) -> None:
-        """After a use, which may have been the last of what is closed."""
-        # The lock may be held by a thread that is not in a forked child.
-        if self.inherited:
-            return
-        with self._lock:
-            self._uses = [use for use in self._uses if use.locked()]
-            last = self._closed and not self._uses
-        if last:
-            self._free_now()
-
     def close(self) -> None:
         """Frees the handle, as soon as no call uses it. Again is nothing."""
         self._closed = True
-        if self.inherited:
-            self._free_now()
-        else:
-            self._settle()
+        self._settle()
+
+    def _settle(self) -> None:
+        """It is closed: frees it unless it is used."""
+        # In a forked child those who use it are not there.
+        if self.inherited or not any(use.locked() for use in list(self._uses)):
+            self._owned.free()
+            self._net.detach()
 
     def free_by(self, function: Callable[..., int], *arguments: Any) -> int:
         """Closes it by a function of the library, which may refuse: `function(pointer, ...)` has
@@ -117,7 +113,3 @@ class Handle:
             if self._owned:
                 raise
             raise ValueError(f"the {self._name} is closed") from error
-
-    def _free_now(self) -> None:
-        self._owned.free()
-        self._net.detach()
