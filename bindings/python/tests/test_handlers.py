@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import HEAD, need
+import ovl
+from conftest import HEAD, descriptors, need
 
 STORM = """
 import gc, queue, random
@@ -183,3 +185,46 @@ def test_a_handle_is_freed_once_whenever_a_handler_raises(prepared: Path, progra
     )
     assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
     assert not done.stderr
+
+
+RESULT = """
+def raises(number, frame):
+    raise TimeoutError
+signal.signal(signal.SIGALRM, raises)
+store.apply("large", place + "/large.tar")
+stream = store.diff("large")
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    stream.result()  # nobody reads
+except TimeoutError:
+    stream.close()
+    print("over", flush=True)
+"""
+
+
+def test_a_handler_ends_the_wait_for_a_result(prepared: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + RESULT, str(prepared)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.stdout, done.returncode, done.stderr) == ("over\n", 0, "")
+
+
+def test_nothing_waits_for_the_garbage_collector(prepared: Path) -> None:
+    """Descriptors go with their last user."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = descriptors()
+        store = ovl.Store(prepared / "s")
+        store.diff("base").close()
+        store.diff("base").read()
+        for number in range(3):
+            with open(prepared / "large.tar", "rb") as file:
+                store.apply(f"new{number}", file)
+        del store
+        assert descriptors() == before
+    finally:
+        gc.enable()

@@ -93,6 +93,34 @@ def test_a_forked_child_is_no_writer_of_a_diff(large: ovl.Store, place: Path, re
     assert (done.returncode, done.stderr) == (0, "")
 
 
+FORKED_IN_CALLBACK = """
+import errno, os, signal, sys
+import ovl
+signal.alarm(30)
+store = ovl.Store(sys.argv[1])
+child = None
+def tell(now):
+    global child
+    if child is None:
+        child = os.fork()
+        if child == 0 and sys.argv[2] == "raises":
+            sys.exit(7)
+try:
+    store.diff("large", "/dev/null", progress=tell)
+except ovl.OvlError as error:
+    assert (child, error.errno, error.code) == (0, errno.EOWNERDEAD, ovl.Code.FORKED), error
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.parametrize("how", ["raises", "returns"])
+def test_a_fork_in_a_callback_has_no_call(large: ovl.Store, place: Path, how: str) -> None:
+    """The call and its thread are the parent's; the child is told, and ends."""
+    done = run(FORKED_IN_CALLBACK, place / "store", how)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_diff_closed_early_does_not_wait_for_other_readers(large: ovl.Store) -> None:
     stream = large.diff("large")
     with subprocess.Popen(["sleep", "30"], stdin=stream.fileno()) as other:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import queue
 import threading
@@ -146,6 +147,10 @@ class Call:
                     self._cancel._detach(self._flag)
                 if self.over:
                     self._flag.free()
+            if self.over:
+                # What it was made with goes now, and not when the garbage collector comes.
+                self._request = None
+                self.read, self.write = _no_stream, _no_stream
         error = self._failure or self._error
         self._failure = self._error = None
         if error is not None:
@@ -240,22 +245,25 @@ class Call:
                 with undisturbed():
                     self._direct(operation)
             else:
-                self._answer()
+                self._answer(worker)
         except BaseException as error:
             self._fail(error)
-            if worker.started:
-                self._drain()
-            else:
+            if not worker.started:
                 self._done = True
-        if worker.started:
+            elif not worker.inherited:
+                self._drain()
+        if worker.started and not worker.inherited:
             worker.join()
 
-    def _answer(self) -> None:
+    def _answer(self, worker: Worker) -> None:
         """Runs callbacks until the function has returned."""
         while not self._done:
             request = self._request
             if request is not None and not request.answered:
                 request.answer(request.work())
+                if worker.inherited:
+                    what = "this process was forked in a callback: the call is its parent's"
+                    raise OvlError(errno.EOWNERDEAD, what, code=Code.FORKED)
             elif self._poll is None:
                 self._wake.get()
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import warnings
@@ -97,19 +98,28 @@ class Handle:
         self._closed = True
         self._settle()
 
+    def _used(self) -> bool:
+        return any(use.locked() for use in list(self._uses))
+
     def _settle(self) -> None:
         """It is closed: frees it unless it is used."""
         # In a forked child those who use it are not there.
-        if self.inherited or not any(use.locked() for use in list(self._uses)):
+        if self.inherited or not self._used():
             self._owned.free()
             self._net.detach()
 
     def free_by(self, function: Callable[..., int], *arguments: Any) -> int:
         """Closes it by a function of the library, which may refuse: `function(pointer, ...)` has
-        freed it where it says 0 or more. Until then nobody else may use the handle."""
+        freed it where it says 0 or more. EBUSY while another call uses it."""
+        if self._used():
+            raise OSError(errno.EBUSY, f"another call uses the {self._name}")
         try:
             return self._owned.free_by(function, *arguments)
         except IndexError as error:
             if self._owned:
                 raise
             raise ValueError(f"the {self._name} is closed") from error
+        finally:
+            # It was closed meanwhile, and the function refused it.
+            if self._closed:
+                self._settle()

@@ -76,6 +76,8 @@ class Owned:
         """Gives the only one to a function, which refuses it by a negative answer: then it is here
         again. The answer; IndexError where there is none."""
         things = tuple(self._things)
+        if not things:
+            raise IndexError
         answers = map(function, self._pop(), *((argument,) for argument in arguments))
         seen, said = tee(answers)
         self._things.extend(compress(things, map((0).__gt__, seen)))

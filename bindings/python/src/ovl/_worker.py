@@ -56,6 +56,10 @@ class NoThread(RuntimeError):
     """No thread can be had."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class Worker:
     """Runs `work`, which must not raise, and holds signals back: they are for other threads."""
 
@@ -90,6 +94,8 @@ class Worker:
             self._task = f"/proc/self/task/{_thread.get_native_id()}"
             self._work()
         finally:
+            # It may have whoever has this.
+            self._work = _nothing
             self.done = True
             self._ended.put(None)
 
@@ -101,7 +107,8 @@ class Worker:
     @property
     def current(self) -> bool:
         """Whether it is the thread that asks."""
-        return self._ident == _thread.get_ident() and not self.inherited
+        # A thread that ended may have given its number to another.
+        return self._ident == _thread.get_ident() and not (self.done or self.inherited)
 
     def wait(self, seconds: float) -> bool:
         """Whether the work ends in that time."""

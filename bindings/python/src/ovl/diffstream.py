@@ -37,6 +37,7 @@ class _Maker:
         """The writing end of the pipe is put into `writing` before it is started."""
         self.info: LayerInfo | None = None
         self.error: BaseException | None = None
+        self.told = False
         self._write_to = write_to
         self._call = call
         self._store = store
@@ -78,6 +79,9 @@ class _Maker:
             with contextlib.suppress(OSError):
                 self._read_all()
         self.worker.join()
+        if self.error is not None and not self.told:
+            # Its frames have this, which would stay until the garbage collector comes.
+            self.error.__traceback__ = None
 
     def _read_all(self) -> None:
         own = Owned(os.close)
@@ -119,10 +123,11 @@ class DiffStream(io.RawIOBase):
         self._reading = Owned(io.FileIO.close)
         maker = self._maker = _Maker(write_to, call, store)
         try:
+            # First, so that a child of a fork that comes now knows it, too.
+            _open_streams.add(self)
             maker.writing.make_each(os.pipe)
             maker.writing.rotate()
             self._reading.make_of_last(io.FileIO, maker.writing)
-            _open_streams.add(self)
             maker.start()
         except BaseException:
             self.close()
@@ -138,10 +143,10 @@ class DiffStream(io.RawIOBase):
         fd: int = self._reading.thing.fileno()
         return fd
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         """Reads up to as many bytes as there is room for; 0 at the end of a diff that succeeded."""
         self._check_open()
-        count = os.readv(self._reading.thing.fileno(), [buffer])
+        count: int | None = self._reading.thing.readinto(buffer)
         if count == 0 and len(memoryview(buffer)) > 0:
             self._finish()
         return count
@@ -187,8 +192,12 @@ class DiffStream(io.RawIOBase):
             raise OvlError(errno.EOWNERDEAD, what, code=Code.FORKED, operation="diff")
         if maker.worker.current:
             raise RuntimeError("a progress or cancel function waits for its own call")
+        # A handler may end this wait, as long as the thread works.
+        while not maker.worker.wait(1):
+            pass
         maker.worker.join()
         if maker.error is not None:
+            maker.told = True
             raise maker.error
         return maker
 
