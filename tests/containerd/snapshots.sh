@@ -119,8 +119,11 @@ test_snapshot_chain() {
 		snapshots commit "n$i" "k$i"
 		parent=n$i
 	done
-	snapshots view look n100
-	mounted look "$T/m"
+	# Nothing refers to a view: the collection that comes after a hundred changes takes it.
+	for _ in 1 2 3; do
+		snapshots view look n100
+		! mounted look "$T/m" || break
+	done
 	same "$(cd m && cat ./*)" 100
 	same "$(ls m)" f100
 	umount m
