@@ -12,13 +12,22 @@ import pytest
 import ovl
 from conftest import HEAD, descriptors, need
 
-STORM = """
-import gc, queue, random
+ALARM = """
 class Alarm(Exception):
     pass
 def raises(number, frame):
     raise Alarm
 signal.signal(signal.SIGALRM, raises)
+"""
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", HEAD + ALARM + program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+STORM = """
+import gc, queue, random
 class Timer:
     "Sends the signal to the process."
     threads = 0
@@ -87,12 +96,7 @@ print("over", flush=True)
 @pytest.mark.parametrize("sender", ["timer", "thread"])
 def test_handlers_that_raise_lose_no_descriptor_and_no_file(prepared: Path, sender: str) -> None:
     """A signal at any moment, many times."""
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + STORM, str(prepared), sender],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(STORM, prepared, sender)
     assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
     # What a handler raises in a finalizer is printed; a descriptor closed twice would be there too.
     assert "Bad file descriptor" not in done.stderr, done.stderr
@@ -100,11 +104,6 @@ def test_handlers_that_raise_lose_no_descriptor_and_no_file(prepared: Path, send
 
 ALARMS = """
 import random
-class Alarm(Exception):
-    pass
-def raises(number, frame):
-    raise Alarm
-signal.signal(signal.SIGALRM, raises)
 met = 0
 def alarmed(work, most):
     "Calls it, with a signal at some moment; whether it came."
@@ -182,38 +181,25 @@ print("over", flush=True)
 def test_a_handle_is_freed_once_whenever_a_handler_raises(prepared: Path, program: str) -> None:
     """A refused unmount leaves it as it was, and a close after a handler raised closes."""
     need("overlay")
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + program, str(prepared)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(program, prepared)
     assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
     assert not done.stderr
 
 
 RESULT = """
-def raises(number, frame):
-    raise TimeoutError
-signal.signal(signal.SIGALRM, raises)
 store.apply("large", place + "/large.tar")
 stream = store.diff("large")
 signal.setitimer(signal.ITIMER_REAL, 0.2)
 try:
     stream.result()  # nobody reads
-except TimeoutError:
+except Alarm:
     stream.close()
     print("over", flush=True)
 """
 
 
 def test_a_handler_ends_the_wait_for_a_result(prepared: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + RESULT, str(prepared)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = run(RESULT, prepared)
     assert (done.stdout, done.returncode, done.stderr) == ("over\n", 0, "")
 
 

@@ -54,13 +54,9 @@ class Owned:
         """Owns each thing of what the function returns."""
         self._things.extend(chain.from_iterable(starmap(function, ((),))))
 
-    def make_of_last(self, function: Callable[[Any], Any], other: Owned) -> None:
-        """Owns what the function makes of what the other one got last, which is in there now."""
-        self._things.extend(map(function, other._pop()))
-
-    def rotate(self) -> None:
-        """What was first is last."""
-        self._things.rotate(-1)
+    def make_of_first(self, function: Callable[[Any], Any], other: Owned) -> None:
+        """Owns what the function makes of what the other one got first, which is in there now."""
+        self._things.extend(map(function, starmap(other._things.popleft, ((),))))
 
     def free(self) -> None:
         """Gives back all there is."""

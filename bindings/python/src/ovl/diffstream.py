@@ -126,8 +126,7 @@ class DiffStream(io.RawIOBase):
             # First, so that a child of a fork that comes now knows it, too.
             _open_streams.add(self)
             maker.writing.make_each(os.pipe)
-            maker.writing.rotate()
-            self._reading.make_of_last(io.FileIO, maker.writing)
+            self._reading.make_of_first(io.FileIO, maker.writing)
             maker.start()
         except BaseException:
             self.close()
