@@ -1,6 +1,7 @@
 # What a kubelet asks of containerd, by the CRI.
 
-# The configuration's part for the CRI: no network plugin, so pods are on the host's network.
+# The configuration's part for the CRI. There is a network plugin only where CNI says the directory of
+# them: all other pods are on the host's network.
 cri_config() {
 	cat <<-END
 		[plugins."io.containerd.grpc.v1.cri"]
@@ -16,6 +17,8 @@ cri_config() {
 		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 		BinaryName = "$(command -v "$RUNTIME")"
 	END
+	[ -z "${CNI:-}" ] ||
+		printf '[plugins."io.containerd.grpc.v1.cri".cni]\nbin_dir = "%s"\nconf_dir = "%s"\n' "$CNI" "$T/net.d"
 }
 
 cri() {

@@ -37,10 +37,11 @@ kubelet() {
 	curl -sSk --fail --max-time 20 "https://127.0.0.1:10259/$1"
 }
 
-# pod NAME SCRIPT: a file of the kubelet's directory.
+# pod NAME SCRIPT: a file of the kubelet's directory. The pod has the host's users and network, or with
+# USERS=own none of them.
 pod() {
-	jq -n --arg name "$1" --arg script "$2" '{apiVersion: "v1", kind: "Pod", metadata: {name: $name}, spec: {hostNetwork: true,
-		terminationGracePeriodSeconds: 1,
+	jq -n --arg name "$1" --arg script "$2" --argjson host "$([ "${USERS:-host}" = host ] && echo true || echo false)" \
+		'{apiVersion: "v1", kind: "Pod", metadata: {name: $name}, spec: {hostNetwork: $host, hostUsers: $host, terminationGracePeriodSeconds: 1,
 		containers: [{name: "main", image: "localhost/bb:1", imagePullPolicy: "Never", command: ["/bin/sh", "-c", $script]}]}}' >"$T/new.json"
 	mv "$T/new.json" "$T/pods/$1.json"
 }
@@ -95,6 +96,70 @@ test_built_kubelet() {
 	collect
 	judge
 	end "$KUBELET_PID" TERM
+	remove_all
+	nothing_left
+}
+
+# A container's users are the host's 65536 and more: how the CRI asks for that, and how ctr does.
+test_built_kubelet_userns() {
+	[ -x "$BUILT/kubelet" ] || skip kubelet
+	need curl
+	CNI=/usr/lib/cni
+	[ -x $CNI/ptp ] || skip containernetworking-plugins
+	CRI='' NS=k8s.io
+	mkdir "$T/net.d"
+	jq -n --arg dir "$T/addresses" '{cniVersion: "1.0.0", name: "pods", plugins: [{type: "ptp",
+		ipam: {type: "host-local", dataDir: $dir, ranges: [[{subnet: "10.99.0.0/24"}]]}}]}' >"$T/net.d/10-pods.conflist"
+	start
+	import "$IMAGES/pause.tar" "$IMAGES/bb.tar"
+	start_kubelet
+	motd=$(cat "$IMAGES/bb/etc/motd")
+	script='cat /proc/self/uid_map; stat -c "owner %u:%g %n" /etc/motd; cat /etc/motd; rm /etc/motd
+		head -c 3000000 /dev/urandom >/mine; stat -c "owner %u:%g %n" /mine; echo done; sleep 100000 & wait'
+	USERS=own
+	pod one "$script"
+	pod two "$script"
+	for name in one two; do
+		wait_for 60 "pod $name" said_in "$name" done
+		for word in "$motd" 'owner 0:0 /etc/motd' 'owner 0:0 /mine'; do
+			said_in "$name" "$word" || wrong "pod $name has not said: $word"
+		done
+		wait_for 60 "the usage of pod $name" wrote "$name" 2900000
+	done
+	# Two pods, two ranges of users; what they wrote is theirs in the store, and the image's files are root's.
+	firsts=$(cat "$T"/podlogs/default_*/main/*.log | awk '$4 == 0 && $6 == 65536 { print $5 }' | sort -n)
+	same "$(echo "$firsts" | sort -nu | grep -vcx 0)" 2
+	if plugin_used; then
+		same "$(find "$T/ovl/store" -name mine -path '*/upper/*' -printf '%U:%G\n' | sort -n)" "$(echo "$firsts" | sed 's/.*/&:&/')"
+		same "$(find "$T/ovl/store" -path '*/root/etc/motd' -printf '%U:%G\n' | sort -u)" 0:0
+	fi
+	judge
+	! plugin_used || end "$PLUGIN_PID" KILL
+	start_plugin
+	restart_containerd KILL
+	pod three "$script"
+	wait_for 90 "a pod after the restart" said_in three done
+	rm "$T"/pods/*.json
+	for name in one two three; do
+		wait_for 90 "the end of pod $name" no_pod "$name"
+	done
+	end "$KUBELET_PID" TERM
+	remove_all
+	nothing_left
+}
+
+test_built_ctr_userns() {
+	start
+	import "$IMAGES/bb.tar"
+	OPTIONS='--uidmap 0:100000:65536 --gidmap 0:200000:65536 --remap-labels' \
+		run one localhost/bb:1 /bin/sh -c 'stat -c %u:%g /etc/motd; echo mine >/mine; stat -c %u:%g /mine; rm /etc/motd' >said
+	same "$(cat said)" "0:0
+0:0"
+	if plugin_used; then
+		same "$(find "$T/ovl/store" -name mine -path '*/upper/*' -printf '%U:%G\n')" 100000:200000
+		same "$(find "$T/ovl/store" -path '*/root/etc/motd' -printf '%U:%G\n' | sort -u)" 0:0
+	fi
+	judge
 	remove_all
 	nothing_left
 }

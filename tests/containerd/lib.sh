@@ -62,7 +62,7 @@ write_config() {
 	if plugin_used; then
 		printf '[proxy_plugins.ovl]\ntype = "snapshot"\naddress = "%s"\n' "$T/ovl.sock"
 		[ "$VERSION" = debian ] ||
-			printf '[proxy_plugins.ovl.exports]\nroot = "%s"\n[proxy_plugins.ovldiff]\ntype = "diff"\naddress = "%s"\n' \
+			printf 'capabilities = ["remap-ids"]\n[proxy_plugins.ovl.exports]\nroot = "%s"\n[proxy_plugins.ovldiff]\ntype = "diff"\naddress = "%s"\n' \
 				"$T/ovl" "$T/ovl.sock"
 	fi >>"$T/config.toml"
 	if [ "$VERSION" != debian ]; then

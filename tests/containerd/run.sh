@@ -47,6 +47,8 @@ done
 [ -x "$TOP/build/ovl" ] || { echo "containerd: build/ovl is not there: run make first" && exit 1; }
 
 BASE=$(mktemp -d "${TMPDIR:-/var/tmp}/ovl-ctd.XXXXXX") || exit 1
+# A container's root that is not the machine's goes through it to its tree.
+chmod 711 "$BASE"
 trap '[ -n "${kept:-}" ] || rm -rf "$BASE"' EXIT
 # The shell hears signals only while it waits.
 stop() {

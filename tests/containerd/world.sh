@@ -1,5 +1,5 @@
 #!/bin/sh
-# world.sh COMMAND...: COMMAND with mounts, processes, /run and control groups of its own. Whatever it
+# world.sh COMMAND...: COMMAND with mounts, processes, network, /run and control groups of its own. Whatever it
 # starts ends with it, and whatever it mounts goes; daemons that are killed can leave nothing behind.
 #
 # It starts itself three times: to make the control groups, to leave the machine's namespaces, and to
@@ -68,13 +68,14 @@ case ${OVL_WORLD:-} in
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	enter_groups "$group"
-	OVL_WORLD=inside unshare --mount --pid --cgroup --ipc --uts --propagation private --fork --kill-child --mount-proc \
+	OVL_WORLD=inside unshare --mount --pid --net --cgroup --ipc --uts --propagation private --fork --kill-child --mount-proc \
 		sh "$0" "$@"
 	;;
 inside)
 	mount_groups
 	# Shims have their sockets in /run/containerd, runtimes their state in /run/runc and /run/crun.
 	mount -t tmpfs -o mode=755 tmpfs /run
+	busybox ip link set lo up
 	unset OVL_WORLD
 	"$@"
 	;;
