@@ -56,12 +56,11 @@ impl Piece {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Adds them to a hash that was lent.
-    pub fn hash(&mut self, hash: &mut Option<Sha256>) {
-        if let (Some(hash), false) = (hash, self.hashed) {
+    /// Adds them to the hash that the source has lent.
+    pub fn hash(&mut self, hash: &mut Sha256) {
+        if !std::mem::replace(&mut self.hashed, true) {
             hash.update(self.bytes());
         }
-        self.hashed = true;
     }
 }
 
@@ -161,11 +160,10 @@ impl<S: Source> Source for Begun<S> {
 }
 
 /// Pieces that another thread has read, or the error that it met, in its place. What is used goes back
-/// to be read into again. They are hashed here, so that whoever decompresses need not.
+/// to be read into again.
 pub struct Ahead<'a> {
     pieces: &'a Relay<Result<Piece>>,
     empty: &'a Relay<Piece>,
-    hash: Option<Sha256>,
     piece: Piece,
     given: usize,
     idle: &'a dyn Fn() -> Result<()>,
@@ -177,22 +175,15 @@ impl<'a> Ahead<'a> {
     pub fn new(
         pieces: &'a Relay<Result<Piece>>,
         empty: &'a Relay<Piece>,
-        hash: Option<Sha256>,
         idle: &'a dyn Fn() -> Result<()>,
     ) -> Self {
         Ahead {
             pieces,
             empty,
-            hash,
             piece: Piece::default(),
             given: 0,
             idle,
         }
-    }
-
-    /// Gives the hash back, of all pieces that were taken.
-    pub fn into_hash(self) -> Option<Sha256> {
-        self.hash
     }
 
     fn next(&self) -> Result<Option<Piece>> {
@@ -216,7 +207,6 @@ impl Source for Ahead<'_> {
                 Some(next) => self.piece = next,
                 None => return Ok(0),
             }
-            self.piece.hash(&mut self.hash);
         }
         let mut rest = self.piece.bytes().get(self.given..).unwrap_or_default();
         let read = rest.read(buf)?;

@@ -1,10 +1,11 @@
 //! A layer tar becomes the content of a layer.
 //!
-//! A tar that is long is worked on by three threads at a time, where there is more than one processor:
+//! A tar that is long is worked on by several threads at a time, where there is more than one processor:
 //!
 //! - the caller's reads, decompresses and hashes the blob: his functions are called there and nowhere
 //!   else;
-//! - `ovl-extract` hashes and reads the tar, and makes what its entries say;
+//! - `ovl-hash` hashes the tar, where it is not the blob itself;
+//! - `ovl-extract` reads the tar, and makes what its entries say;
 //! - `ovl-fill` writes the content of files, and puts their attributes on.
 //!
 //! What is on its way between them is bounded. A call ends as it would with one thread: of two failures
@@ -69,7 +70,7 @@ const SHORT: usize = 512 << 10;
 /// some to spare for what else goes on in the process.
 const DESCRIPTORS: u64 = 384;
 
-/// Pieces of the tar that wait to be extracted.
+/// Pieces of the tar that wait to be extracted, and as many to be hashed.
 const AHEAD: usize = 4;
 
 /// Batches of files that wait to be filled.
@@ -174,7 +175,9 @@ fn done(job: Extract<'_>) -> Done {
 struct Shared<'a> {
     rules: &'a Rules,
     seat: Seat<'a>,
-    /// The tar, or what its reading failed with.
+    /// The tar that is to be hashed, or what its reading failed with.
+    unhashed: Relay<Result<Piece>>,
+    /// The same, to be extracted.
     tar: Relay<Result<Piece>>,
     /// Room for more of it.
     empty: Relay<Piece>,
@@ -194,8 +197,9 @@ fn together<S: Source>(
     let shared = &Shared {
         rules,
         seat: watch.seat(),
+        unhashed: Relay::new(AHEAD),
         tar: Relay::new(AHEAD),
-        empty: Relay::new(AHEAD + 2),
+        empty: Relay::new(2 * AHEAD + 2),
         batches: Relay::new(BATCHES),
         used: Relay::new(BATCHES + 2),
         extracted: Relay::new(1),
@@ -208,35 +212,52 @@ fn together<S: Source>(
             .take()
             .ok_or_else(|| Error::invalid("extracted twice"))
     };
-    let hash = Mutex::new(source.lend_hash());
-    let take_hash = &|| hash.lock().unwrap_or_else(PoisonError::into_inner).take();
     std::thread::scope(|scope| {
         // However this ends, nobody waits for this thread.
-        let (_tar, _batches) = (shared.tar.closing(), shared.batches.closing());
+        let _closing = (
+            shared.unhashed.closing(),
+            shared.tar.closing(),
+            shared.batches.closing(),
+        );
         let filler = thread::start(scope, "ovl-fill", || shared.fill()).ok();
         let fed = filler.is_some();
-        let extractor = thread::start(scope, "ovl-extract", move || {
-            shared.extract(take()?, take_hash(), fed)
-        });
+        let extractor = thread::start(scope, "ovl-extract", move || shared.extract(take()?, fed));
         let Ok(extractor) = extractor else {
             shared.batches.close();
             filler.map(Started::join).transpose()?;
-            if let Some(hash) = take_hash() {
-                source.return_hash(hash);
-            }
             return alone(source, take()?, rules, watch);
         };
-        let read = shared.read(&mut source, watch);
+        let lent = source.lend_hash();
+        let hasher = lent
+            .clone()
+            .and_then(|hash| thread::start(scope, "ovl-hash", move || shared.hash(hash)).ok());
+        let pieces = match (&hasher, lent) {
+            (Some(_), _) => &shared.unhashed,
+            (None, None) => &shared.tar,
+            (None, Some(hash)) => {
+                source.return_hash(hash);
+                &shared.tar
+            }
+        };
+        let read = shared.read(&mut source, pieces, watch);
         let extracted = extractor.join();
         shared.batches.close();
         let filled = filler.map(Started::join).transpose();
+        let hashed = hasher.map(Started::join);
         // What the caller wants comes first, then what is the furthest behind in the tar.
-        let untaken = read?;
-        let (filled, (mut done, mut hash)) = (filled?, extracted?);
+        let unread = read?;
+        let (filled, mut done) = (filled?, extracted?);
+        let (mut hash, unextracted) = hashed.unzip();
         // The tar ended before the blob did, which nobody has looked at.
-        let rest = std::iter::from_fn(|| shared.tar.take_now());
-        for piece in rest.chain(untaken) {
-            piece?.hash(&mut hash);
+        let rest = std::iter::from_fn(|| shared.tar.take_now())
+            .chain(unextracted.flatten())
+            .chain(std::iter::from_fn(|| shared.unhashed.take_now()))
+            .chain(unread);
+        for piece in rest {
+            let mut piece = piece?;
+            if let Some(hash) = &mut hash {
+                piece.hash(hash);
+            }
         }
         if let Some(hash) = hash {
             source.return_hash(hash);
@@ -250,14 +271,15 @@ fn together<S: Source>(
 }
 
 impl Shared<'_> {
-    /// Reads the tar for the others until all is extracted. An error is what the caller wants; what
+    /// Reads the tar into `pieces` until all is extracted. An error is what the caller wants; what
     /// reading failed with goes where the tar goes. What nobody takes is given back.
     fn read<S: Source>(
         &self,
         source: &mut Begun<S>,
+        pieces: &Relay<Result<Piece>>,
         watch: &mut Watch<'_>,
     ) -> Result<Option<Result<Piece>>> {
-        let _closing = self.tar.closing();
+        let _closing = pieces.closing();
         let mut untaken = None;
         loop {
             watch.look(&self.seat)?;
@@ -274,10 +296,7 @@ impl Shared<'_> {
                 Ok(true) => (Ok(piece), false),
                 Err(error) => (Err(error), true),
             };
-            match self
-                .tar
-                .give_looking(item, LOOK, || watch.look(&self.seat))?
-            {
+            match pieces.give_looking(item, LOOK, || watch.look(&self.seat))? {
                 Ok(()) if !last => {}
                 Ok(()) => break,
                 Err(item) => {
@@ -286,7 +305,7 @@ impl Shared<'_> {
                 }
             }
         }
-        self.tar.close();
+        pieces.close();
         while !self.extracted.closed_within(LOOK) {
             watch.look(&self.seat)?;
         }
@@ -294,12 +313,21 @@ impl Shared<'_> {
         Ok(untaken)
     }
 
-    fn extract(
-        &self,
-        upper: Upper,
-        hash: Option<Sha256>,
-        fed: bool,
-    ) -> Result<(Done, Option<Sha256>)> {
+    /// Adds what was read to `hash`, as far as somebody extracts it. Gives back what nobody took.
+    fn hash(&self, mut hash: Sha256) -> (Sha256, Option<Result<Piece>>) {
+        let _closing = (self.unhashed.closing(), self.tar.closing());
+        while let Some(mut item) = self.unhashed.take() {
+            if let Ok(piece) = &mut item {
+                piece.hash(&mut hash);
+            }
+            if let Err(item) = self.tar.give(item) {
+                return (hash, Some(item));
+            }
+        }
+        (hash, None)
+    }
+
+    fn extract(&self, upper: Upper, fed: bool) -> Result<Done> {
         let _closing = (
             self.extracted.closing(),
             self.tar.closing(),
@@ -319,10 +347,10 @@ impl Shared<'_> {
             no_umask: thread::own_umask().is_ok(),
             applied: Applied::default(),
         };
-        let source = Ahead::new(&self.tar, &self.empty, hash, &idle);
+        let source = Ahead::new(&self.tar, &self.empty, &idle);
         let mut reader = Reader::new(source, self.rules.limits.clone());
         job.all(&mut reader, &mut self.seat.watch())?;
-        Ok((done(job), reader.into_source().into_hash()))
+        Ok(done(job))
     }
 
     fn fill(&self) -> Result<Filled> {

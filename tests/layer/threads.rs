@@ -122,7 +122,7 @@ fn the_same_trees() {
 /// Wherever it ends, and whatever is wrong where, the failure is the same and nothing stays.
 #[test]
 fn the_same_failures() {
-    require!("root", "overlay", "tmpfs");
+    require!("root", "overlay", "tmpfs", "gzip", "zstd");
     fsys::on("tmpfs", |dir| {
         let lab = lab(dir);
         let entries = &long()[1000..1900];
@@ -142,6 +142,23 @@ fn the_same_failures() {
             let mut damaged = whole.clone();
             damaged[at / 512 * 512..][..8].fill(0xff);
             compare("damaged", &damaged, false);
+        }
+        for program in ["gzip", "zstd"] {
+            let blob = crate::stream::pack(program, &whole);
+            for at in (0..blob.len()).step_by(blob.len() / 17) {
+                compare("a blob cut short", &blob[..at], false);
+                let mut damaged = blob.clone();
+                damaged[at] ^= 0xff;
+                compare("a damaged blob", &damaged, false);
+                let mut damaged = whole.clone();
+                let at = at * (whole.len() / blob.len());
+                damaged[at / 512 * 512..][..8].fill(0xff);
+                compare(
+                    "a packed one",
+                    &crate::stream::pack(program, &damaged),
+                    false,
+                );
+            }
         }
         // One that the thread that extracts finds, after or before one that the other one finds.
         let outside = hard("wrong", "nowhere");
@@ -176,7 +193,7 @@ impl<F: FnMut(&mut [u8]) -> Result<usize>> Source for Then<'_, F> {
 
 #[test]
 fn what_a_source_fails_with_is_told() {
-    require!("root", "tmpfs");
+    require!("root", "tmpfs", "gzip");
     fsys::on("tmpfs", |dir| {
         let lab = lab(dir);
         let tar = tar::bytes(&long());
@@ -200,16 +217,19 @@ fn what_a_source_fails_with_is_told() {
         for (tar, after) in [(&tar, 2 << 20), (&tar, 300 << 10), (&short, 300 << 10)] {
             let mut padded = tar.clone();
             padded.resize(padded.len() + after, 0);
+            let packed = crate::stream::pack("gzip", &padded);
             for how in [Threads::Never, Threads::Always, Threads::Auto] {
-                let mut source = Then(&padded, fail);
-                let options = options(how, "", Kind::Root);
-                let watch = &mut Watch::default();
-                let done = lab.store.apply(b"x", &mut source, &options, watch);
-                assert_eq!(
-                    told(&lab, "x", done).unwrap_err().0,
-                    Errno::STALE,
-                    "{how:?}"
-                );
+                for blob in [&padded, &packed] {
+                    let mut source = Then(blob, fail);
+                    let options = options(how, "", Kind::Root);
+                    let watch = &mut Watch::default();
+                    let done = lab.store.apply(b"x", &mut source, &options, watch);
+                    assert_eq!(
+                        told(&lab, "x", done).unwrap_err().0,
+                        Errno::STALE,
+                        "{how:?}"
+                    );
+                }
             }
         }
     });
