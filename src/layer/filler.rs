@@ -158,6 +158,7 @@ impl Filler {
     /// All of a batch.
     pub fn batch(&mut self, batch: &mut Batch, watch: &mut Watch<'_>) -> Result<()> {
         let mut bytes = &batch.bytes[..];
+        let mut lasts = batch.lasts.drain(..);
         for step in batch.steps.drain(..) {
             let done = match step {
                 Step::Begin(file, length) => {
@@ -174,13 +175,17 @@ impl Filler {
                     watch.check()?;
                     self.data(offset, data).call("write")
                 }
-                Step::End(size, last) => self.end(size, &last),
+                Step::End(size) => {
+                    let last = lasts.next().ok_or(Errno::BADF).call("close");
+                    last.and_then(|last| self.end(size, &last))
+                }
             };
             done.map_err(|e| e.at(&self.path))?;
         }
         if self.closing.len() >= CLOSING {
             fd::close_all(&mut self.closing);
         }
+        drop(lasts);
         batch.clear();
         Ok(())
     }
@@ -191,6 +196,8 @@ impl Filler {
 pub struct Batch {
     bytes: Vec<u8>,
     steps: Vec<Step>,
+    /// What the files that end get, in their order.
+    lasts: Vec<Last>,
     files: usize,
     weight: usize,
 }
@@ -201,13 +208,14 @@ enum Step {
     /// So many bytes at this offset.
     Data(u64, usize),
     /// The end of a file of this size.
-    End(u64, Box<Last>),
+    End(u64),
 }
 
 impl Batch {
     fn clear(&mut self) {
         self.bytes.clear();
         self.steps.clear();
+        self.lasts.clear();
         (self.files, self.weight) = (0, 0);
     }
 
@@ -252,7 +260,8 @@ impl<'a> Feed<'a> {
         let pairs = last.pairs.iter();
         let more = pairs.map(|(name, value)| name.len() + value.len() + size_of::<Last>());
         let more = more.sum::<usize>() + size_of::<Last>();
-        self.add(Step::End(size, Box::new(last)), b"", more)
+        self.batch.borrow_mut().lasts.push(last);
+        self.add(Step::End(size), b"", more)
     }
 
     fn add(&self, step: Step, bytes: &[u8], more: usize) -> Result<()> {

@@ -28,6 +28,7 @@ use crate::sys::{AsFd, BorrowedFd, OwnedFd, fs};
 use crate::tree::attrs::{Inode, Shut};
 use crate::tree::compare::own;
 use crate::watch::Watch;
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -177,6 +178,7 @@ pub fn lines(
         contents,
         groups: HashMap::new(),
         size: 0,
+        text: String::new(),
         out,
     };
     job.line(root.as_fd(), b".", b"", &top, watch)?;
@@ -205,6 +207,8 @@ struct Job<'a> {
     /// What stands for the first name of each linked inode: 16 bytes, however long the path.
     groups: HashMap<u64, u64>,
     size: u64,
+    /// Room for a line.
+    text: String,
     out: &'a mut dyn Lines,
 }
 
@@ -262,12 +266,12 @@ impl Job<'_> {
             }
             _ => 0,
         };
-        let mut group = "-".to_string();
+        let mut group = Cow::Borrowed("-");
         let mut first = true;
         if !directory && meta.nlink > 1 {
             match self.groups.entry(meta.ino) {
                 Entry::Occupied(mark) => {
-                    group = self.out.group(*mark.get())?;
+                    group = self.out.group(*mark.get())?.into();
                     first = false;
                 }
                 Entry::Vacant(mark) => {
@@ -279,33 +283,60 @@ impl Job<'_> {
             self.size = self.size.saturating_add(meta.size);
         }
         let xattrs = digest_xattrs(&own(all));
-        let content = match meta.kind {
+        let content: Cow<'_, str> = match meta.kind {
             Kind::Symlink => {
                 let target = fs::read_link(dir, name).call_at("readlink", path)?;
-                Digest::of(&target).hex()
+                Digest::of(&target).hex().into()
             }
             Kind::File if self.contents == Contents::Skip => "?".into(),
             Kind::File => digest_file(dir, name, self.contents, watch)
                 .map_err(|e| e.at(path))?
-                .hex(),
+                .hex()
+                .into(),
             _ => "-".into(),
         };
         let kept_back = self.known.modes.filter(|_| directory);
         let mode = *kept_back
             .and_then(|modes| modes.get(&meta.ino))
             .unwrap_or(&meta.mode);
-        self.out.line(&format!(
-            "{kind} {mode:04o} {} {} {size} {}.{:09} {group} {xattrs} {content} {shown}",
-            meta.uid, meta.gid, meta.mtime.sec, meta.mtime.nsec,
-        ))
+        let text = &mut self.text;
+        text.clear();
+        text.push(kind);
+        let before = if meta.mtime.sec < 0 { " -" } else { " " };
+        number(text, " ", mode.into(), 8, 4);
+        number(text, " ", meta.uid.into(), 10, 1);
+        number(text, " ", meta.gid.into(), 10, 1);
+        number(text, " ", size, 10, 1);
+        number(text, before, meta.mtime.sec.unsigned_abs(), 10, 1);
+        number(text, ".", meta.mtime.nsec.into(), 10, 9);
+        for part in [&*group, &*xattrs, &*content, &*shown] {
+            text.push(' ');
+            text.push_str(part);
+        }
+        self.out.line(text)
     }
+}
+
+/// Adds a number of at least so many digits. What formats anything takes several times as long, and
+/// there are six of them for each entry.
+fn number(text: &mut String, before: &str, mut value: u64, base: u64, digits: usize) {
+    let mut room = [b'0'; 22];
+    let mut at = room.len();
+    while value > 0 {
+        at -= 1;
+        room[at] = b'0' + (value % base) as u8;
+        value /= base;
+    }
+    let at = at.min(room.len() - digits);
+    text.push_str(before);
+    text.extend(room[at..].iter().map(|&digit| char::from(digit)));
 }
 
 fn whiteout(shown: &str) -> String {
     format!("w - - - - - - - - {shown}")
 }
 
-fn digest_xattrs(pairs: &Pairs) -> String {
+fn digest_xattrs(pairs: &Pairs) -> Cow<'static, str> {
     if pairs.is_empty() {
         return "-".into();
     }
@@ -316,7 +347,7 @@ fn digest_xattrs(pairs: &Pairs) -> String {
             hash.update(part);
         }
     }
-    hash.digest().hex()
+    hash.digest().hex().into()
 }
 
 fn digest_file(
@@ -371,4 +402,20 @@ pub fn fuzzing(data: &[u8]) {
     let wanted: Vec<u8> = data.iter().map(slash).collect();
     assert_eq!(plain, wanted, "no two paths have one line");
     super::verify::fuzzing(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers() {
+        for value in [0, 1, 7, 8, 9, 10, 99, 100, 0o7777, 999_999_999, u64::MAX] {
+            let mut text = String::new();
+            number(&mut text, "a", value, 8, 4);
+            number(&mut text, " ", value, 10, 1);
+            number(&mut text, ".", value, 10, 9);
+            assert_eq!(text, format!("a{value:04o} {value}.{value:09}"));
+        }
+    }
 }

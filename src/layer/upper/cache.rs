@@ -33,6 +33,10 @@ impl Upper {
 
     /// The place whose name is the longest beginning of `path`; now the last used.
     pub(super) fn nearest(&mut self, path: &[u8]) -> usize {
+        // Most entries are where the one before was.
+        if self.cache.last().is_some_and(|place| place.key == path) {
+            return self.cache.len() - 1;
+        }
         let best = self.longest(|place| is_below(path, &place.key).then_some(place.key.len()));
         self.touch(best)
     }
