@@ -370,7 +370,7 @@ impl<T: Take> Writing<T> {
             still,
             at: sink.at() - len,
             path: sink.path().to_vec(),
-            _turn: turn,
+            turn,
         });
         watch.bytes(still.meta.size).map(|()| true)
     }

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result, SysResult};
 use crate::sys::fs::{self, Meta};
-use crate::sys::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::{AsFd, BorrowedFd, OwnedFd, fd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -65,12 +65,12 @@ pub(super) struct Later {
     /// Where its content goes in the piece.
     pub(super) at: usize,
     pub(super) path: Vec<u8>,
-    pub(super) _turn: Turn,
+    pub(super) turn: Turn,
 }
 
 impl Later {
-    /// Reads all of it to where it goes in `bytes`.
-    pub(super) fn read(self, bytes: &mut [u8]) -> Result<()> {
+    /// Reads all of it to where it goes in `bytes`. It is still open then.
+    pub(super) fn read(&self, bytes: &mut [u8]) -> Result<()> {
         let len = self.still.meta.size as usize;
         let room = bytes
             .get_mut(self.at..)
@@ -78,8 +78,15 @@ impl Later {
         let file = self.file.as_fd();
         whole(file, room.unwrap_or_default())
             .and_then(|()| self.still.check(&fs::stat(file).call("statx")?))
-            .map_err(|error| error.at(self.path))
+            .map_err(|error| error.at(&self.path))
     }
+}
+
+/// Closes files that were read.
+pub(super) fn close(read: Vec<Later>) {
+    let (files, _turns): (Vec<_>, Vec<Turn>) =
+        read.into_iter().map(|file| (file.file, file.turn)).unzip();
+    fd::close_all(&mut files.into_iter().filter_map(Arc::into_inner).collect());
 }
 
 fn whole(file: BorrowedFd<'_>, mut room: &mut [u8]) -> Result<()> {

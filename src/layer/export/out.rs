@@ -1,7 +1,7 @@
 //! The way of a tar's bytes outwards: gathered into large pieces, which are hashed and written.
 
 use super::Exported;
-use super::later::{Later, Turn};
+use super::later::{self, Later, Turn};
 use crate::archive::{Room, Sha256, Sink};
 use crate::error::Result;
 
@@ -166,9 +166,10 @@ impl<S: Sink> Take for Out<S> {
             later,
             path,
         } = piece;
-        for later in later {
-            later.read(&mut bytes)?;
+        for file in &later {
+            file.read(&mut bytes)?;
         }
+        later::close(later);
         self.bytes += bytes.len() as u64;
         self.hash.update(&bytes);
         self.sink
