@@ -21,7 +21,7 @@ use crate::tree::copier::Copier;
 use crate::tree::copy::{CopyFlags, CopyOptions};
 use crate::tree::data::DataCopier;
 use crate::tree::groups::{Groups, Joined};
-use crate::tree::inode::InodeCopier;
+use crate::tree::inode::{InodeCopier, Modes};
 use crate::watch::Watch;
 use std::os::fd::AsFd;
 
@@ -83,9 +83,7 @@ pub fn fill(
             setter,
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
-            hostile_umask: false,
-            no_umask: false,
-            modes_hold: false,
+            modes: Modes::Unknown,
             changed: None,
             ctimes: false,
         },

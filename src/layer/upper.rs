@@ -27,7 +27,7 @@ use crate::sys::{OwnedFd, SysCall, fs};
 use crate::tree::aside::Aside;
 use crate::tree::attrs::{self, Attributes, Inode, Setter};
 use crate::tree::data::DataCopier;
-use crate::tree::inode::InodeCopier;
+use crate::tree::inode::{InodeCopier, Modes};
 use crate::tree::{Reflink, remove_tree};
 use crate::watch::Watch;
 use std::collections::{HashMap, HashSet};
@@ -124,9 +124,7 @@ impl Upper {
             setter,
             data: DataCopier::new(Reflink::Auto),
             no_overlay_xattrs: true,
-            hostile_umask: false,
-            no_umask: false,
-            modes_hold: false,
+            modes: Modes::Unknown,
             changed: None,
             ctimes: false,
         };

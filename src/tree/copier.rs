@@ -6,7 +6,7 @@ use super::chain::{Chain, join};
 use super::copy::{CopyFlags, CopyOptions, CopyStats};
 use super::data::{DataCopier, Method};
 use super::groups::{Groups, Joined, Making};
-use super::inode::InodeCopier;
+use super::inode::{InodeCopier, Modes};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
@@ -50,9 +50,7 @@ impl Copier {
                 setter: Setter::new(strict),
                 data: DataCopier::new(options.reflink),
                 no_overlay_xattrs: options.flags.contains(CopyFlags::NO_OVERLAY_XATTRS),
-                hostile_umask: false,
-                no_umask: false,
-                modes_hold: false,
+                modes: Modes::Unknown,
                 changed: (!strict).then_some(0),
                 ctimes: !options.flags.contains(CopyFlags::HARD_LINK),
             },
@@ -79,8 +77,7 @@ impl Copier {
     /// Has the calling thread, a helper, make files with the modes that they are to have.
     pub(super) fn own_umask(&mut self) {
         if thread::own_umask().is_ok() {
-            self.inodes.no_umask = true;
-            self.inodes.hostile_umask = false;
+            self.inodes.modes = Modes::Free;
         }
     }
 
@@ -125,7 +122,10 @@ impl Copier {
             fs::chmod(dst, 0o700).call("fchmod")?;
         }
         attrs::disinherit(dst).call("fremovexattr")?;
-        self.inodes.hostile_umask = hostile_umask(dst).call("mkdir")?;
+        self.inodes.modes = match hostile_umask(dst).call("mkdir")? {
+            true => Modes::Hostile,
+            false => Modes::Masked,
+        };
         self.own = self.inodes.setter.makes_own(&made);
         if self.hard_link() && made.dev != source.dev {
             return Err(
@@ -181,7 +181,7 @@ impl Copier {
             return Err(Error::invalid("a directory cannot be copied into itself"));
         }
         fs::mkdir(dst.fd()?, name, 0o700).call("mkdir")?;
-        if self.inodes.hostile_umask {
+        if self.inodes.modes == Modes::Hostile {
             fs::chmod_at(dst.fd()?, name, 0o700).call("chmod")?;
         }
         let to = fs::open_dir(dst.fd()?, name).call("open")?;

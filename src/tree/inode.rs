@@ -12,6 +12,21 @@ use std::os::fd::AsFd;
 /// The mode of a file whose attributes are still to come.
 pub const PRIVATE: u32 = 0o600;
 
+/// What becomes of the mode that a file is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// A directory's ACL may have its say: it is put on when all else is done.
+    Unknown,
+    /// The umask keeps the owner out of what he makes.
+    Hostile,
+    /// The umask may take from it, which another thread may change at any time: each is looked at.
+    Masked,
+    /// No umask takes from it; whether the file system does (there are such) the first one will show.
+    Free,
+    /// It is the file's.
+    Held,
+}
+
 /// How inodes are copied during one call.
 pub struct InodeCopier {
     /// Puts the attributes on.
@@ -20,12 +35,8 @@ pub struct InodeCopier {
     pub data: DataCopier,
     /// Leave out overlayfs's own extended attributes.
     pub no_overlay_xattrs: bool,
-    /// The umask keeps the owner out of what he makes.
-    pub hostile_umask: bool,
-    /// No umask takes from the modes of what this thread makes, and no ACL of a directory does.
-    pub no_umask: bool,
-    /// A file was seen to have the mode that it was made with.
-    pub modes_hold: bool,
+    /// What becomes of the modes that files are made with.
+    pub modes: Modes,
     /// Files that changed while they were copied; `None` makes that an error.
     pub changed: Option<u64>,
     /// A file whose inode changed counts as changed too: not where others may link to it.
@@ -40,9 +51,11 @@ impl InodeCopier {
             setter: Setter::new(self.setter.strict),
             data: self.data.again(),
             changed: self.changed.map(|_| 0),
-            // Another thread's is its own.
-            no_umask: false,
-            modes_hold: false,
+            // What a thread has for itself another one has not.
+            modes: match self.modes {
+                Modes::Free | Modes::Held => Modes::Masked,
+                other => other,
+            },
             ..*self
         }
     }
@@ -61,17 +74,26 @@ impl InodeCopier {
         let attributes = Attributes::from(meta);
         // Attributes are for who may write, an ACL among them sets the mode, and what somebody else is to
         // have is nobody's until then.
-        let at_once = self.no_umask && xattrs.is_empty() && own && self.setter.is_own(&attributes);
-        let mut born = at_once.then_some(meta.mode & 0o777);
-        let to = fs::create_file(dir, name, born.unwrap_or(PRIVATE)).call("create")?;
-        if at_once && !self.modes_hold {
-            // There are file systems with a umask of their own.
-            let made = fs::stat(&to).call("statx")?.mode;
-            self.modes_hold = born == Some(made);
-            self.no_umask = self.modes_hold;
-            born = born.filter(|_| self.modes_hold);
+        let at_once = !matches!(self.modes, Modes::Unknown | Modes::Hostile)
+            && xattrs.is_empty()
+            && own
+            && self.setter.is_own(&attributes);
+        let mode = if at_once { meta.mode & 0o777 } else { PRIVATE };
+        let to = fs::create_file(dir, name, mode).call("create")?;
+        let born = match (at_once, self.modes) {
+            (false, _) => None,
+            (true, Modes::Held) => Some(mode),
+            // To look costs a fraction of what it costs to put the mode on.
+            (true, _) => Some(fs::stat(&to).call("statx")?.mode),
+        };
+        if let (Some(made), Modes::Free) = (born, self.modes) {
+            self.modes = if made == mode {
+                Modes::Held
+            } else {
+                Modes::Masked
+            };
         }
-        if self.hostile_umask {
+        if self.modes == Modes::Hostile {
             fs::chmod(&to, PRIVATE).call("fchmod")?;
         }
         let method = self
