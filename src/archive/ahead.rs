@@ -100,6 +100,10 @@ impl<S: Source> Begun<S> {
         while self.length <= most && self.end.is_none() {
             look()?;
             if !self.source.is_ready_within(pause)? {
+                // Before the first byte there is nothing to be done meanwhile, and nothing known.
+                if self.length == 0 {
+                    continue;
+                }
                 return Ok(true);
             }
             let room = self.head.get_mut(self.length..).unwrap_or_default();

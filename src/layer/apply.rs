@@ -313,7 +313,8 @@ impl Shared<'_> {
         Ok(untaken)
     }
 
-    /// Adds what was read to `hash`, as far as somebody extracts it. Gives back what nobody took.
+    /// Adds what was read to `hash` and hands it on, as long as somebody extracts it. Gives back what
+    /// nobody took.
     fn hash(&self, mut hash: Sha256) -> (Sha256, Option<Result<Piece>>) {
         let _closing = (self.unhashed.closing(), self.tar.closing());
         while let Some(mut item) = self.unhashed.take() {
@@ -340,11 +341,12 @@ impl Shared<'_> {
             true => Content::There(&feed),
             false => Content::Here(Filler::new(self.rules.strict)),
         };
+        let no_umask = thread::own_umask().is_ok() && upper.keeps_modes();
         let mut job = Extract {
             upper,
             content,
             rules: self.rules,
-            no_umask: thread::own_umask().is_ok(),
+            no_umask,
             applied: Applied::default(),
         };
         let source = Ahead::new(&self.tar, &self.empty, &idle);

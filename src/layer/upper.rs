@@ -107,6 +107,11 @@ pub struct Upper {
 }
 
 impl Upper {
+    /// See [`fs::keeps_modes`].
+    pub fn keeps_modes(&self) -> bool {
+        fs::keeps_modes(&self.root.fd)
+    }
+
     /// The empty directory `root`, over `stack`.
     pub fn new(
         root: OwnedFd,

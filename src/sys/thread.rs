@@ -197,6 +197,7 @@ fn has_room(fd: impl AsFd, count: u64) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::fs::keeps_modes;
     use super::*;
 
     fn threads() -> Vec<i32> {
@@ -269,6 +270,12 @@ mod tests {
         std::thread::scope(|scope| {
             let work = || {
                 own_umask().unwrap();
+                let dir = std::fs::File::open(env!("CARGO_MANIFEST_DIR")).unwrap();
+                assert!(keeps_modes(&dir));
+                // This thread's alone.
+                rustix::process::umask(rustix::fs::Mode::WOTH);
+                assert!(!keeps_modes(&dir));
+                rustix::process::umask(rustix::fs::Mode::empty());
                 std::fs::read_to_string("/proc/thread-self/status").unwrap()
             };
             let inside = start(scope, "ovl-test", work).unwrap().join();

@@ -228,7 +228,7 @@ impl Setter {
         self.put_on(inode, attrs, xattrs, own, None)
     }
 
-    /// The same for an inode that was made with the mode `born`, which no umask took from.
+    /// The same for an inode that is known to have had the mode `born` when it was made.
     pub fn put_on(
         &mut self,
         inode: Inode<'_>,

@@ -10,7 +10,7 @@ use super::inode::{InodeCopier, Modes};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
-use crate::sys::thread::{self, Threads};
+use crate::sys::thread::Threads;
 use crate::sys::{BorrowedFd, OwnedFd, SysCall, fs, xattr};
 use crate::watch::Watch;
 
@@ -71,13 +71,6 @@ impl Copier {
             stats: CopyStats::default(),
             prefix: self.prefix.clone(),
             ..*self
-        }
-    }
-
-    /// Has the calling thread, a helper, make files with the modes that they are to have.
-    pub(super) fn own_umask(&mut self) {
-        if thread::own_umask().is_ok() {
-            self.inodes.modes = Modes::Free;
         }
     }
 

@@ -114,10 +114,6 @@ impl Visit for Copying<'_> {
         }
     }
 
-    fn begin_to_help(&mut self) {
-        self.copier.own_umask();
-    }
-
     fn absorb(&mut self, helper: Self) {
         self.copier.absorb(helper.copier);
     }

@@ -19,12 +19,9 @@ pub enum Modes {
     Unknown,
     /// The umask keeps the owner out of what he makes.
     Hostile,
-    /// The umask may take from it, which another thread may change at any time: each is looked at.
+    /// The umask may take from it, which another thread may change at any time, and so may a file system
+    /// with one of its own: each file is looked at.
     Masked,
-    /// No umask takes from it; whether the file system does (there are such) the first one will show.
-    Free,
-    /// It is the file's.
-    Held,
 }
 
 /// How inodes are copied during one call.
@@ -51,11 +48,6 @@ impl InodeCopier {
             setter: Setter::new(self.setter.strict),
             data: self.data.again(),
             changed: self.changed.map(|_| 0),
-            // What a thread has for itself another one has not.
-            modes: match self.modes {
-                Modes::Free | Modes::Held => Modes::Masked,
-                other => other,
-            },
             ..*self
         }
     }
@@ -74,25 +66,17 @@ impl InodeCopier {
         let attributes = Attributes::from(meta);
         // Attributes are for who may write, an ACL among them sets the mode, and what somebody else is to
         // have is nobody's until then.
-        let at_once = !matches!(self.modes, Modes::Unknown | Modes::Hostile)
+        let at_once = self.modes == Modes::Masked
             && xattrs.is_empty()
             && own
             && self.setter.is_own(&attributes);
         let mode = if at_once { meta.mode & 0o777 } else { PRIVATE };
         let to = fs::create_file(dir, name, mode).call("create")?;
-        let born = match (at_once, self.modes) {
-            (false, _) => None,
-            (true, Modes::Held) => Some(mode),
-            // To look costs a fraction of what it costs to put the mode on.
-            (true, _) => Some(fs::stat(&to).call("statx")?.mode),
+        // To look costs a fraction of what it costs to put the mode on.
+        let born = match at_once {
+            true => Some(fs::stat(&to).call("statx")?.mode),
+            false => None,
         };
-        if let (Some(made), Modes::Free) = (born, self.modes) {
-            self.modes = if made == mode {
-                Modes::Held
-            } else {
-                Modes::Masked
-            };
-        }
         if self.modes == Modes::Hostile {
             fs::chmod(&to, PRIVATE).call("fchmod")?;
         }

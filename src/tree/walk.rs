@@ -69,9 +69,6 @@ pub trait Visit: Send {
     /// One for a thread that helps this one, with nothing done so far.
     fn again(&self) -> Self;
 
-    /// Called on a helper's own thread before it does anything.
-    fn begin_to_help(&mut self) {}
-
     /// Takes what a helper did for its own.
     fn absorb(&mut self, helper: Self);
 }
@@ -221,7 +218,6 @@ fn share<V: Visit>(
 fn help<V: Visit>(mut visit: V, crew: &Crew<'_, Walk<V>>) -> V {
     let _stopping = crew.stopping();
     let mut watch = crew.seat().watch();
-    visit.begin_to_help();
     Worker::new(&mut visit, crew).work(None, &mut watch, &mut |_, _| {});
     visit
 }
@@ -437,13 +433,10 @@ mod tests {
 
         fn again(&self) -> Self {
             Deep {
+                helps: true,
                 entered: 0,
                 ..*self
             }
-        }
-
-        fn begin_to_help(&mut self) {
-            self.helps = true;
         }
 
         fn absorb(&mut self, helper: Self) {

@@ -294,19 +294,71 @@ fn a_failure_waits_for_no_writer() {
             (Code::Strict, &b"refused"[..]),
             "{failure:?}"
         );
-        // And one who cancels does not wait either.
-        let cancel = Cancel::new();
+        // And one who cancels does not wait either, before the first byte or in the middle.
         let whole = tar::bytes(&long());
-        let done = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(300));
-                cancel.trigger();
+        let packed = crate::stream::pack("gzip", &whole);
+        for some in [&whole[..whole.len() / 2], &packed[..packed.len() / 2], &[]] {
+            let cancel = Cancel::new();
+            let done = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(300));
+                    cancel.trigger();
+                });
+                let watch = &mut Watch::new(Some(&cancel), None);
+                lab.store.apply(b"x", &mut Stalls(some), &options, watch)
             });
-            let mut source = Stalls(&whole[..whole.len() / 2]);
-            let watch = &mut Watch::new(Some(&cancel), None);
-            lab.store.apply(b"x", &mut source, &options, watch)
-        });
-        assert_eq!(told(&lab, "x", done).unwrap_err().0, Errno::CANCELED);
+            assert_eq!(told(&lab, "x", done).unwrap_err().0, Errno::CANCELED);
+        }
+    });
+}
+
+/// Comes late and slowly, and sees whether the tar is hashed on a thread of its own.
+struct Late<'a> {
+    blob: &'a [u8],
+    waits: u32,
+    seen: bool,
+}
+
+impl Source for Late<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        std::thread::sleep(Duration::from_millis(1));
+        self.seen |= has_thread("ovl-hash");
+        let most = buf.len().min(2 << 10);
+        self.blob.read(&mut buf[..most])
+    }
+
+    fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {
+        let waits = std::mem::take(&mut self.waits);
+        std::thread::sleep(longest * waits.min(1));
+        self.waits = waits.saturating_sub(1);
+        Ok(waits == 0)
+    }
+}
+
+fn has_thread(name: &str) -> bool {
+    fs::read_dir("/proc/self/task").unwrap().any(|task| {
+        let comm = fs::read_to_string(task.unwrap().path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    })
+}
+
+/// What a blob is shows only with its first bytes.
+#[test]
+fn a_blob_that_comes_late_is_hashed_apart() {
+    require!("root", "tmpfs", "zstd");
+    fsys::on("tmpfs", |dir| {
+        let lab = lab(dir);
+        let tar = tar::bytes(&long());
+        let mut source = Late {
+            blob: &crate::stream::pack("zstd", &tar),
+            waits: 3,
+            seen: false,
+        };
+        let options = options(Threads::Always, "", Kind::Root);
+        let watch = &mut Watch::default();
+        let info = lab.store.apply(b"x", &mut source, &options, watch).unwrap();
+        assert_eq!(info.diff_id, Some(Digest::of(&tar)));
+        assert!(source.seen);
     });
 }
 
@@ -363,10 +415,7 @@ struct Slow<'a>(&'a [u8], bool);
 impl Source for Slow<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         std::thread::sleep(Duration::from_millis(20));
-        self.1 |= fs::read_dir("/proc/self/task").unwrap().any(|task| {
-            let name = fs::read_to_string(task.unwrap().path().join("comm"));
-            name.is_ok_and(|name| name == "ovl-fill\n")
-        });
+        self.1 |= has_thread("ovl-fill");
         let most = buf.len().min(100 << 10);
         self.0.read(&mut buf[..most])
     }
@@ -375,14 +424,18 @@ impl Source for Slow<'_> {
 /// A source that panics does so in its caller, and leaves nothing behind.
 #[test]
 fn a_panic_is_the_callers() {
-    require!("root", "tmpfs");
+    require!("root", "tmpfs", "gzip");
     fsys::on("tmpfs", |dir| {
         let lab = lab(dir);
         let tar = tar::bytes(&long());
+        let packed = crate::stream::pack("gzip", &tar);
         let left = AtomicUsize::new(0);
-        for how in BOTH {
+        for (how, blob) in BOTH
+            .into_iter()
+            .flat_map(|how| [(how, &tar), (how, &packed)])
+        {
             let panics = |_: &mut [u8]| -> Result<usize> { std::panic::panic_any("of the source") };
-            let mut source = Then(&tar[..tar.len() / 2], panics);
+            let mut source = Then(&blob[..blob.len() / 2], panics);
             let options = options(how, "", Kind::Root);
             let call = std::panic::AssertUnwindSafe(|| {
                 lab.store

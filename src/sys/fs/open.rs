@@ -169,3 +169,13 @@ pub fn create_file(dir: impl AsFd, name: &[u8], mode: u32) -> SysCall<OwnedFd> {
 pub fn nameless() -> SysCall<OwnedFd> {
     above_standard(|| rustix::fs::memfd_create("ovl", rustix::fs::MemfdFlags::CLOEXEC))
 }
+
+/// Whether a file that is made in `dir` by this thread has the mode that it is made with: neither the
+/// umask nor the file system takes any of it. Not where that cannot be seen without a trace.
+pub fn keeps_modes(dir: impl AsFd) -> bool {
+    let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    above_standard(|| rustix::fs::openat(&dir, ".", flags, all))
+        .and_then(super::stat)
+        .is_ok_and(|made| made.mode == all.bits())
+}
