@@ -1,7 +1,7 @@
 //! Copies by several threads: what one thread makes and tells, they make and tell.
 
 use crate::support::tree::{Compare, Snapshot};
-use crate::support::{fsys, have, torture};
+use crate::support::{fsys, have, threads_named, torture};
 use crate::{names, options};
 use ovl::error::{Code, Errno, Result};
 use ovl::tree::{CopyFlags, CopyOptions, CopyStats, Reflink, Threads, copy_dir};
@@ -33,13 +33,6 @@ fn copy(
 
 fn calm(src: &Path, dst: &Path, how: (Threads, CopyFlags)) -> CopyStats {
     copy(src, dst, how, &mut Watch::default()).unwrap()
-}
-
-/// The library's threads in this process: those of other tests too.
-fn helpers() -> Vec<String> {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| name.trim() == "ovl-copy").collect()
 }
 
 /// Both ways of copying, with and without threads: equal trees and equal accounts.
@@ -504,7 +497,7 @@ fn child_copies() {
         let before = (open(), tasks());
         let mut seen = 0;
         let mut look = |_: &Progress| {
-            seen = seen.max(helpers().len());
+            seen = seen.max(threads_named("ovl-copy"));
             0
         };
         let watch = &mut Watch::new(None, Some(&mut look));

@@ -2,7 +2,7 @@
 
 use crate::fail::lab;
 use crate::lab::Lab;
-use crate::support::fsys;
+use crate::support::{fsys, threads_named};
 use ovl::archive::Sink;
 use ovl::error::{Code, Errno, Error, Result};
 use ovl::store::*;
@@ -10,7 +10,6 @@ use ovl::watch::{Cancel, Progress, Watch};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::Command;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -275,14 +274,7 @@ fn nothing_is_left() {
 #[test]
 #[ignore = "run by nothing_is_left"]
 fn child_leaves_nothing() {
-    let threads = || {
-        let names = fs::read_dir("/proc/self/task").unwrap();
-        let name = |path: &Path| fs::read_to_string(path.join("comm")).unwrap_or_default();
-        names
-            .map(|entry| name(&entry.unwrap().path()))
-            .filter(|name| name == "ovl-output\n")
-            .count()
-    };
+    let threads = || threads_named("ovl-output");
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     on_a_filled_lab(|lab| {
         let before = descriptors();

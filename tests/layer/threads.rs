@@ -3,7 +3,7 @@
 use crate::cost::image;
 use crate::fail::lab;
 use crate::lab::{Lab, Tree};
-use crate::support::fsys;
+use crate::support::{fsys, threads_named};
 use crate::tar::{self, *};
 use ovl::archive::{Digest, Source};
 use ovl::error::{Code, Errno, Error, Result};
@@ -322,7 +322,7 @@ struct Late<'a> {
 impl Source for Late<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         std::thread::sleep(Duration::from_millis(1));
-        self.seen |= has_thread("ovl-hash");
+        self.seen |= threads_named("ovl-hash") > 0;
         let most = buf.len().min(2 << 10);
         self.blob.read(&mut buf[..most])
     }
@@ -333,13 +333,6 @@ impl Source for Late<'_> {
         self.waits = waits.saturating_sub(1);
         Ok(waits == 0)
     }
-}
-
-fn has_thread(name: &str) -> bool {
-    fs::read_dir("/proc/self/task").unwrap().any(|task| {
-        let comm = fs::read_to_string(task.unwrap().path().join("comm"));
-        comm.is_ok_and(|comm| comm.trim_end() == name)
-    })
 }
 
 /// What a blob is shows only with its first bytes.
@@ -415,7 +408,7 @@ struct Slow<'a>(&'a [u8], bool);
 impl Source for Slow<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         std::thread::sleep(Duration::from_millis(20));
-        self.1 |= has_thread("ovl-fill");
+        self.1 |= threads_named("ovl-fill") > 0;
         let most = buf.len().min(100 << 10);
         self.0.read(&mut buf[..most])
     }

@@ -11,3 +11,13 @@ pub mod fsys;
 pub mod rng;
 pub mod torture;
 pub mod tree;
+
+/// How many threads of this process are called so. Those of other tests count, too.
+pub fn threads_named(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // One that has ended meanwhile has no name.
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .filter(|comm| comm.trim_end() == name)
+        .count()
+}
