@@ -36,6 +36,7 @@ mod header;
 pub mod path;
 mod pax;
 mod reader;
+mod records;
 mod sparse;
 mod stream;
 #[cfg(test)]

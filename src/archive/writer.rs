@@ -18,14 +18,13 @@
 //! A directory's name ends in `/`; the root is `./`. Sparse files are GNU's version 1.0. The archive
 //! ends with two zero blocks and is not padded further.
 
-use std::collections::BTreeMap;
-
-use super::entry::{Entry, Kind, Limits, MAX_MAJOR, MAX_MINOR, Time};
+use super::entry::{Entry, Kind, Limits, MAX_MAJOR, MAX_MINOR};
 use super::header::{self, BLOCK, MAX_OCTAL_8, MAX_OCTAL_12, field};
-use super::pax;
+use super::records::{Records, time};
 use super::sparse::Region;
 use super::{Room, Sink, over_limit};
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 
 /// What is written of an entry: the same that is read. `sparse` is not looked at, the call decides.
 pub type Header = Entry;
@@ -44,6 +43,8 @@ pub struct Writer<W> {
     padding: usize,
     /// Name of the current entry, for errors.
     name: Vec<u8>,
+    /// Room for what stands before its data.
+    head: Vec<u8>,
 }
 
 impl<W: Sink> Writer<W> {
@@ -54,6 +55,7 @@ impl<W: Sink> Writer<W> {
             left: 0,
             padding: 0,
             name: Vec::new(),
+            head: Vec::with_capacity(3 * BLOCK),
         }
     }
 
@@ -61,27 +63,22 @@ impl<W: Sink> Writer<W> {
     /// is 0 for all but regular files.
     pub fn begin(&mut self, header: &Header) -> Result<()> {
         self.end()?;
-        let head = check(header).and_then(|()| head(header, None));
-        self.open(
-            &head.map_err(|error| error.at(&header.path))?,
-            header,
-            header.size,
-        )
+        check(header)
+            .and_then(|()| write_head(&mut self.head, header, None))
+            .map_err(|error| error.at(&header.path))?;
+        self.open(header, header.size)
     }
 
     /// As `begin`, for a regular file of which only `regions` are written. They go upwards and do
     /// not touch nor overlap; their bytes, one region after the other, must follow.
     pub fn begin_sparse(&mut self, header: &Header, regions: &[Region]) -> Result<()> {
         self.end()?;
-        let head = check(header)
+        check(header)
             .and_then(|()| check_regions(header, regions))
-            .and_then(|()| head(header, Some(regions)));
+            .and_then(|()| write_head(&mut self.head, header, Some(regions)))
+            .map_err(|error| error.at(&header.path))?;
         let stored = regions.iter().map(|region| region.len).sum();
-        self.open(
-            &head.map_err(|error| error.at(&header.path))?,
-            header,
-            stored,
-        )
+        self.open(header, stored)
     }
 
     /// Writes data of the current entry. More than its header says is EINVAL.
@@ -125,8 +122,9 @@ impl<W: Sink> Writer<W> {
         &self.sink
     }
 
-    fn open(&mut self, head: &[u8], header: &Header, stored: u64) -> Result<()> {
-        self.put(head)?;
+    /// Begins the entry that `head` is of.
+    fn open(&mut self, header: &Header, stored: u64) -> Result<()> {
+        self.sink.write_all(&self.head)?;
         self.name.clone_from(&header.path);
         self.left = stored;
         self.padding = header::padding(stored) as usize;
@@ -230,50 +228,44 @@ fn check_regions(header: &Header, regions: &[Region]) -> Result<()> {
     Ok(())
 }
 
-/// All that stands before the data: PAX header, header, sparse map.
-fn head(header: &Header, regions: Option<&[Region]>) -> Result<Vec<u8>> {
-    let mut path = header.path.clone();
-    if path.is_empty() {
-        path.push(b'.');
-    }
-    if header.kind == Kind::Directory && !path.ends_with(b"/") {
-        path.push(b'/');
-    }
+/// All that stands before the data, in the place of what is in `head`: PAX header, header, sparse map.
+fn write_head(head: &mut Vec<u8>, header: &Header, regions: Option<&[Region]>) -> Result<()> {
+    let name = shown_name(header);
     let max = Limits::default().max_path;
-    if path.len() > max || header.link.len() > max {
+    if name.len() > max || header.link.len() > max {
         return Err(over_limit(format!("a name is longer than {max} bytes")));
     }
     let mut records = Records::default();
     let map = regions.map(|regions| sparse_map(regions, header.size));
     let mut size = header.size;
-    let mut shown = path.as_slice();
+    let mut shown = &*name;
     let sparse_name;
     if let (Some(map), Some(regions)) = (&map, regions) {
         size = map.len() as u64 + regions.iter().map(|region| region.len).sum::<u64>();
-        records.add("GNU.sparse.major", "1");
-        records.add("GNU.sparse.minor", "0");
-        records.add("GNU.sparse.realsize", header.size.to_string());
-        records.add("GNU.sparse.name", path.as_slice());
-        let (_, base) = super::path::split(&path);
+        records.add("GNU.sparse.major", &b"1"[..]);
+        records.add("GNU.sparse.minor", &b"0"[..]);
+        records.number("GNU.sparse.realsize", header.size);
+        records.add("GNU.sparse.name", &*name);
+        let (_, base) = super::path::split(&name);
         sparse_name = [SPARSE_DIR, base].concat();
         shown = &sparse_name;
-    } else if path.len() > field::NAME.1 {
-        records.add("path", path.as_slice());
+    } else if name.len() > field::NAME.1 {
+        records.add("path", &*name);
     }
     if header.link.len() > field::LINK.1 {
-        records.add("linkpath", header.link.as_slice());
+        records.add("linkpath", &*header.link);
     }
     if records.binary {
-        records.add("hdrcharset", "BINARY");
+        records.add("hdrcharset", &b"BINARY"[..]);
     }
     for (name, value) in &header.xattrs {
         records.attribute(name, value)?;
     }
-    let mut number = |key: &str, value: u64, max: u64| {
+    let mut number = |key: &'static str, value: u64, max: u64| {
         if value <= max {
             return value;
         }
-        records.add(key, value.to_string());
+        records.number(key, value);
         0
     };
     let uid = number("uid", header.uid.into(), MAX_OCTAL_8);
@@ -286,8 +278,8 @@ fn head(header: &Header, regions: Option<&[Region]>) -> Result<Vec<u8>> {
         records.add("mtime", time(header.mtime));
     }
 
-    let mut head = Vec::with_capacity(3 * BLOCK);
-    let pax = records.encode();
+    head.clear();
+    let pax = records.encode()?;
     if !pax.is_empty() {
         if pax.len() as u64 > Limits::default().max_meta_bytes {
             return Err(over_limit(
@@ -299,7 +291,7 @@ fn head(header: &Header, regions: Option<&[Region]>) -> Result<Vec<u8>> {
         block.octal(field::SIZE, pax.len() as u64);
         head.extend_from_slice(&block.seal());
         head.extend_from_slice(&pax);
-        pad(&mut head);
+        pad(head);
     }
     let mut block = Ustar::new(shown, typeflag(header.kind));
     block.octal(field::MODE, header.mode.into());
@@ -312,7 +304,19 @@ fn head(header: &Header, regions: Option<&[Region]>) -> Result<Vec<u8>> {
     block.octal(field::MINOR, header.minor.into());
     head.extend_from_slice(&block.seal());
     head.extend_from_slice(&map.unwrap_or_default());
-    Ok(head)
+    Ok(())
+}
+
+/// The entry's name as the tar has it.
+fn shown_name(header: &Header) -> Cow<'_, [u8]> {
+    let path = match &*header.path {
+        b"" => b".",
+        path => path,
+    };
+    match header.kind == Kind::Directory && !path.ends_with(b"/") {
+        true => [path, b"/"].concat().into(),
+        false => path.into(),
+    }
 }
 
 fn typeflag(kind: Kind) -> u8 {
@@ -347,71 +351,6 @@ fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
 }
 
-/// A time as PAX writes it, without needless zeros.
-fn time(Time { sec, nsec }: Time) -> String {
-    let (sign, sec, nsec) = match (sec < 0, nsec) {
-        (false, _) => ("", sec.unsigned_abs(), nsec),
-        (true, 0) => ("-", sec.unsigned_abs(), 0),
-        (true, _) => ("-", (sec + 1).unsigned_abs(), 1_000_000_000 - nsec),
-    };
-    match nsec {
-        0 => format!("{sign}{sec}"),
-        _ => format!("{sign}{sec}.{nsec:09}")
-            .trim_end_matches('0')
-            .to_string(),
-    }
-}
-
-#[derive(Default)]
-struct Records {
-    by_key: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// A name among them is not UTF-8.
-    binary: bool,
-}
-
-impl Records {
-    fn add(&mut self, key: &str, value: impl Into<Vec<u8>>) {
-        let value = value.into();
-        self.binary |= std::str::from_utf8(&value).is_err();
-        self.by_key.insert(key.into(), value);
-    }
-
-    fn attribute(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
-        if name.is_empty() || name.contains(&0) {
-            return Err(Error::invalid(
-                "an extended attribute's name is empty or holds a NUL byte",
-            ));
-        }
-        let (key, value) = if name.contains(&b'=') {
-            let key = [pax::LIBARCHIVE_XATTR, &pax::percent_encode(name)].concat();
-            (key, pax::base64_encode(value))
-        } else {
-            ([pax::SCHILY_XATTR, name].concat(), value.to_vec())
-        };
-        match self.by_key.insert(key, value) {
-            Some(_) => Err(Error::invalid("an extended attribute is given twice")),
-            None => Ok(()),
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        self.by_key
-            .iter()
-            .flat_map(|(key, value)| record(key, value))
-            .collect()
-    }
-}
-
-/// A record; its length counts its own digits.
-pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let rest = key.len() + value.len() + 3;
-    let mut len = rest;
-    while len != rest + len.to_string().len() {
-        len = rest + len.to_string().len();
-    }
-    [len.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
-}
-
 /// A header block in the making.
 struct Ustar([u8; BLOCK]);
 
@@ -436,8 +375,9 @@ impl Ustar {
 
     /// Writes as much of `value` as the field holds.
     fn bytes(&mut self, (start, len): field::Field, value: &[u8]) {
-        for (room, byte) in self.0.iter_mut().skip(start).take(len).zip(value) {
-            *room = *byte;
+        let value = value.get(..len).unwrap_or(value);
+        if let Some(room) = self.0.get_mut(start..start + value.len()) {
+            room.copy_from_slice(value);
         }
     }
 
@@ -446,7 +386,8 @@ impl Ustar {
         let (start, len) = at;
         let mut left = value;
         // Every header has a handful of them: no allocation for each.
-        for digit in self.0.iter_mut().skip(start).take(len - 1).rev() {
+        let room = self.0.get_mut(start..start + len - 1);
+        for digit in room.into_iter().flatten().rev() {
             *digit = b'0' + (left & 7) as u8;
             left >>= 3;
         }
@@ -454,7 +395,9 @@ impl Ustar {
 
     fn seal(mut self) -> [u8; BLOCK] {
         let sum = header::checksum(&self.0, u64::from);
-        self.bytes(field::CHECKSUM, format!("{sum:06o}\0 ").as_bytes());
+        let (start, len) = field::CHECKSUM;
+        self.octal((start, len - 1), sum);
+        self.bytes((start + len - 1, 1), b" ");
         self.0
     }
 }

@@ -20,6 +20,7 @@ mod entries;
 
 use super::maker::Maker;
 use crate::archive::{Digest, Sha256};
+use crate::digits::Digits;
 use crate::error::{Result, SysResult};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::thread::Threads;
@@ -317,19 +318,11 @@ impl Job<'_> {
     }
 }
 
-/// Adds a number of at least so many digits. What formats anything takes several times as long, and
-/// there are six of them for each entry.
-fn number(text: &mut String, before: &str, mut value: u64, base: u64, digits: usize) {
-    let mut room = [b'0'; 22];
-    let mut at = room.len();
-    while value > 0 {
-        at -= 1;
-        room[at] = b'0' + (value % base) as u8;
-        value /= base;
-    }
-    let at = at.min(room.len() - digits);
+/// Adds a number of at least so many digits.
+fn number(text: &mut String, before: &str, value: u64, base: u64, least: usize) {
     text.push_str(before);
-    text.extend(room[at..].iter().map(|&digit| char::from(digit)));
+    let digits = Digits::of(value, base, least);
+    text.extend(digits.iter().map(|&digit| char::from(digit)));
 }
 
 fn whiteout(shown: &str) -> String {
@@ -402,20 +395,4 @@ pub fn fuzzing(data: &[u8]) {
     let wanted: Vec<u8> = data.iter().map(slash).collect();
     assert_eq!(plain, wanted, "no two paths have one line");
     super::verify::fuzzing(data);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers() {
-        for value in [0, 1, 7, 8, 9, 10, 99, 100, 0o7777, 999_999_999, u64::MAX] {
-            let mut text = String::new();
-            number(&mut text, "a", value, 8, 4);
-            number(&mut text, " ", value, 10, 1);
-            number(&mut text, ".", value, 10, 9);
-            assert_eq!(text, format!("a{value:04o} {value}.{value:09}"));
-        }
-    }
 }

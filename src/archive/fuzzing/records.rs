@@ -2,7 +2,7 @@
 
 use super::{Choices, check_error};
 use crate::archive::pax::{Extended, Global};
-use crate::archive::writer::record;
+use crate::archive::records::record;
 
 /// Any bytes as the body of an extended header, and records made of them.
 pub fn pax(data: &[u8]) {

@@ -2,7 +2,7 @@
 
 use super::{Choices, plain, read, small_limits, tar::archive};
 use crate::archive::header::padding;
-use crate::archive::writer::record;
+use crate::archive::records::record;
 use crate::archive::{Kind, Limits, Region, Writer};
 
 /// The first byte says how the rest is taken: as a map in one of the formats, or as regions that

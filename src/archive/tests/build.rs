@@ -1,6 +1,6 @@
 //! Archives made by hand, wrong ones too.
 
-use crate::archive::writer::record;
+use crate::archive::records::record;
 
 pub const END: [u8; 1024] = [0; 1024];
 pub const GNU: &[u8] = b"ustar  \0";

@@ -116,7 +116,7 @@ fn base64_and_percent() {
 
 #[test]
 fn attributes() {
-    let record = |key: &str, value: &[u8]| super::super::writer::record(key.as_bytes(), value);
+    let record = |key: &str, value: &[u8]| super::super::records::record(key.as_bytes(), value);
     let parsed = Extended::parse(
         &[
             record("LIBARCHIVE.xattr.user.a", b"eHg"),
