@@ -84,6 +84,8 @@ pub trait Visitor {
     /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
     /// from where nothing was looked at yet to where all was is not seen by either.)
     const EXACT: bool = false;
+    /// Whether it reads content, see [`Visitor::reads`].
+    const READS: bool = false;
     /// Whether the walk is to pause before it looks further at a name, which has this inode now.
     fn pauses(&self, _next: Option<&Meta>) -> bool {
         false

@@ -99,6 +99,7 @@ struct Writing<T> {
 impl<T: Take> Visitor for Writing<T> {
     const LINK_GROUPS: bool = true;
     const EXACT: bool = true;
+    const READS: bool = true;
 
     fn pauses(&self, next: Option<&Meta>) -> bool {
         let file = next.filter(|next| next.kind == Kind::File);

@@ -6,7 +6,7 @@
 //! shared, never touched; one that carries overlayfs's marks is copied without them.
 
 use super::foreign;
-use super::view::{Dir, Found, Stack, is_opaque};
+use super::view::{Dir, Found, Listed, Stack, is_opaque};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
@@ -279,7 +279,7 @@ impl Job<'_> {
         let mut buf = std::mem::take(&mut self.buf);
         let names = self.stack.own_names(dir, dir.parts(), &mut buf);
         self.buf = buf;
-        for name in names? {
+        for Listed { name, .. } in names? {
             if mine.binary_search_by(|(has, _)| has.cmp(&name)).is_ok() {
                 continue;
             }

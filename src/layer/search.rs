@@ -9,7 +9,7 @@ use super::view::{Dir, Found, Stack};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::sys::fs::{self, Kind, Meta};
 use crate::sys::xattr;
-use crate::sys::{BorrowedFd, OwnedFd};
+use crate::sys::{BorrowedFd, OwnedFd, SysCall};
 use crate::tree::attrs::Inode;
 use crate::tree::chain::join;
 use std::borrow::Cow;
@@ -32,6 +32,8 @@ pub(super) struct Search<'a> {
     at: At,
     /// From this part on the answer is known, for the name that was looked up.
     known: usize,
+    /// A regular file is opened, see [`Stack::lookup_over`].
+    opens: bool,
 }
 
 /// What one tree has.
@@ -40,6 +42,8 @@ pub(super) struct Hit {
     pub(super) tree: usize,
     /// Its path in the tree, when that is not the one that was looked up.
     pub(super) elsewhere: Option<Vec<u8>>,
+    /// It was opened.
+    pub(super) file: Option<OwnedFd>,
     parent: Parent,
 }
 
@@ -72,7 +76,14 @@ impl<'a> Search<'a> {
             name: Cow::Borrowed(name),
             at: At::Part(from),
             known: usize::MAX,
+            opens: false,
         }
+    }
+
+    /// Opens what is a regular file of a tree with marks, which is as a rule a changed one.
+    pub(super) fn opening(mut self, opens: bool) -> Self {
+        self.opens = opens;
+        self
     }
 
     /// Stops before the part `known`, as long as the name is the one that was looked up.
@@ -144,8 +155,13 @@ impl<'a> Search<'a> {
     fn in_part(&mut self, stack: &Stack, dir: &mut Dir, at: usize) -> Result<Option<Hit>> {
         let tree = dir.parts[at].tree;
         let fd = dir.open_part(stack, at)?;
-        let meta = match fs::stat_at(fd, &self.name) {
-            Ok(meta) => meta,
+        let marked = stack.trees()[tree].marked;
+        let looked = match self.opens && marked {
+            true => open_and_look(fd, &self.name),
+            false => fs::stat_at(fd, &self.name).map(|meta| (None, meta)),
+        };
+        let (file, meta) = match looked {
+            Ok(looked) => looked,
             Err(Errno::NOENT) => {
                 if dir.parts.len() > super::view::KEPT {
                     dir.release_part(at);
@@ -154,8 +170,7 @@ impl<'a> Search<'a> {
             }
             Err(errno) => return Err(errno).call_at("statx", &self.name),
         };
-        if stack.trees()[tree].marked && foreign::is_whiteout(fd, &self.name, &meta, stack.marks())?
-        {
+        if marked && foreign::is_whiteout(fd, &self.name, &meta, stack.marks())? {
             self.at = At::End;
             return Ok(None);
         }
@@ -166,6 +181,7 @@ impl<'a> Search<'a> {
             meta,
             tree,
             elsewhere: elsewhere.then(|| join(in_tree, &self.name)),
+            file,
             parent: Parent::Part(at),
         }))
     }
@@ -225,6 +241,7 @@ impl<'a> Search<'a> {
             meta,
             tree,
             elsewhere: Some(path),
+            file: None,
             parent: Parent::Own(fd),
         };
         self.ended(opaque)?;
@@ -245,6 +262,19 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Opens what is said to be a regular file, and looks at it then: its name is looked up once. What
+/// cannot be opened is looked at by its name.
+fn open_and_look(dir: BorrowedFd<'_>, name: &[u8]) -> SysCall<(Option<OwnedFd>, Meta)> {
+    match fs::open_file(dir, name) {
+        Ok(file) => {
+            let meta = fs::stat(&file)?;
+            Ok(((meta.kind == Kind::File).then_some(file), meta))
+        }
+        Err(Errno::NOENT) => Err(Errno::NOENT),
+        Err(_) => fs::stat_at(dir, name).map(|meta| (None, meta)),
+    }
+}
+
 /// A regular file that is open.
 pub struct Opened {
     /// For reading, by whoever does that.
@@ -257,10 +287,12 @@ impl Stack {
     /// Opens the regular file `name`, found in `dir`; none where it cannot be opened now, which
     /// whoever asks for it by its name is told in his own words.
     pub fn open(&self, dir: &mut Dir, name: &[u8], found: &Found) -> Result<Option<Opened>> {
-        let provider = self.provider(dir, found)?;
-        let opened = fs::open_file(provider, name).and_then(|file| {
+        let file = match &found.file {
+            Some(file) => Ok(file.clone()),
+            None => fs::open_file(self.provider(dir, found)?, name).map(Arc::new),
+        };
+        let opened = file.and_then(|file| {
             let attributes = xattr::list(&file)?;
-            let file = Arc::new(file);
             Ok(Opened { file, attributes })
         });
         Ok(opened.ok())

@@ -16,7 +16,7 @@ pub use dir::{Dir, Known, common};
 use super::foreign;
 use super::search::Search;
 use crate::error::{Code, Errno, Error, Result, SysResult};
-use crate::sys::dir::DirBuf;
+use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::{self, Marks};
 use crate::sys::{BorrowedFd, Own, OwnedFd, SysCall, fs};
@@ -88,6 +88,26 @@ pub struct Found {
     pub tree: usize,
     /// When it is a directory: its merged contents.
     pub dir: Option<Dir>,
+    /// When it is a regular file that was opened to look at it: that.
+    pub file: Option<Arc<OwnedFd>>,
+}
+
+/// A name that a directory lists.
+#[derive(Debug)]
+pub struct Listed {
+    /// The name.
+    pub name: Vec<u8>,
+    /// It is said to be a regular file.
+    pub file: bool,
+}
+
+impl Listed {
+    /// Whether it is the name of the one before it, which then may be a file if either says so.
+    pub fn is_again(&mut self, before: &mut Listed) -> bool {
+        let again = self.name == before.name;
+        before.file |= again && self.file;
+        again
+    }
 }
 
 impl Stack {
@@ -151,29 +171,39 @@ impl Stack {
                 parts,
                 misspelt: None,
             }),
+            file: None,
         }))
     }
 
     /// Looks `name` up in `dir`.
     pub fn lookup(&self, dir: &mut Dir, name: &[u8]) -> Result<Option<Found>> {
-        self.lookup_over(dir, name, None)
+        self.lookup_over(dir, name, None, false)
     }
 
-    /// The same, where what the far end has may be known.
+    /// The same, where what the far end has may be known. A file that will be `read` is opened first
+    /// and then looked at, where that is likely to be a change.
     pub fn lookup_over(
         &self,
         dir: &mut Dir,
         name: &[u8],
         known: Option<Known<'_>>,
+        read: bool,
     ) -> Result<Option<Found>> {
-        self.look(dir, name, known)
+        self.look(dir, name, known, read)
             .map_err(|error| error.below(&dir.path))
     }
 
-    fn look(&self, dir: &mut Dir, name: &[u8], known: Option<Known<'_>>) -> Result<Option<Found>> {
+    fn look(
+        &self,
+        dir: &mut Dir,
+        name: &[u8],
+        known: Option<Known<'_>>,
+        read: bool,
+    ) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
         let keep = dir.parts.len() <= KEPT;
-        let mut search = Search::new(name, 0).until(known.map_or(usize::MAX, |known| known.from));
+        let until = known.map_or(usize::MAX, |known| known.from);
+        let mut search = Search::new(name, 0).until(until).opening(read);
         loop {
             let Some(hit) = search.next(self, dir)? else {
                 if let Some(known) = known.filter(|_| search.stands_at_known()) {
@@ -187,6 +217,7 @@ impl Stack {
                         meta: hit.meta,
                         tree: hit.tree,
                         dir: None,
+                        file: hit.file.map(Arc::new),
                     });
                 }
                 break;
@@ -229,6 +260,7 @@ impl Stack {
                         meta: hit.meta,
                         tree: hit.tree,
                         dir: Some(dir),
+                        file: None,
                     });
                 }
             }
@@ -277,7 +309,7 @@ impl Stack {
     pub fn names(&self, dir: &mut Dir, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
         let mut names = self.own_names(dir, dir.parts.len(), buf)?;
         let mut kept = Vec::with_capacity(names.len());
-        for name in names.drain(..) {
+        for Listed { name, .. } in names.drain(..) {
             if self.lookup(dir, &name)?.is_some() {
                 kept.push(name);
             }
@@ -286,7 +318,7 @@ impl Stack {
     }
 
     /// The names that the nearest `count` trees of `dir` list, whiteouts too; sorted, once each.
-    pub fn own_names(&self, dir: &mut Dir, count: usize, buf: &mut DirBuf) -> Result<Vec<Vec<u8>>> {
+    pub fn own_names(&self, dir: &mut Dir, count: usize, buf: &mut DirBuf) -> Result<Vec<Listed>> {
         let mut names = Vec::new();
         for at in 0..count {
             let Part {
@@ -310,14 +342,17 @@ impl Stack {
                     &opened
                 }
             };
-            buf.for_each(fd, |name, _| {
-                names.push(name.to_vec());
+            buf.for_each(fd, |name, hint| {
+                names.push(Listed {
+                    name: name.to_vec(),
+                    file: hint == Hint::File,
+                });
                 Ok::<_, Errno>(())
             })
             .call_at("getdents64", path)?;
         }
-        names.sort_unstable();
-        names.dedup();
+        names.sort_unstable_by(|a: &Listed, b| a.name.cmp(&b.name));
+        names.dedup_by(Listed::is_again);
         Ok(names)
     }
 }

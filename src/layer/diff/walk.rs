@@ -5,7 +5,7 @@ use super::{Change, ChangeKind, New, Visitor};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::layer::foreign;
 use crate::layer::search::Opened;
-use crate::layer::view::{Dir, Found, Known, Stack, common};
+use crate::layer::view::{Dir, Found, Known, Listed, Stack, common};
 use crate::sys::dir::DirBuf;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::xattr::Pairs;
@@ -65,7 +65,7 @@ struct Frame {
     /// The directory itself was told.
     told: bool,
     /// Names to look at, last first.
-    names: Vec<Vec<u8>>,
+    names: Vec<Listed>,
 }
 
 /// Directories farther above than this are closed while those below are looked at; those that more
@@ -100,9 +100,9 @@ impl<V: Visitor> Walk<'_, V> {
         }
         while let Some(frame) = self.frames.last_mut() {
             match frame.names.pop() {
-                Some(name) if !self.name(&name, watch)? => {
+                Some(listed) if !self.name(&listed, watch)? => {
                     if let Some(frame) = self.frames.last_mut() {
-                        frame.names.push(name);
+                        frame.names.push(listed);
                     }
                     return Ok(false);
                 }
@@ -195,7 +195,8 @@ impl<V: Visitor> Walk<'_, V> {
     }
 
     /// Compares one name of the current directory; false where the visitor wants to pause first.
-    fn name(&mut self, name: &[u8], watch: &mut Watch<'_>) -> Result<bool> {
+    fn name(&mut self, listed: &Listed, watch: &mut Watch<'_>) -> Result<bool> {
+        let name = &listed.name[..];
         let Some(frame) = self.frames.last_mut() else {
             return Ok(true);
         };
@@ -209,7 +210,9 @@ impl<V: Visitor> Walk<'_, V> {
             found: old.as_ref(),
         });
         let new = match &mut frame.new {
-            Some(dir) => self.new.lookup_over(dir, name, known)?,
+            Some(dir) => self
+                .new
+                .lookup_over(dir, name, known, V::READS && listed.file)?,
             None => None,
         };
         if self.visitor.pauses(new.as_ref().map(|new| &new.meta)) {
@@ -339,8 +342,8 @@ impl<V: Visitor> Walk<'_, V> {
         if let Some(dir) = &mut old_dir {
             names.extend(self.old.own_names(dir, old_own, &mut self.buf)?);
         }
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        names.dedup();
+        names.sort_unstable_by(|a, b| b.name.cmp(&a.name));
+        names.dedup_by(Listed::is_again);
         let parts = new_dir.parts() + old_dir.as_ref().map_or(0, Dir::parts);
         let close = match parts > 4 {
             true => self.frames.len().checked_sub(1),

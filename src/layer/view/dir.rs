@@ -168,6 +168,7 @@ impl Known<'_> {
                         parts: self.parts(dir),
                         misspelt: dir.misspelt.clone(),
                     }),
+                    file: known.file.clone(),
                 });
             }
             Some(Found { dir: Some(dir), .. }) => {
