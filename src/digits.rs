@@ -15,19 +15,19 @@ pub(crate) struct Digits {
 impl Digits {
     /// In base 10.
     pub(crate) fn decimal(value: u64) -> Self {
-        Digits::of(value, 10, 1)
+        Digits::of::<10>(value, 1)
     }
 
-    /// In `base`, which is 10 at most; with zeros in front where there are fewer than `least`.
-    pub(crate) fn of(mut value: u64, base: u64, least: usize) -> Self {
+    /// In base `BASE`, which is 10 at most; with zeros in front where there are fewer than `least`.
+    pub(crate) fn of<const BASE: u64>(mut value: u64, least: usize) -> Self {
         let mut room = [b'0'; MOST];
         let mut start = MOST;
         for digit in room.iter_mut().rev() {
             if value == 0 {
                 break;
             }
-            *digit = b'0' + (value % base) as u8;
-            value /= base;
+            *digit = b'0' + (value % BASE) as u8;
+            value /= BASE;
             start -= 1;
         }
         let start = start.min(MOST.saturating_sub(least));
@@ -52,11 +52,11 @@ mod tests {
         for value in [0, 1, 7, 8, 9, 10, 99, 100, 0o7777, 999_999_999, u64::MAX] {
             for least in [1, 4, 9, 22] {
                 assert_eq!(
-                    *Digits::of(value, 8, least),
+                    *Digits::of::<8>(value, least),
                     *format!("{value:0least$o}").as_bytes()
                 );
                 assert_eq!(
-                    *Digits::of(value, 10, least),
+                    *Digits::of::<10>(value, least),
                     *format!("{value:0least$}").as_bytes()
                 );
             }

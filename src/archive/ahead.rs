@@ -1,9 +1,10 @@
 //! A source whose beginning was read before anybody asked, and one that another thread reads.
 
-use super::{Sha256, Source};
+use super::{BEFORE, Sha256, Source};
 use crate::error::Result;
 use crate::relay::Relay;
 use crate::watch::LOOK;
+use std::ops::Range;
 use std::time::Duration;
 
 /// What is read at once, at most.
@@ -15,7 +16,7 @@ const ENOUGH: usize = 64 << 10;
 /// Some of a source's bytes.
 #[derive(Default)]
 pub struct Piece {
-    /// Kept at its full length.
+    /// Kept at its full length; the first [`BEFORE`] are not the source's.
     bytes: Vec<u8>,
     length: usize,
     /// They are in the source's hash.
@@ -31,16 +32,16 @@ impl Piece {
     ) -> Result<bool> {
         // Those were read before the hash was lent.
         self.hashed = source.has_head();
-        self.bytes.resize(PIECE, 0);
-        self.length = source.read(&mut self.bytes)?;
+        self.length = 0;
+        self.bytes.resize(BEFORE + PIECE, 0);
+        self.length = source.read(self.room())?;
         while self.length > 0
             && self.length < ENOUGH
             && self.hashed == source.has_head()
             && source.is_ready_within(Duration::ZERO)?
         {
             look()?;
-            let room = self.bytes.get_mut(self.length..).unwrap_or_default();
-            match source.read(room) {
+            match source.read(self.room()) {
                 Ok(0) => break,
                 Ok(more) => self.length += more,
                 Err(error) => {
@@ -52,8 +53,14 @@ impl Piece {
         Ok(self.length > 0)
     }
 
+    fn room(&mut self) -> &mut [u8] {
+        let filled = BEFORE + self.length;
+        self.bytes.get_mut(filled..).unwrap_or_default()
+    }
+
     fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        let end = BEFORE + self.length;
+        self.bytes.get(BEFORE..end).unwrap_or_default()
     }
 
     /// Adds them to the hash that the source has lent.
@@ -190,31 +197,55 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    fn next(&self) -> Result<Option<Piece>> {
-        if let Some(next) = self.pieces.take_now() {
-            return next.map(Some);
+    /// Goes on to the next piece where this one is given; false at the end.
+    fn next(&mut self) -> Result<bool> {
+        while self.given == self.piece.length {
+            let used = std::mem::take(&mut self.piece);
+            self.reuse(used.bytes);
+            self.given = 0;
+            let next = match self.pieces.take_now() {
+                Some(next) => Some(next),
+                None => {
+                    (self.idle)()?;
+                    self.pieces.take_looking(LOOK, self.idle)?
+                }
+            };
+            match next.transpose()? {
+                Some(next) => self.piece = next,
+                None => return Ok(false),
+            }
         }
-        (self.idle)()?;
-        self.pieces.take_looking(LOOK, self.idle)?.transpose()
+        Ok(true)
     }
 }
 
 impl Source for Ahead<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        while self.given == self.piece.length {
-            let used = std::mem::take(&mut self.piece);
-            self.given = 0;
-            if used.bytes.capacity() > 0 {
-                self.empty.give_now(used);
-            }
-            match self.next()? {
-                Some(next) => self.piece = next,
-                None => return Ok(0),
-            }
+        if !self.next()? {
+            return Ok(0);
         }
         let mut rest = self.piece.bytes().get(self.given..).unwrap_or_default();
         let read = rest.read(buf)?;
         self.given += read;
         Ok(read)
+    }
+
+    fn piece(&mut self) -> Result<Option<(Vec<u8>, Range<usize>)>> {
+        if !self.next()? {
+            // Of an end there is no buffer, only room.
+            return Ok(Some((vec![0; BEFORE], BEFORE..BEFORE)));
+        }
+        let Piece { bytes, length, .. } = std::mem::take(&mut self.piece);
+        let given = std::mem::take(&mut self.given);
+        Ok(Some((bytes, BEFORE + given..BEFORE + length)))
+    }
+
+    fn reuse(&mut self, bytes: Vec<u8>) {
+        if bytes.capacity() > 0 {
+            self.empty.give_now(Piece {
+                bytes,
+                ..Piece::default()
+            });
+        }
     }
 }

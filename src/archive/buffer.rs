@@ -1,13 +1,14 @@
 //! A window over a [`Source`]: bytes that have arrived and are not consumed yet.
 //!
-//! The buffer has a fixed size, so memory never follows what an input claims.
+//! The buffer has a fixed size, so memory never follows what an input claims. A source that has its
+//! bytes in pieces gives one in exchange for it.
 
-use super::Source;
+use super::{BEFORE, Source};
 use crate::error::{Code, Errno, Error, Result};
 
 pub(super) struct Buffer<S> {
     source: S,
-    data: Box<[u8]>,
+    data: Vec<u8>,
     start: usize,
     end: usize,
     ended: bool,
@@ -18,7 +19,7 @@ impl<S: Source> Buffer<S> {
     pub(super) fn new(source: S, capacity: usize) -> Self {
         Buffer {
             source,
-            data: vec![0; capacity].into_boxed_slice(),
+            data: vec![0; capacity],
             start: 0,
             end: 0,
             ended: false,
@@ -75,6 +76,9 @@ impl<S: Source> Buffer<S> {
     /// how many there are.
     pub(super) fn fill_to(&mut self, want: usize) -> Result<usize> {
         while self.end - self.start < want && !self.ended {
+            if self.exchange()? {
+                continue;
+            }
             if self.start == self.end {
                 self.start = 0;
                 self.end = 0;
@@ -94,6 +98,32 @@ impl<S: Source> Buffer<S> {
         Ok(self.end - self.start)
     }
 
+    /// Takes the source's next piece for the window, where it has one, with what is left of the old
+    /// window before it.
+    fn exchange(&mut self) -> Result<bool> {
+        let left = self.end - self.start;
+        if left > BEFORE {
+            return Ok(false);
+        }
+        let Some((mut data, range)) = self.source.piece()? else {
+            return Ok(false);
+        };
+        let start = range.start.checked_sub(left);
+        let room = start.and_then(|start| data.get_mut(start..range.start));
+        let (Some(start), Some(room), true) = (start, room, range.start <= range.end) else {
+            return Err(lied());
+        };
+        room.copy_from_slice(self.unread());
+        if range.end > data.len() {
+            return Err(lied());
+        }
+        self.ended = range.is_empty();
+        let old = std::mem::replace(&mut self.data, data);
+        (self.start, self.end) = (start, range.end);
+        self.source.reuse(old);
+        Ok(true)
+    }
+
     /// Reads past the (empty) window, straight to `out`.
     pub(super) fn read_through(&mut self, out: &mut [u8]) -> Result<usize> {
         if self.ended {
@@ -109,12 +139,16 @@ impl<S: Source> Buffer<S> {
 /// A source written by someone else may lie about its count.
 fn checked_read<S: Source>(source: &mut S, room: &mut [u8]) -> Result<usize> {
     let n = source.read(room)?;
-    if n > room.len() {
-        return Err(Error::new(
-            Code::Invalid,
-            Errno::INVAL,
-            "the source says that it read more than it was given room for",
-        ));
+    match n > room.len() {
+        true => Err(lied()),
+        false => Ok(n),
     }
-    Ok(n)
+}
+
+fn lied() -> Error {
+    Error::new(
+        Code::Invalid,
+        Errno::INVAL,
+        "the source says that it read more than there is room for",
+    )
 }

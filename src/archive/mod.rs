@@ -54,7 +54,11 @@ pub use stream::{FromRead, ToWrite};
 pub use writer::{Header, MAX_REGIONS, Writer};
 
 use crate::error::{Code, Errno, Error, Result};
+use std::ops::Range;
 use std::time::Duration;
+
+/// Room before the bytes of [`Source::piece`]: what is left of the piece before goes there.
+pub const BEFORE: usize = 32 << 10;
 
 /// Where bytes come from.
 pub trait Source {
@@ -65,6 +69,18 @@ pub trait Source {
     fn skip(&mut self, count: u64) -> Result<u64> {
         let _ = count;
         Ok(0)
+    }
+
+    /// The next bytes in a buffer of their own, and where they are in it, where the source has them so:
+    /// nobody need copy them. Before them is room for [`BEFORE`] bytes. None: read them. An empty
+    /// range is the end.
+    fn piece(&mut self) -> Result<Option<(Vec<u8>, Range<usize>)>> {
+        Ok(None)
+    }
+
+    /// Takes a buffer to be used again, in exchange for one that [`Source::piece`] gave.
+    fn reuse(&mut self, buffer: Vec<u8>) {
+        drop(buffer);
     }
 
     /// Waits until a read would give something at once, the end or an error too, but no longer than
@@ -108,6 +124,14 @@ impl<T: Source + ?Sized> Source for &mut T {
 
     fn skip(&mut self, count: u64) -> Result<u64> {
         (**self).skip(count)
+    }
+
+    fn piece(&mut self) -> Result<Option<(Vec<u8>, Range<usize>)>> {
+        (**self).piece()
+    }
+
+    fn reuse(&mut self, buffer: Vec<u8>) {
+        (**self).reuse(buffer);
     }
 
     fn is_ready_within(&mut self, longest: Duration) -> Result<bool> {

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 const WINDOW: usize = 256 << 10;
 
 /// Data up to this length is never torn over two chunks.
-const WHOLE: u64 = 32 << 10;
+const WHOLE: u64 = super::BEFORE as u64;
 
 /// A piece of a file's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

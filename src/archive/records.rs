@@ -93,7 +93,7 @@ pub(super) fn time(Time { sec, nsec }: Time) -> Vec<u8> {
     text.extend_from_slice(sign);
     text.extend_from_slice(&Digits::decimal(sec));
     if nsec > 0 {
-        let fraction = Digits::of(nsec.into(), 10, 9);
+        let fraction = Digits::of::<10>(nsec.into(), 9);
         let zeros = fraction.iter().rev().take_while(|&&d| d == b'0').count();
         text.push(b'.');
         text.extend_from_slice(fraction.get(..fraction.len() - zeros).unwrap_or_default());

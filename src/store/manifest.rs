@@ -304,12 +304,12 @@ impl Job<'_> {
         text.clear();
         text.push(kind);
         let before = if meta.mtime.sec < 0 { " -" } else { " " };
-        number(text, " ", mode.into(), 8, 4);
-        number(text, " ", meta.uid.into(), 10, 1);
-        number(text, " ", meta.gid.into(), 10, 1);
-        number(text, " ", size, 10, 1);
-        number(text, before, meta.mtime.sec.unsigned_abs(), 10, 1);
-        number(text, ".", meta.mtime.nsec.into(), 10, 9);
+        number::<8>(text, " ", mode.into(), 4);
+        number::<10>(text, " ", meta.uid.into(), 1);
+        number::<10>(text, " ", meta.gid.into(), 1);
+        number::<10>(text, " ", size, 1);
+        number::<10>(text, before, meta.mtime.sec.unsigned_abs(), 1);
+        number::<10>(text, ".", meta.mtime.nsec.into(), 9);
         for part in [&*group, &*xattrs, &*content, &*shown] {
             text.push(' ');
             text.push_str(part);
@@ -319,9 +319,9 @@ impl Job<'_> {
 }
 
 /// Adds a number of at least so many digits.
-fn number(text: &mut String, before: &str, value: u64, base: u64, least: usize) {
+fn number<const BASE: u64>(text: &mut String, before: &str, value: u64, least: usize) {
     text.push_str(before);
-    let digits = Digits::of(value, base, least);
+    let digits = Digits::of::<BASE>(value, least);
     text.extend(digits.iter().map(|&digit| char::from(digit)));
 }
 
