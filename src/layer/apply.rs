@@ -8,6 +8,9 @@
 //! - `ovl-extract` reads the tar, and makes what its entries say;
 //! - `ovl-fill` writes the content of files, and puts their attributes on.
 //!
+//! The last three wait for their turns: where there are fewer processors than threads, the one that
+//! decompresses is behind, and would be stopped each time that there is something for the others.
+//!
 //! What is on its way between them is bounded. A call ends as it would with one thread: of two failures
 //! the one that comes first in the tar is told, which is the one of the thread that is further
 //! behind in it.
@@ -316,6 +319,7 @@ impl Shared<'_> {
     /// Adds what was read to `hash` and hands it on, as long as somebody extracts it. Gives back what
     /// nobody took.
     fn hash(&self, mut hash: Sha256) -> (Sha256, Option<Result<Piece>>) {
+        thread::wait_for_turns();
         let _closing = (self.unhashed.closing(), self.tar.closing());
         while let Some(mut item) = self.unhashed.take() {
             if let Ok(piece) = &mut item {
@@ -334,6 +338,7 @@ impl Shared<'_> {
             self.tar.closing(),
             self.batches.closing(),
         );
+        thread::wait_for_turns();
         let feed = Feed::new(&self.batches, &self.used);
         // A file must not wait for the next one to come: it may have failed already.
         let idle = || if fed { feed.flush() } else { Ok(()) };
@@ -357,6 +362,7 @@ impl Shared<'_> {
 
     fn fill(&self) -> Result<Filled> {
         let _closing = self.batches.closing();
+        thread::wait_for_turns();
         let mut filler = Filler::new(self.rules.strict);
         let mut watch = self.seat.watch();
         while let Some(mut batch) = self.batches.take() {

@@ -61,6 +61,25 @@ pub fn own_umask() -> SysCall<()> {
     Ok(())
 }
 
+/// The calling thread, one of ours, works on what another one makes. When there is something for it
+/// again it does not take the processor from that one, but waits for its turn; its share stays what
+/// it was. A policy that the host has chosen is left alone.
+pub fn wait_for_turns() {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 is the calling thread; the parameters are ours, and only read.
+    unsafe {
+        if libc::syscall(libc::SYS_sched_getscheduler, 0) == libc::c_long::from(libc::SCHED_OTHER) {
+            // Where that is not allowed, all goes on as it would.
+            libc::syscall(
+                libc::SYS_sched_setscheduler,
+                0,
+                libc::SCHED_BATCH,
+                &raw const param,
+            );
+        }
+    }
+}
+
 /// A thread that was started.
 pub struct Started<'scope, T> {
     handle: ScopedJoinHandle<'scope, T>,
@@ -283,6 +302,45 @@ mod tests {
         });
         let after = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         assert_eq!(umask(&before), umask(&after));
+    }
+
+    /// The policy is the 41st field of `stat`, the 39th after the name.
+    fn policy() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        rest.split(' ').nth(38).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn it_waits_for_its_turns_and_nobody_else_does() {
+        let before = policy();
+        assert_eq!(before, libc::SCHED_OTHER, "the tests run under a policy");
+        std::thread::scope(|scope| {
+            let work = || {
+                wait_for_turns();
+                policy()
+            };
+            let inside = start(scope, "ovl-test", work).unwrap().join();
+            assert_eq!(inside, libc::SCHED_BATCH);
+            let idle = || {
+                let param = libc::sched_param { sched_priority: 0 };
+                // SAFETY: as above.
+                let set = unsafe {
+                    libc::syscall(
+                        libc::SYS_sched_setscheduler,
+                        0,
+                        libc::SCHED_IDLE,
+                        &raw const param,
+                    )
+                };
+                assert_eq!(set, 0);
+                wait_for_turns();
+                policy()
+            };
+            let inside = start(scope, "ovl-test", idle).unwrap().join();
+            assert_eq!(inside, libc::SCHED_IDLE);
+        });
+        assert_eq!(policy(), before);
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn on_thread<S: Sink>(
     std::thread::scope(|scope| {
         let work = || {
             let _closing = relays.pieces.closing();
+            thread::wait_for_turns();
             work(&mut seat.watch())
         };
         let Ok(started) = thread::start(scope, "ovl-output", work) else {
