@@ -6,10 +6,13 @@ use crate::digits::Digits;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 
+/// A key and its value.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// Records in the making. A header has few: they are sorted when all are there.
 #[derive(Default)]
 pub(super) struct Records<'a> {
-    all: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    all: Vec<Pair<'a>>,
     /// A name among them is not UTF-8.
     pub(super) binary: bool,
 }
