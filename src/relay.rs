@@ -5,6 +5,7 @@
 //! system call.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,36 @@ use std::time::Duration;
 pub struct Relay<T> {
     state: Mutex<State<T>>,
     /// Something came, or it was closed.
-    filled: Condvar,
+    filled: Bell,
     /// Something went, or it was closed.
-    freed: Condvar,
+    freed: Bell,
     room: usize,
+}
+
+/// A condition that knows whether anybody waits for it: to wake nobody is a system call, too.
+#[derive(Default)]
+struct Bell {
+    condition: Condvar,
+    /// Counted with the lock held, so that who has changed something under it sees whoever did not
+    /// see that.
+    waiting: AtomicUsize,
+}
+
+impl Bell {
+    /// Waits as `wait` does.
+    fn waiting<R>(&self, wait: impl FnOnce(&Condvar) -> R) -> R {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waited = wait(&self.condition);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        waited
+    }
+
+    /// Wakes one.
+    fn ring(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.condition.notify_one();
+        }
+    }
 }
 
 struct State<T> {
@@ -31,8 +58,8 @@ impl<T> Relay<T> {
                 queue: VecDeque::new(),
                 closed: false,
             }),
-            filled: Condvar::new(),
-            freed: Condvar::new(),
+            filled: Bell::default(),
+            freed: Bell::default(),
             room: room.max(1),
         }
     }
@@ -48,7 +75,7 @@ impl<T> Relay<T> {
         while state.queue.len() >= self.room && !state.closed {
             state = self
                 .freed
-                .wait(state)
+                .waiting(|freed| freed.wait(state))
                 .unwrap_or_else(PoisonError::into_inner);
         }
         self.push(state, item)
@@ -63,7 +90,8 @@ impl<T> Relay<T> {
     ) -> Result<Result<(), T>, E> {
         let mut state = self.state();
         while state.queue.len() >= self.room && !state.closed {
-            state = wait_looking(&self.state, &self.freed, state, every, &mut look)?;
+            let wait = |freed: &_| wait_looking(&self.state, freed, state, every, &mut look);
+            state = self.freed.waiting(wait)?;
         }
         Ok(self.push(state, item))
     }
@@ -74,7 +102,7 @@ impl<T> Relay<T> {
         }
         state.queue.push_back(item);
         drop(state);
-        self.filled.notify_one();
+        self.filled.ring();
         Ok(())
     }
 
@@ -84,7 +112,7 @@ impl<T> Relay<T> {
         loop {
             if let Some(item) = state.queue.pop_front() {
                 drop(state);
-                self.freed.notify_one();
+                self.freed.ring();
                 return Some(item);
             }
             if state.closed {
@@ -92,7 +120,7 @@ impl<T> Relay<T> {
             }
             state = self
                 .filled
-                .wait(state)
+                .waiting(|filled| filled.wait(state))
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -108,13 +136,14 @@ impl<T> Relay<T> {
         loop {
             if let Some(item) = state.queue.pop_front() {
                 drop(state);
-                self.freed.notify_one();
+                self.freed.ring();
                 return Ok(Some(item));
             }
             if state.closed {
                 return Ok(None);
             }
-            state = wait_looking(&self.state, &self.filled, state, every, &mut look)?;
+            let wait = |filled: &_| wait_looking(&self.state, filled, state, every, &mut look);
+            state = self.filled.waiting(wait)?;
         }
     }
 
@@ -122,7 +151,7 @@ impl<T> Relay<T> {
     pub fn take_now(&self) -> Option<T> {
         let item = self.state().queue.pop_front();
         if item.is_some() {
-            self.freed.notify_one();
+            self.freed.ring();
         }
         item
     }
@@ -138,8 +167,8 @@ impl<T> Relay<T> {
     /// Nobody gives or takes any more. What is on the way can still be taken.
     pub fn close(&self) {
         self.state().closed = true;
-        self.filled.notify_all();
-        self.freed.notify_all();
+        self.filled.condition.notify_all();
+        self.freed.condition.notify_all();
     }
 
     /// Whether it was closed.
@@ -155,6 +184,7 @@ impl<T> Relay<T> {
         }
         let (state, _) = self
             .freed
+            .condition
             .wait_timeout_while(state, time, |state| !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         state.closed
@@ -199,7 +229,6 @@ impl<T> Drop for Closing<'_, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn in_order_and_never_more_than_there_is_room_for() {
