@@ -152,3 +152,96 @@ fn lied() -> Error {
         "the source says that it read more than there is room for",
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::ops::Range;
+
+    /// Gives these pieces, with `BEFORE` and `more` in front of each; or a range that is a lie.
+    struct Pieces<'a> {
+        pieces: &'a [&'a [u8]],
+        more: usize,
+        lie: Option<Range<usize>>,
+        reused: usize,
+    }
+
+    impl Source for Pieces<'_> {
+        fn read(&mut self, _: &mut [u8]) -> Result<usize> {
+            panic!("it has pieces")
+        }
+
+        fn piece(&mut self) -> Result<Option<(Vec<u8>, Range<usize>)>> {
+            let piece = self.pieces.first().copied().unwrap_or_default();
+            self.pieces = self.pieces.get(1..).unwrap_or_default();
+            let start = BEFORE + self.more;
+            let mut bytes = vec![b'x'; start];
+            bytes.extend_from_slice(piece);
+            // What comes behind is not the source's.
+            bytes.extend_from_slice(b"yyy");
+            let range = self.lie.clone().unwrap_or(start..start + piece.len());
+            Ok(Some((bytes, range)))
+        }
+
+        fn reuse(&mut self, _: Vec<u8>) {
+            self.reused += 1;
+        }
+    }
+
+    fn pieces<'a>(pieces: &'a [&'a [u8]], more: usize) -> Buffer<Pieces<'a>> {
+        let source = Pieces {
+            pieces,
+            more,
+            lie: None,
+            reused: 0,
+        };
+        Buffer::new(source, 4 * BEFORE)
+    }
+
+    #[test]
+    fn pieces_are_one_stream() {
+        let all: Vec<u8> = (0..3 * BEFORE).map(|n| (n % 251) as u8).collect();
+        for size in [1000, BEFORE - 1, BEFORE, BEFORE + 1, 2 * BEFORE] {
+            let cut: Vec<&[u8]> = all.chunks(size).collect();
+            for (more, want) in [(0, BEFORE), (7, BEFORE), (0, 512), (0, 1)] {
+                let mut buffer = pieces(&cut, more);
+                let mut got = Vec::new();
+                loop {
+                    let there = buffer.fill_to(want).unwrap();
+                    if there == 0 {
+                        break;
+                    }
+                    assert!(there >= want.min(all.len() - got.len()));
+                    got.extend_from_slice(buffer.take(want));
+                }
+                assert!(got == all, "pieces of {size}, {want} at a time");
+                assert_eq!(buffer.offset(), all.len() as u64);
+                // Each brought another one back, the end too.
+                assert_eq!(buffer.source().reused, cut.len() + 1);
+                assert_eq!(buffer.fill_to(1).unwrap(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_that_is_not_there_is_an_error() {
+        let inverted = Range {
+            start: BEFORE + 2,
+            end: BEFORE + 1,
+        };
+        for lie in [
+            BEFORE..BEFORE + 99,
+            usize::MAX - 1..usize::MAX,
+            inverted,
+            0..5,
+        ] {
+            let mut buffer = pieces(&[b"some", b"more"], 0);
+            assert_eq!(buffer.fill_to(1).unwrap(), 4);
+            buffer.source_mut().lie = Some(lie.clone());
+            let error = buffer.fill_to(5).unwrap_err();
+            assert_eq!(error.errno(), Errno::INVAL, "{lie:?}");
+            assert_eq!(buffer.unread(), b"some");
+        }
+    }
+}
