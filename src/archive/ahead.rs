@@ -34,7 +34,7 @@ impl Piece {
         self.hashed = source.has_head();
         self.length = 0;
         self.bytes.resize(BEFORE + PIECE, 0);
-        self.length = source.read(self.room())?;
+        self.length = source.read(self.room())?.min(PIECE);
         while self.length > 0
             && self.length < ENOUGH
             && self.hashed == source.has_head()
@@ -43,7 +43,7 @@ impl Piece {
             look()?;
             match source.read(self.room()) {
                 Ok(0) => break,
-                Ok(more) => self.length += more,
+                Ok(more) => self.length = (self.length + more.min(PIECE)).min(PIECE),
                 Err(error) => {
                     source.end = Some(Err(error));
                     break;

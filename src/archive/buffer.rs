@@ -1,7 +1,7 @@
 //! A window over a [`Source`]: bytes that have arrived and are not consumed yet.
 //!
 //! The buffer has a fixed size, so memory never follows what an input claims. A source that has its
-//! bytes in pieces gives one in exchange for it.
+//! bytes in pieces, of a size of its own choice, gives one in exchange for it.
 
 use super::{BEFORE, Source};
 use crate::error::{Code, Errno, Error, Result};

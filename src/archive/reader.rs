@@ -18,7 +18,7 @@ use super::sparse::{self, Map, Place, Region, TextMap};
 use super::{Source, malformed, over_limit, truncated};
 use crate::error::{Error, Result};
 
-/// The window over the archive; the largest chunk is not larger.
+/// The window over the archive, where the source does not have pieces of its own.
 const WINDOW: usize = 256 << 10;
 
 /// Data up to this length is never torn over two chunks.

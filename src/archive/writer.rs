@@ -32,6 +32,9 @@ pub type Header = Entry;
 /// The most regions of one sparse file that are written; its map may have one more, at the end.
 pub const MAX_REGIONS: usize = super::entry::MAX_REGIONS as usize - 1;
 
+/// Room for a head that is kept.
+const MOST_HEAD: usize = 64 << 10;
+
 const PAX_NAME: &[u8] = b"././@PaxHeader";
 const SPARSE_DIR: &[u8] = b"GNUSparseFile.0/";
 
@@ -125,6 +128,10 @@ impl<W: Sink> Writer<W> {
     /// Begins the entry that `head` is of.
     fn open(&mut self, header: &Header, stored: u64) -> Result<()> {
         self.sink.write_all(&self.head)?;
+        // The next one will hardly be so large.
+        if self.head.capacity() > MOST_HEAD {
+            self.head = Vec::new();
+        }
         self.name.clone_from(&header.path);
         self.left = stored;
         self.padding = header::padding(stored) as usize;

@@ -84,10 +84,13 @@ pub trait Visitor {
     /// error: what is told would be the content of no instant. Else it counts as gone. (What moves
     /// from where nothing was looked at yet to where all was is not seen by either.)
     const EXACT: bool = false;
-    /// Whether it reads content, see [`Visitor::reads`].
-    const READS: bool = false;
     /// Whether the walk is to pause before it looks further at a name, which has this inode now.
     fn pauses(&self, _next: Option<&Meta>) -> bool {
+        false
+    }
+    /// Whether what a directory lists as a regular file may be opened before it is looked at: where
+    /// nobody writes, it is none of another kind by then.
+    fn opens_first(&self) -> bool {
         false
     }
     /// Whether the content of this regular file will be read.

@@ -99,13 +99,16 @@ struct Writing<T> {
 impl<T: Take> Visitor for Writing<T> {
     const LINK_GROUPS: bool = true;
     const EXACT: bool = true;
-    const READS: bool = true;
 
     fn pauses(&self, next: Option<&Meta>) -> bool {
         let file = next.filter(|next| next.kind == Kind::File);
         self.writer
             .sink_ref()
             .is_enough(file.map_or(0, |file| file.size))
+    }
+
+    fn opens_first(&self) -> bool {
+        !self.style.live
     }
 
     fn reads(&self, meta: &Meta) -> bool {

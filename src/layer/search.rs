@@ -80,7 +80,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Opens what is a regular file of a tree with marks, which is as a rule a changed one.
+    /// Opens what is listed as a regular file of a tree with marks, which is as a rule a changed one.
     pub(super) fn opening(mut self, opens: bool) -> Self {
         self.opens = opens;
         self

@@ -180,16 +180,16 @@ impl Stack {
         self.lookup_over(dir, name, None, false)
     }
 
-    /// The same, where what the far end has may be known. A file that will be `read` is opened first
-    /// and then looked at, where that is likely to be a change.
+    /// The same, where what the far end has may be known. A file is opened
+    /// first and then looked at where `open` says so, and it is likely to be a change.
     pub fn lookup_over(
         &self,
         dir: &mut Dir,
         name: &[u8],
         known: Option<Known<'_>>,
-        read: bool,
+        open: bool,
     ) -> Result<Option<Found>> {
-        self.look(dir, name, known, read)
+        self.look(dir, name, known, open)
             .map_err(|error| error.below(&dir.path))
     }
 
@@ -198,12 +198,12 @@ impl Stack {
         dir: &mut Dir,
         name: &[u8],
         known: Option<Known<'_>>,
-        read: bool,
+        open: bool,
     ) -> Result<Option<Found>> {
         let mut found: Option<Found> = None;
         let keep = dir.parts.len() <= KEPT;
         let until = known.map_or(usize::MAX, |known| known.from);
-        let mut search = Search::new(name, 0).until(until).opening(read);
+        let mut search = Search::new(name, 0).until(until).opening(open);
         loop {
             let Some(hit) = search.next(self, dir)? else {
                 if let Some(known) = known.filter(|_| search.stands_at_known()) {

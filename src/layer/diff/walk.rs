@@ -209,10 +209,9 @@ impl<V: Visitor> Walk<'_, V> {
             trees,
             found: old.as_ref(),
         });
+        let open = listed.file && self.visitor.opens_first();
         let new = match &mut frame.new {
-            Some(dir) => self
-                .new
-                .lookup_over(dir, name, known, V::READS && listed.file)?,
+            Some(dir) => self.new.lookup_over(dir, name, known, open)?,
             None => None,
         };
         if self.visitor.pauses(new.as_ref().map(|new| &new.meta)) {

@@ -168,7 +168,7 @@ impl Known<'_> {
                         parts: self.parts(dir),
                         misspelt: dir.misspelt.clone(),
                     }),
-                    file: known.file.clone(),
+                    file: None,
                 });
             }
             Some(Found { dir: Some(dir), .. }) => {

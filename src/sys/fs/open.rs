@@ -126,7 +126,7 @@ pub fn open_path(dir: impl AsFd, name: &[u8]) -> SysCall<OwnedFd> {
 
 /// Opens a regular file for reading, never blocking on a FIFO or touching its access time.
 pub fn open_file(dir: impl AsFd, name: &[u8]) -> SysCall<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     // O_NOATIME is for the owner alone.
     match open_below(&dir, name, flags | OFlags::NOATIME, Cross::Never) {
         Err(Errno::PERM) => open_below(&dir, name, flags, Cross::Never),
