@@ -31,6 +31,7 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+mod bell;
 mod digits;
 pub mod error;
 #[cfg(feature = "capi")]

@@ -4,9 +4,9 @@
 //! was given before. A thread that waits sleeps; nobody spins, and who does not have to wait makes no
 //! system call.
 
+use crate::bell::Bell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// See the module's text.
@@ -17,32 +17,6 @@ pub struct Relay<T> {
     /// Something went, or it was closed.
     freed: Bell,
     room: usize,
-}
-
-/// A condition that knows whether anybody waits for it: to wake nobody is a system call, too.
-#[derive(Default)]
-struct Bell {
-    condition: Condvar,
-    /// Counted with the lock held, so that who has changed something under it sees whoever did not
-    /// see that.
-    waiting: AtomicUsize,
-}
-
-impl Bell {
-    /// Waits as `wait` does.
-    fn waiting<R>(&self, wait: impl FnOnce(&Condvar) -> R) -> R {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waited = wait(&self.condition);
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        waited
-    }
-
-    /// Wakes one.
-    fn ring(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.condition.notify_one();
-        }
-    }
 }
 
 struct State<T> {
@@ -73,10 +47,7 @@ impl<T> Relay<T> {
     pub fn give(&self, item: T) -> Result<(), T> {
         let mut state = self.state();
         while state.queue.len() >= self.room && !state.closed {
-            state = self
-                .freed
-                .waiting(|freed| freed.wait(state))
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.freed.wait(state);
         }
         self.push(state, item)
     }
@@ -90,8 +61,9 @@ impl<T> Relay<T> {
     ) -> Result<Result<(), T>, E> {
         let mut state = self.state();
         while state.queue.len() >= self.room && !state.closed {
-            let wait = |freed: &_| wait_looking(&self.state, freed, state, every, &mut look);
-            state = self.freed.waiting(wait)?;
+            state = self
+                .freed
+                .wait_looking(&self.state, state, every, &mut look)?;
         }
         Ok(self.push(state, item))
     }
@@ -118,10 +90,7 @@ impl<T> Relay<T> {
             if state.closed {
                 return None;
             }
-            state = self
-                .filled
-                .waiting(|filled| filled.wait(state))
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.filled.wait(state);
         }
     }
 
@@ -142,8 +111,9 @@ impl<T> Relay<T> {
             if state.closed {
                 return Ok(None);
             }
-            let wait = |filled: &_| wait_looking(&self.state, filled, state, every, &mut look);
-            state = self.filled.waiting(wait)?;
+            state = self
+                .filled
+                .wait_looking(&self.state, state, every, &mut look)?;
         }
     }
 
@@ -167,8 +137,8 @@ impl<T> Relay<T> {
     /// Nobody gives or takes any more. What is on the way can still be taken.
     pub fn close(&self) {
         self.state().closed = true;
-        self.filled.condition.notify_all();
-        self.freed.condition.notify_all();
+        self.filled.ring_for_all();
+        self.freed.ring_for_all();
     }
 
     /// Whether it was closed.
@@ -182,38 +152,15 @@ impl<T> Relay<T> {
         if state.closed {
             return true;
         }
-        let (state, _) = self
-            .freed
-            .condition
-            .wait_timeout_while(state, time, |state| !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.closed
+        self.freed
+            .wait_while(state, time, |state| !state.closed)
+            .closed
     }
 
     /// Closes it when dropped: an end that panics must not leave the other one waiting.
     pub fn closing(&self) -> Closing<'_, T> {
         Closing(self)
     }
-}
-
-/// Waits for `condition`, at most so long; then `look` is called, without the lock, and its error ends
-/// the wait.
-pub fn wait_looking<'m, T, E>(
-    mutex: &'m Mutex<T>,
-    condition: &Condvar,
-    guard: MutexGuard<'m, T>,
-    every: Duration,
-    look: &mut dyn FnMut() -> Result<(), E>,
-) -> Result<MutexGuard<'m, T>, E> {
-    let (guard, waited) = condition
-        .wait_timeout(guard, every)
-        .unwrap_or_else(PoisonError::into_inner);
-    if !waited.timed_out() {
-        return Ok(guard);
-    }
-    drop(guard);
-    look()?;
-    Ok(mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// See [`Relay::closing`].
@@ -229,6 +176,7 @@ impl<T> Drop for Closing<'_, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn in_order_and_never_more_than_there_is_room_for() {

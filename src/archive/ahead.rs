@@ -1,5 +1,6 @@
 //! A source whose beginning was read before anybody asked, and one that another thread reads.
 
+use super::buffer::checked_read;
 use super::{BEFORE, Sha256, Source};
 use crate::error::Result;
 use crate::relay::Relay;
@@ -34,16 +35,16 @@ impl Piece {
         self.hashed = source.has_head();
         self.length = 0;
         self.bytes.resize(BEFORE + PIECE, 0);
-        self.length = source.read(self.room())?.min(PIECE);
+        self.length = checked_read(source, self.room())?;
         while self.length > 0
             && self.length < ENOUGH
             && self.hashed == source.has_head()
             && source.is_ready_within(Duration::ZERO)?
         {
             look()?;
-            match source.read(self.room()) {
+            match checked_read(source, self.room()) {
                 Ok(0) => break,
-                Ok(more) => self.length = (self.length + more.min(PIECE)).min(PIECE),
+                Ok(more) => self.length += more,
                 Err(error) => {
                     source.end = Some(Err(error));
                     break;

@@ -108,14 +108,12 @@ impl<S: Source> Buffer<S> {
         let Some((mut data, range)) = self.source.piece()? else {
             return Ok(false);
         };
-        let start = range.start.checked_sub(left);
-        let room = start.and_then(|start| data.get_mut(start..range.start));
-        let (Some(start), Some(room), true) = (start, room, range.start <= range.end) else {
-            return Err(lied());
+        let start = match range.start.checked_sub(left) {
+            Some(start) if data.get(range.clone()).is_some() => start,
+            _ => return Err(lied()),
         };
-        room.copy_from_slice(self.unread());
-        if range.end > data.len() {
-            return Err(lied());
+        if let Some(room) = data.get_mut(start..range.start) {
+            room.copy_from_slice(self.unread());
         }
         self.ended = range.is_empty();
         let old = std::mem::replace(&mut self.data, data);
@@ -137,7 +135,7 @@ impl<S: Source> Buffer<S> {
 }
 
 /// A source written by someone else may lie about its count.
-fn checked_read<S: Source>(source: &mut S, room: &mut [u8]) -> Result<usize> {
+pub(super) fn checked_read<S: Source>(source: &mut S, room: &mut [u8]) -> Result<usize> {
     let n = source.read(room)?;
     match n > room.len() {
         true => Err(lied()),

@@ -23,6 +23,7 @@ use super::header::{self, BLOCK, MAX_OCTAL_8, MAX_OCTAL_12, field};
 use super::records::{Records, time};
 use super::sparse::Region;
 use super::{Room, Sink, over_limit};
+use crate::digits::Digits;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 
@@ -391,13 +392,7 @@ impl Ustar {
     /// Octal digits and a NUL.
     fn octal(&mut self, at: field::Field, value: u64) {
         let (start, len) = at;
-        let mut left = value;
-        // Every header has a handful of them: no allocation for each.
-        let room = self.0.get_mut(start..start + len - 1);
-        for digit in room.into_iter().flatten().rev() {
-            *digit = b'0' + (left & 7) as u8;
-            left >>= 3;
-        }
+        self.bytes((start, len - 1), &Digits::of::<8>(value, len - 1));
     }
 
     fn seal(mut self) -> [u8; BLOCK] {

@@ -180,8 +180,8 @@ impl Stack {
         self.lookup_over(dir, name, None, false)
     }
 
-    /// The same, where what the far end has may be known. A file is opened
-    /// first and then looked at where `open` says so, and it is likely to be a change.
+    /// The same, where what the far end has may be known. A file is opened first
+    /// and then looked at where `open` says so and it is likely to be a change.
     pub fn lookup_over(
         &self,
         dir: &mut Dir,

@@ -66,22 +66,24 @@ pub fn own_umask() -> SysCall<()> {
 /// it was. A policy that the host has chosen is left alone; and where a filter of the host's looks at
 /// system calls nothing is asked for, as it may end the process for one that it does not expect.
 pub fn wait_for_turns() {
+    // SAFETY: 0 is the calling thread, which is only asked about.
+    let policy = || unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
+    if !is_filtered() && policy() == libc::c_long::from(libc::SCHED_OTHER) {
+        // Where that is not allowed, all goes on as it would.
+        let _ = set_policy(libc::SCHED_BATCH);
+    }
+}
+
+fn is_filtered() -> bool {
+    // SAFETY: it is only asked.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP) > 0 }
+}
+
+/// Gives the calling thread a policy without priorities; whether that was allowed.
+fn set_policy(policy: libc::c_int) -> bool {
     let param = libc::sched_param { sched_priority: 0 };
     // SAFETY: 0 is the calling thread; the parameters are ours, and only read.
-    unsafe {
-        if libc::prctl(libc::PR_GET_SECCOMP) <= 0
-            && libc::syscall(libc::SYS_sched_getscheduler, 0)
-                == libc::c_long::from(libc::SCHED_OTHER)
-        {
-            // Where that is not allowed, all goes on as it would.
-            libc::syscall(
-                libc::SYS_sched_setscheduler,
-                0,
-                libc::SCHED_BATCH,
-                &raw const param,
-            );
-        }
-    }
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const param) == 0 }
 }
 
 /// A thread that was started.
@@ -318,10 +320,8 @@ mod tests {
     #[test]
     fn it_waits_for_its_turns_and_nobody_else_does() {
         let before = policy();
-        // SAFETY: it is only asked.
-        let free = unsafe { libc::prctl(libc::PR_GET_SECCOMP) } <= 0;
         let wanted = match before {
-            libc::SCHED_OTHER if free => libc::SCHED_BATCH,
+            libc::SCHED_OTHER if !is_filtered() => libc::SCHED_BATCH,
             other => other,
         };
         std::thread::scope(|scope| {
@@ -332,17 +332,7 @@ mod tests {
             let inside = start(scope, "ovl-test", work).unwrap().join();
             assert_eq!(inside, wanted);
             let idle = || {
-                let param = libc::sched_param { sched_priority: 0 };
-                // SAFETY: the thread is the test's own.
-                let set = unsafe {
-                    libc::syscall(
-                        libc::SYS_sched_setscheduler,
-                        0,
-                        libc::SCHED_IDLE,
-                        &raw const param,
-                    )
-                };
-                assert_eq!(set, 0);
+                assert!(set_policy(libc::SCHED_IDLE));
                 wait_for_turns();
                 policy()
             };

@@ -5,13 +5,13 @@
 //! wait for that inode. Nobody makes two at a time, so nobody waits in a circle.
 
 use super::aside::Aside;
+use crate::bell::Bell;
 use crate::error::{Errno, Result, SysResult};
-use crate::relay::wait_looking;
 use crate::sys::fs::Meta;
 use crate::sys::{BorrowedFd, OwnedFd, fs};
 use crate::watch::{LOOK, Watch};
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Key = (u64, (u32, u32));
 
@@ -24,7 +24,7 @@ pub struct Groups {
     /// `None` while the copy is being made.
     first: Mutex<HashMap<Key, Option<Group>>>,
     /// A copy was made, or given up.
-    settled: Condvar,
+    settled: Bell,
 }
 
 struct Group {
@@ -56,7 +56,7 @@ impl Groups {
             aside,
             root: fs::open_dir_trusted(root, b".").call("open")?,
             first: Mutex::new(HashMap::new()),
-            settled: Condvar::new(),
+            settled: Bell::default(),
         })
     }
 
@@ -87,7 +87,7 @@ impl Groups {
                 Some(Some(group)) => break group,
                 Some(None) => {
                     let look = &mut || watch.check();
-                    first = wait_looking(&self.first, &self.settled, first, LOOK, look)?;
+                    first = self.settled.wait_looking(&self.first, first, LOOK, look)?;
                 }
                 None => {
                     if let Some(aside) = &self.aside {
@@ -134,7 +134,7 @@ impl Making<'_> {
             left: self.others,
         };
         groups.first().insert(key, Some(group));
-        groups.settled.notify_all();
+        groups.settled.ring_for_all();
     }
 }
 
@@ -143,7 +143,7 @@ impl Drop for Making<'_> {
     fn drop(&mut self) {
         if let Some((groups, key)) = self.group.take() {
             groups.first().remove(&key);
-            groups.settled.notify_all();
+            groups.settled.ring_for_all();
         }
     }
 }

@@ -6,15 +6,15 @@
 //! yet. So neither waits for the other, whatever is dearer on this file system.
 
 use super::entries::{Batch, Walker};
+use crate::bell::Bell;
 use crate::error::Result;
-use crate::relay::wait_looking;
 use crate::sys::thread::{self, Room, Threads};
 use crate::sys::{BorrowedFd, OwnedFd};
 use crate::tree::chain::OPEN;
 use crate::watch::{LOOK, Watch};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many entries are done before a thread is started: it costs some eighty system calls.
 const LONG: usize = 4000;
@@ -96,9 +96,9 @@ fn ahead(
 struct Queue {
     state: Mutex<State>,
     /// There is more to be taken, or no more will come.
-    filled: Condvar,
+    filled: Bell,
     /// There is more to be done for the thread.
-    freed: Condvar,
+    freed: Bell,
 }
 
 #[derive(Default)]
@@ -147,7 +147,7 @@ impl Queue {
                     }
                 };
                 self.state().slots.push_back(slot);
-                self.filled.notify_one();
+                self.filled.ring();
                 continue;
             }
             let raw = |slot: &Slot| matches!(slot, Slot::Raw(_));
@@ -157,8 +157,7 @@ impl Queue {
                 }
                 // Not for each that is taken: a thread that sleeps is woken by a system call.
                 while state.slots.len() > AHEAD / 2 && !state.closed {
-                    let freed = self.freed.wait(state);
-                    state = freed.unwrap_or_else(PoisonError::into_inner);
+                    state = self.freed.wait(state);
                 }
                 continue;
             };
@@ -173,7 +172,7 @@ impl Queue {
             let at = number - state.taken;
             state.slots[at] = Slot::Ready(asked);
             drop(state);
-            self.filled.notify_one();
+            self.filled.ring();
         }
     }
 
@@ -190,7 +189,7 @@ impl Queue {
                     let low = state.slots.len() == AHEAD / 2;
                     drop(state);
                     if low {
-                        self.freed.notify_one();
+                        self.freed.ring();
                     }
                     return match slot {
                         Some(Slot::Raw(mut batch)) => batch.ask().map(|()| Some(batch)),
@@ -200,7 +199,7 @@ impl Queue {
                 }
             }
             let look = &mut || watch.check();
-            state = wait_looking(&self.state, &self.filled, state, LOOK, look)?;
+            state = self.filled.wait_looking(&self.state, state, LOOK, look)?;
         }
     }
 }
@@ -211,8 +210,8 @@ struct Closing<'a>(&'a Queue);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.state().closed = true;
-        self.0.filled.notify_all();
-        self.0.freed.notify_all();
+        self.0.filled.ring_for_all();
+        self.0.freed.ring_for_all();
     }
 }
 
