@@ -12,9 +12,9 @@ use crate::sys::BorrowedFd;
 use crate::sys::thread::{self, Threads};
 use crate::watch::Watch;
 
-/// So much is done before threads are started: a thread costs some eighty system calls, which are less
-/// than one in a hundred then. An entry is one, and so is what can be done in its time.
-const LONG: u64 = 4000;
+/// So much is done before threads are started: a thread costs some eighty system calls, as long as
+/// twenty entries take. An entry is one, and so is what can be done in its time.
+const LONG: u64 = 1000;
 
 /// A thread lends again when it has done so much: a part costs some system calls.
 const PACE: u64 = 500;
