@@ -4,8 +4,9 @@
 //! ends of two stacks that are the same trees are equal and never looked at. For a container and
 //! its image that is a walk over the container's upper; for a container and its -init layer over
 //! their two uppers; for unrelated trees over both. The answer does not depend on how the content
-//! is kept. Both trees are walked whole only where an inode that is told may have other names in
-//! what they share: another program's overlay renamed a directory, or the old stack hides it.
+//! is kept. Both trees are walked whole only where link groups are told, and an inode that is told may have
+//! other names in what they share: another program's overlay renamed a directory, or the old stack hides
+//! it.
 //!
 //! Names come in the order of their bytes, depth first. A directory in which something changed is
 //! told before it even when it did not change itself.
@@ -110,18 +111,19 @@ pub fn compare<V: Visitor>(
     visitor: &mut V,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    begin(old, new, visitor, watch)?.run(watch).map(drop)
+    begin(old, new, visitor, false, watch)?.run(watch).map(drop)
 }
 
-/// The same, for a visitor that pauses.
+/// The same, for a visitor that pauses. `renamed`: directories of the stacks' own trees may be elsewhere in
+/// those that they share. Said to be so where nothing is, it takes longer; said not to be so where link groups
+/// reach there, it is ESTALE.
 pub fn begin<'a, V: Visitor>(
     old: &'a Stack,
     new: &'a Stack,
     visitor: &'a mut V,
+    renamed: bool,
     watch: &mut Watch<'_>,
 ) -> Result<Walk<'a, V>> {
-    let whole = old.renamed
-        || new.renamed
-        || (V::LINK_GROUPS && linked::reach_shared_trees(old, new, watch)?);
+    let whole = V::LINK_GROUPS && (renamed || linked::reach_shared_trees(old, new, watch)?);
     Ok(Walk::new(old, new, visitor, whole))
 }

@@ -35,6 +35,9 @@ pub struct Style {
     pub clamp: Option<Time>,
     /// The new stack's own tree may be written to meanwhile.
     pub live: bool,
+    /// Directories of the stacks' own trees may be elsewhere in those that they share: see
+    /// [`diff::begin`].
+    pub renamed: bool,
 }
 
 /// What was written.
@@ -77,7 +80,7 @@ pub fn export<S: Sink>(
         }
     }
     let mut writing = Writing::new(&mut out, style);
-    diff::compare(old, new, &mut writing, watch)?;
+    diff::begin(old, new, &mut writing, style.renamed, watch)?.run(watch)?;
     writing.close()?;
     let done = writing.done;
     Ok(out.finish(done))

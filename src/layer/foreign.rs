@@ -263,12 +263,18 @@ pub enum Files {
 pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Result<bool> {
     let mut buf = DirBuf::default();
     let mut renamed = false;
+    let counted = fs::links_count_directories(&upper);
     // A layer that is running may lose any of them meanwhile.
     let seen = walk(upper, &GONE, watch, |chain, _| {
         let own = of_directory(chain.fd()?, marks).map_err(|e| e.at(chain.path()))?;
         renamed = own.redirect.is_some();
         if renamed {
             return Ok(None);
+        }
+        let links = |fd| fs::stat(fd).call("statx").map_err(|e| e.at(chain.path()));
+        if counted && links(chain.fd()?)?.nlink == 2 {
+            // Most have none in them: less than to read their names.
+            return Ok(Some(Vec::new()));
         }
         match below(chain, &mut buf, |_| ()) {
             Err(error) if error.errno() == Errno::NOENT => Ok(Some(Vec::new())),

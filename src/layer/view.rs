@@ -75,8 +75,6 @@ impl Tree {
 pub struct Stack {
     trees: Vec<Tree>,
     marks: Marks,
-    /// Directories of its own trees may be elsewhere in those that it shares with another stack.
-    pub renamed: bool,
 }
 
 /// A name found in a merged directory.
@@ -113,11 +111,7 @@ impl Listed {
 impl Stack {
     /// A stack of these trees, nearest first; none is a tree with nothing in it.
     pub fn new(trees: Vec<Tree>, marks: Marks) -> Self {
-        Stack {
-            trees,
-            marks,
-            renamed: false,
-        }
+        Stack { trees, marks }
     }
 
     /// The trees, nearest first.

@@ -2,7 +2,7 @@
 
 use super::layer::{Layer, is_absent};
 use super::lock::{Mode, PATIENCE};
-use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id, text};
+use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id, session, text};
 use crate::archive::Sink;
 use crate::error::{Code, Errno, Error, Result};
 use crate::layer::diff::{self, Visitor};
@@ -27,6 +27,7 @@ impl Store {
     ) -> Result<LayerInfo> {
         (|| {
             let pair = self.pair(id, against, watch)?;
+            let renamed = self.renamed(&pair, watch)?;
             let style = Style {
                 strict: options.flags.contains(DiffFlags::STRICT),
                 sparse: options.flags.contains(DiffFlags::SPARSE),
@@ -35,8 +36,14 @@ impl Store {
                     .contains(DiffFlags::CLAMP)
                     .then_some(options.clamp),
                 live: !pair.layer.committed(),
+                renamed,
             };
             let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)
+                .inspect_err(|error| {
+                    if error.code() == Code::Changed {
+                        pair.writable().for_each(session::doubt);
+                    }
+                })
                 .map_err(|error| pair.explain(self, error))?;
             let mut info = pair.layer.info(false);
             info.diff_id = done.diff_id;
@@ -86,8 +93,10 @@ impl Store {
                 }
                 if layer.meta.kind == Kind::Overlay {
                     let layer = self.lock_layer(&layer.id, Mode::Shared, PATIENCE, watch)?;
-                    if !self.stack_told(&layer, watch)?.renamed {
-                        return size::of_tree(layer.open("upper")?, &HashSet::new(), watch);
+                    self.stack_told(&layer)?;
+                    let upper = || layer.open("upper");
+                    if layer.committed() || !foreign::has_renamed(upper()?, self.marks, watch)? {
+                        return size::of_tree(upper()?, &HashSet::new(), watch);
                     }
                 }
             }
@@ -116,16 +125,28 @@ impl Store {
     }
 
     /// The stack of a layer, which another program's overlay may have written if it is writable.
-    fn stack_told(&self, layer: &Layer, watch: &mut Watch<'_>) -> Result<Stack> {
-        let mut stack = self.stack(layer)?;
+    fn stack_told(&self, layer: &Layer) -> Result<Stack> {
+        let stack = self.stack(layer)?;
         if stack.trees().iter().any(|tree| tree.marked) {
             self.need_marks()?;
         }
         if layer.meta.kind == Kind::Overlay && !layer.committed() {
             foreign::need_no_index(&layer.open("work")?, self.marks)?;
-            stack.renamed = foreign::has_renamed(layer.open("upper")?, self.marks, watch)?;
         }
         Ok(stack)
+    }
+
+    /// Whether one of the layers has directories that another program's overlay renamed. An upper that only
+    /// mounts of ours wrote has none, and is not walked for it.
+    fn renamed(&self, pair: &Pair, watch: &mut Watch<'_>) -> Result<bool> {
+        for layer in pair.writable() {
+            if (self.writable().is_err() || session::is_anybodys(layer)?)
+                && foreign::has_renamed(layer.open("upper")?, self.marks, watch)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Locks both layers of a comparison, and reads their stacks.
@@ -161,9 +182,9 @@ impl Store {
             watch.check()?;
         };
         let own = matches!(against, Against::Layer(other) if other == id.as_bytes());
-        let new = self.stack_told(&layer, watch)?;
+        let new = self.stack_told(&layer)?;
         let old = match &other {
-            Some(other) => self.stack_told(other, watch)?,
+            Some(other) => self.stack_told(other)?,
             None if own => new.clone(),
             None => Stack::new(Vec::new(), self.marks),
         };
@@ -185,6 +206,13 @@ struct Pair {
 }
 
 impl Pair {
+    /// Those with an upper that may be written to.
+    fn writable(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.layer)
+            .chain(&self.other)
+            .filter(|layer| layer.meta.kind == Kind::Overlay && !layer.committed())
+    }
+
     /// A name that is not there any more: a chain that is damaged says so better, and in a layer that
     /// somebody may write to it has just gone.
     fn explain(&self, store: &Store, error: Error) -> Error {

@@ -4,7 +4,7 @@
 use crate::lab::{Lab, Tree, assert_same_but_splits, assert_tree, look, patient};
 use crate::random::{self, Rng};
 use crate::support::{fsys, have};
-use crate::tar::Entry;
+use crate::tar::{self, Entry};
 use crate::truth;
 use crate::work::{self, Step};
 use ovl::error::{Errno, Result};
@@ -241,5 +241,41 @@ fn random_work_under_other_options_is_told_or_refused() {
             );
             assert!(shown[3] == runs[3], "plain uppers were refused");
         }
+    });
+}
+
+/// Nobody walks an upper for renamed directories when only the library mounted it. What shows is enough, and
+/// what does not costs one call that failed, never a wrong diff.
+#[test]
+fn renamed_under_a_work_directory_of_their_own() {
+    require!("root", "overlay", "ext4", "tmpfs", "xfs");
+    fsys::each(&["ext4", "tmpfs", "xfs"], |_, at| {
+        let lab = Lab::new(at);
+        let linked = [
+            tar::dir("a"),
+            tar::file("a/x", "content"),
+            tar::dir("q"),
+            tar::hard("q/x", "a/x"),
+            tar::file("q/y", "another"),
+        ];
+        lab.apply("base", "", Kind::Root, &tar::bytes(&linked))
+            .unwrap();
+        lab.create("box", "base");
+        lab.change("box", |at| std::fs::write(at.join("a/own"), "own").unwrap());
+        let work = lab.home.join("layer/box/work/work");
+        let seen = || work.metadata().unwrap().modified().unwrap();
+        assert_eq!(seen(), std::time::UNIX_EPOCH);
+        let before = lab.diff("box", Against::Parent);
+        std::fs::create_dir(at.join("theirs")).unwrap();
+        let theirs = format!("redirect_dir=on,workdir={}", at.join("theirs").display());
+        let tree = elsewhere(&lab, "box", &theirs, |at| {
+            std::fs::rename(at.join("q"), at.join("r")).unwrap();
+        });
+        assert_eq!(seen(), std::time::UNIX_EPOCH, "another work directory");
+        let error = lab.try_diff("box", Against::Parent, DiffFlags::empty());
+        let error = error.unwrap_err();
+        assert_eq!((error.errno(), error.path()), (Errno::STALE, &b"r/x"[..]));
+        let told = read_right(&lab, "box", "base", &tree).unwrap();
+        assert!(told && lab.diff("box", Against::Parent) != before);
     });
 }

@@ -41,6 +41,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             visitor,
             frames: Vec::new(),
             linked: None,
+            shared: new.trees().len() - old.shared_trees(new),
             buf: DirBuf::default(),
         }
     }
@@ -85,6 +86,8 @@ pub struct Walk<'a, V> {
     frames: Vec<Frame>,
     /// Inodes with changed names; collected by a walk of its own when first needed.
     linked: Option<HashSet<Identity>>,
+    /// The first of the new stack's trees that the old one has, too.
+    shared: usize,
     buf: DirBuf,
 }
 
@@ -269,6 +272,9 @@ impl<V: Visitor> Walk<'_, V> {
             };
             if same().map_err(|e| e.at(path))? {
                 if new.meta.nlink > 1 {
+                    if !old.meta.same_inode(&new.meta) {
+                        self.need_whole(new).map_err(|e| e.at(self.path(name)))?;
+                    }
                     self.visitor.equal(&old.meta, new);
                 }
                 if V::LINK_GROUPS && new.meta.nlink > 1 && self.regrouped(&new.meta, watch)? {
@@ -278,6 +284,20 @@ impl<V: Visitor> Walk<'_, V> {
             }
         }
         self.tell(ChangeKind::Modify, name, Some(new), false, watch)
+    }
+
+    /// ESTALE where an inode has, perhaps, names in what both stacks share, and that is not walked: it was said
+    /// that nobody renamed anything there.
+    fn need_whole(&self, new: &Found) -> Result<()> {
+        let there = new.tree >= self.shared && new.meta.nlink > 1 && new.dir.is_none();
+        match V::LINK_GROUPS && !self.whole && there {
+            false => Ok(()),
+            true => Err(Error::new(
+                Code::Changed,
+                Errno::STALE,
+                "an overlay with a work directory of its own renamed the directory: try again",
+            )),
+        }
     }
 
     /// Whether the names of this inode are not those it had.
@@ -402,6 +422,9 @@ impl<V: Visitor> Walk<'_, V> {
     ) -> Result<()> {
         self.tell_directories(ChangeKind::Modify, watch)?;
         let path = self.path(name);
+        if let Some(found) = found {
+            self.need_whole(found).map_err(|e| e.at(&path))?;
+        }
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };

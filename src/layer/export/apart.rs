@@ -33,7 +33,7 @@ pub(super) fn export<S: Sink>(
 ) -> Result<Option<Exported>> {
     let relays = Relays::default();
     let mut writing = Writing::new(Apart::new(&relays, short), style);
-    let mut walk = diff::begin(old, new, &mut writing, watch)?;
+    let mut walk = diff::begin(old, new, &mut writing, style.renamed, watch)?;
     let begun = match walk.run(watch) {
         Ok(true) => walk.visitor().close().map(|()| true),
         other => other,

@@ -148,6 +148,14 @@ pub fn is_read_only(fd: impl AsFd) -> bool {
         .is_ok_and(|at| at.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
+/// Whether a directory here has two links and one for each directory in it, or, where these are too many,
+/// a number below two.
+pub fn links_count_directories(fd: impl AsFd) -> bool {
+    // ext2 to ext4, xfs, tmpfs. Elsewhere it may be any number.
+    const COUNTING: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
+    retry(|| rustix::fs::fstatfs(&fd)).is_ok_and(|fs| COUNTING.contains(&(fs.f_type as i64)))
+}
+
 /// Whether an inode has one of the flags immutable and append-only.
 pub fn is_stuck(fd: impl AsFd) -> bool {
     use rustix::fs::IFlags;
