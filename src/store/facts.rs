@@ -78,7 +78,7 @@ impl Store {
             Ok(_) => Ok((true, None)),
             // Nobody may mount here; whoever may later decides by the file system.
             Err(error) if error.errno() == Errno::PERM => {
-                let kind = rustix::fs::fstatfs(&upper).call("fstatfs")?.f_type as i64;
+                let kind = fs::magic(&upper).call("fstatfs")?;
                 let marks = xattr::set(&upper, self.marks.opaque(), b"y").is_ok();
                 Ok((marks && !NO_UPPER.contains(&kind), None))
             }

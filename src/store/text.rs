@@ -143,8 +143,7 @@ pub fn keeps_order(dir: impl AsFd) -> SysCall<bool> {
     // ext4, xfs: one journal (ext2 and an ext4 without one cannot be told from ext4, and keep no
     // order of anything). tmpfs: no disk.
     const ORDERED: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
-    let kind = rustix::fs::fstatfs(dir)?.f_type as i64;
-    Ok(ORDERED.contains(&kind))
+    Ok(ORDERED.contains(&fs::magic(dir)?))
 }
 
 /// Whether `name` is one under which a text is written that is to become `file`.

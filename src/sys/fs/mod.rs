@@ -153,7 +153,14 @@ pub fn is_read_only(fd: impl AsFd) -> bool {
 pub fn links_count_directories(fd: impl AsFd) -> bool {
     // ext2 to ext4, xfs, tmpfs. Elsewhere it may be any number.
     const COUNTING: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
-    retry(|| rustix::fs::fstatfs(&fd)).is_ok_and(|fs| COUNTING.contains(&(fs.f_type as i64)))
+    magic(fd).is_ok_and(|magic| COUNTING.contains(&magic))
+}
+
+/// The number that statfs(2) has for the kind of the file system.
+pub fn magic(fd: impl AsFd) -> SysCall<i64> {
+    // Another type on other processors.
+    let kind = retry(|| rustix::fs::fstatfs(&fd))?.f_type as i64;
+    Ok(kind)
 }
 
 /// Whether an inode has one of the flags immutable and append-only.
