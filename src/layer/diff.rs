@@ -111,19 +111,33 @@ pub fn compare<V: Visitor>(
     visitor: &mut V,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    begin(old, new, visitor, false, watch)?.run(watch).map(drop)
+    begin(old, new, visitor, Renamed::No, watch)?
+        .run(watch)
+        .map(drop)
 }
 
-/// The same, for a visitor that pauses. `renamed`: directories of the stacks' own trees may be elsewhere in
-/// those that they share. Said to be so where nothing is, it takes longer; said not to be so where link groups
-/// reach there, it is ESTALE.
+/// Whether directories of the stacks' own trees are elsewhere in those that the stacks share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renamed {
+    /// None was found.
+    #[default]
+    No,
+    /// Some are.
+    Yes,
+    /// Nobody looked, as there should be none. Where one is met that matters, it is ESTALE.
+    BelievedNot,
+}
+
+/// The same, for a visitor that pauses.
 pub fn begin<'a, V: Visitor>(
     old: &'a Stack,
     new: &'a Stack,
     visitor: &'a mut V,
-    renamed: bool,
+    renamed: Renamed,
     watch: &mut Watch<'_>,
 ) -> Result<Walk<'a, V>> {
-    let whole = V::LINK_GROUPS && (renamed || linked::reach_shared_trees(old, new, watch)?);
-    Ok(Walk::new(old, new, visitor, whole))
+    let whole =
+        V::LINK_GROUPS && (renamed == Renamed::Yes || linked::reach_shared_trees(old, new, watch)?);
+    let believed = V::LINK_GROUPS && renamed == Renamed::BelievedNot;
+    Ok(Walk::new(old, new, visitor, whole).believing(believed))
 }

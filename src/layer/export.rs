@@ -6,7 +6,7 @@ mod later;
 mod out;
 
 use super::MAX_PATH;
-use super::diff::{self, Change, ChangeKind, New, Visitor};
+use super::diff::{self, Change, ChangeKind, New, Renamed, Visitor};
 use super::view::Stack;
 use crate::archive::{self, Digest, Header, Sink, Writer, path, whiteout};
 use crate::error::{Code, Errno, Error, Result, SysResult};
@@ -35,9 +35,8 @@ pub struct Style {
     pub clamp: Option<Time>,
     /// The new stack's own tree may be written to meanwhile.
     pub live: bool,
-    /// Directories of the stacks' own trees may be elsewhere in those that they share: see
-    /// [`diff::begin`].
-    pub renamed: bool,
+    /// What is known of renamed directories.
+    pub renamed: Renamed,
 }
 
 /// What was written.

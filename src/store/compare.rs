@@ -2,10 +2,12 @@
 
 use super::layer::{Layer, is_absent};
 use super::lock::{Mode, PATIENCE};
-use super::{Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id, session, text};
+use super::{
+    Against, Change, DiffFlags, DiffOptions, Kind, LayerInfo, Store, id, last_mount, text,
+};
 use crate::archive::Sink;
 use crate::error::{Code, Errno, Error, Result};
-use crate::layer::diff::{self, Visitor};
+use crate::layer::diff::{self, Renamed, Visitor};
 use crate::layer::export::{Style, export};
 use crate::layer::view::Stack;
 use crate::layer::{foreign, size};
@@ -39,11 +41,7 @@ impl Store {
                 renamed,
             };
             let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)
-                .inspect_err(|error| {
-                    if error.code() == Code::Changed {
-                        pair.writable().for_each(session::doubt);
-                    }
-                })
+                .map_err(|error| self.doubt(&pair, renamed, error))
                 .map_err(|error| pair.explain(self, error))?;
             let mut info = pair.layer.info(false);
             info.diff_id = done.diff_id;
@@ -94,6 +92,7 @@ impl Store {
                 if layer.meta.kind == Kind::Overlay {
                     let layer = self.lock_layer(&layer.id, Mode::Shared, PATIENCE, watch)?;
                     self.stack_told(&layer)?;
+                    // Looked for always: nothing would show that it was believed wrongly.
                     let upper = || layer.open("upper");
                     if layer.committed() || !foreign::has_renamed(upper()?, self.marks, watch)? {
                         return size::of_tree(upper()?, &HashSet::new(), watch);
@@ -136,17 +135,43 @@ impl Store {
         Ok(stack)
     }
 
-    /// Whether one of the layers has directories that another program's overlay renamed. An upper that only
-    /// mounts of ours wrote has none, and is not walked for it.
-    fn renamed(&self, pair: &Pair, watch: &mut Watch<'_>) -> Result<bool> {
+    /// Whether one of the layers has directories that another program's overlay renamed.
+    fn renamed(&self, pair: &Pair, watch: &mut Watch<'_>) -> Result<Renamed> {
+        if pair.old.shared_trees(&pair.new) == 0 {
+            return Ok(Renamed::No);
+        }
+        // Where a doubt could not be noted it would never end.
+        let may_doubt = self.writable().is_ok();
+        let mut renamed = Renamed::No;
         for layer in pair.writable() {
-            if (self.writable().is_err() || session::is_anybodys(layer)?)
-                && foreign::has_renamed(layer.open("upper")?, self.marks, watch)?
-            {
-                return Ok(true);
+            if may_doubt && last_mount::was_ours(layer)? {
+                renamed = Renamed::BelievedNot;
+            } else if foreign::has_renamed(layer.open("upper")?, self.marks, watch)? {
+                return Ok(Renamed::Yes);
             }
         }
-        Ok(false)
+        Ok(renamed)
+    }
+
+    /// What a diff failed with: perhaps for what was believed of renamed directories. Then the next one
+    /// does not believe it.
+    fn doubt(&self, pair: &Pair, renamed: Renamed, error: Error) -> Error {
+        if renamed != Renamed::BelievedNot || error.code() != Code::Changed {
+            return error;
+        }
+        let mut wrong = false;
+        for layer in pair.writable() {
+            let upper = layer.open("upper");
+            let watch = &mut Watch::default();
+            if let Ok(true) = upper.and_then(|fd| foreign::has_renamed(fd, self.marks, watch)) {
+                last_mount::doubt(layer);
+                wrong = true;
+            }
+        }
+        match wrong {
+            true => error.context("another program renamed directories in it: try again"),
+            false => error,
+        }
     }
 
     /// Locks both layers of a comparison, and reads their stacks.

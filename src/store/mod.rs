@@ -34,6 +34,7 @@ pub mod id;
 mod image;
 mod inspect;
 mod known;
+mod last_mount;
 mod layer;
 mod lock;
 mod maker;

@@ -6,6 +6,7 @@
 //! mounts it again gets the one there is.
 
 use super::handle::Mount;
+use super::last_mount;
 use super::layer::{Layer, MAX_LOWERS};
 use super::lock::{self, Mode, PATIENCE};
 use super::pin::{Pin, Pins, Terms};
@@ -306,6 +307,9 @@ impl Store {
                 // root has mounted it.
                 let made = pins.maker().hand_over(&work, &MADE);
                 made.call_at("chown", "work")?;
+                if as_upper && !layer.committed() {
+                    last_mount::note(&work);
+                }
                 Ok(mount.fd)
             }
             Err(error) if !layer.committed() && matches!(self.holds_upper(), Ok(false)) => {

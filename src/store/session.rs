@@ -21,7 +21,7 @@ use super::text::{self, Way};
 use crate::error::{Code, Errno, Error, Result, SysResult};
 use crate::mount::{self, oracle};
 use crate::sys::dir::DirBuf;
-use crate::sys::fs::{self, Time};
+use crate::sys::fs;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, OwnedFd};
 use crate::tree::remove_tree;
@@ -205,27 +205,6 @@ pub fn drop_mark(layer: &Layer) -> Result<()> {
     remove_tree(&work, b"incompat", &mut Watch::default())
 }
 
-/// Overlayfs makes it anew for each writable mount, whoever mounts.
-const KERNELS: &[u8] = b"work/work";
-
-/// The time of change that it has when a mount of ours was its last.
-const OURS: Time = Time { sec: 0, nsec: 0 };
-
-/// Whether somebody may have written the upper otherwise than under a mount of ours, before which it was looked
-/// at, and which ended in order. It does not show who wrote by hand since, or had a work directory of his own.
-pub fn is_anybodys(layer: &Layer) -> Result<bool> {
-    match fs::stat_at(&layer.fd, KERNELS) {
-        Ok(work) => Ok(work.mtime != OURS),
-        Err(Errno::NOENT) => Ok(true),
-        Err(errno) => Err(errno).call_at("statx", KERNELS),
-    }
-}
-
-/// From now on [`is_anybodys`] says that it is, as far as that can be.
-pub fn doubt(layer: &Layer) {
-    let _ = fs::set_times_at(&layer.fd, KERNELS, OURS, Time { sec: 1, nsec: 0 });
-}
-
 /// Nothing is left to be told, on the disk either: a power cut does not bring the file back.
 pub fn forget(layer: crate::sys::BorrowedFd<'_>) -> Result<()> {
     match clear(layer)? {
@@ -281,8 +260,6 @@ fn try_end(handle: &OwnedFd, marks: Marks) -> Result<()> {
             if oracle::upper_in_use(upper.as_fd(), aside.as_fd(), marks)? != oracle::InUse::Free {
                 return Ok(());
             }
-            // An overlay that somebody makes in this moment does not mind.
-            let _ = fs::set_times_at(&layer, KERNELS, OURS, OURS);
         }
         // A tree that was written as it is.
         Err(Errno::NOENT) => fs::sync_fs(&layer).call("syncfs")?,

@@ -41,9 +41,16 @@ impl<'a, V: Visitor> Walk<'a, V> {
             visitor,
             frames: Vec::new(),
             linked: None,
-            shared: new.trees().len() - old.shared_trees(new),
+            unseen: None,
             buf: DirBuf::default(),
         }
+    }
+
+    /// The same, where nobody looked for renamed directories.
+    pub(super) fn believing(mut self, believed: bool) -> Self {
+        self.unseen = (believed && !self.whole)
+            .then(|| self.new.trees().len() - self.old.shared_trees(self.new));
+        self
     }
 
     /// Who is told.
@@ -86,8 +93,8 @@ pub struct Walk<'a, V> {
     frames: Vec<Frame>,
     /// Inodes with changed names; collected by a walk of its own when first needed.
     linked: Option<HashSet<Identity>>,
-    /// The first of the new stack's trees that the old one has, too.
-    shared: usize,
+    /// Where nobody looked for renamed directories: the first of the new stack's trees in which they would be.
+    unseen: Option<usize>,
     buf: DirBuf,
 }
 
@@ -273,7 +280,7 @@ impl<V: Visitor> Walk<'_, V> {
             if same().map_err(|e| e.at(path))? {
                 if new.meta.nlink > 1 {
                     if !old.meta.same_inode(&new.meta) {
-                        self.need_whole(new).map_err(|e| e.at(self.path(name)))?;
+                        self.need_seen(new).map_err(|e| e.at(self.path(name)))?;
                     }
                     self.visitor.equal(&old.meta, new);
                 }
@@ -286,17 +293,15 @@ impl<V: Visitor> Walk<'_, V> {
         self.tell(ChangeKind::Modify, name, Some(new), false, watch)
     }
 
-    /// ESTALE where an inode has, perhaps, names in what both stacks share, and that is not walked: it was said
-    /// that nobody renamed anything there.
-    fn need_whole(&self, new: &Found) -> Result<()> {
-        let there = new.tree >= self.shared && new.meta.nlink > 1 && new.dir.is_none();
-        match V::LINK_GROUPS && !self.whole && there {
-            false => Ok(()),
-            true => Err(Error::new(
+    /// ESTALE where an inode that is no directory has, perhaps, names in what both stacks share, and nobody looked.
+    fn need_seen(&self, new: &Found) -> Result<()> {
+        match self.unseen {
+            Some(from) if new.tree >= from && new.meta.nlink > 1 => Err(Error::new(
                 Code::Changed,
                 Errno::STALE,
-                "an overlay with a work directory of its own renamed the directory: try again",
+                "it may have names in directories that were not looked at",
             )),
+            _ => Ok(()),
         }
     }
 
@@ -423,7 +428,7 @@ impl<V: Visitor> Walk<'_, V> {
         self.tell_directories(ChangeKind::Modify, watch)?;
         let path = self.path(name);
         if let Some(found) = found {
-            self.need_whole(found).map_err(|e| e.at(&path))?;
+            self.need_seen(found).map_err(|e| e.at(&path))?;
         }
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
