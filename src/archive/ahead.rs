@@ -64,6 +64,11 @@ impl Piece {
         self.bytes.get(BEFORE..end).unwrap_or_default()
     }
 
+    /// How many they are.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
     /// Adds them to the hash that the source has lent.
     pub fn hash(&mut self, hash: &mut Sha256) {
         if !std::mem::replace(&mut self.hashed, true) {

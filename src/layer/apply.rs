@@ -8,13 +8,16 @@
 //! - `ovl-extract` reads the tar, and makes what its entries say;
 //! - `ovl-fill` writes the content of files, and puts their attributes on.
 //!
-//! The last three wait for their turns: where there are fewer processors than threads, the one that
+//! Where the layer is to be on the disk in the end, `ovl-sync` has it written meanwhile.
+//!
+//! The three before wait for their turns: where there are fewer processors than threads, the one that
 //! decompresses is behind, and would be stopped each time that there is something for the others.
 //!
 //! What is on its way between them is bounded. A call ends as it would with one thread: of two failures
 //! the one that comes first in the tar is told, which is the one of the thread that is further
 //! behind in it.
 
+use super::early::Early;
 use super::extract::Extract;
 use super::filler::{Batch, Content, Feed, Filled, Filler};
 use super::size;
@@ -47,6 +50,8 @@ pub struct Rules {
     pub max_content: u64,
     /// Whether parts of it go on at the same time.
     pub threads: Threads,
+    /// All is synced in the end.
+    pub durable: bool,
 }
 
 /// What became of a tar.
@@ -105,7 +110,7 @@ pub fn apply<S: Source>(
         false => None,
     };
     let done = match &room {
-        Some(_) => together(source, upper, rules, watch)?,
+        Some(_) => together(source, upper, &again, rules, watch)?,
         None => alone(source, upper, rules, watch)?,
     };
     drop(room);
@@ -194,9 +199,15 @@ struct Shared<'a> {
 fn together<S: Source>(
     mut source: Begun<S>,
     upper: Upper,
+    root: &OwnedFd,
     rules: &Rules,
     watch: &mut Watch<'_>,
 ) -> Result<Done> {
+    let again = match rules.durable {
+        true => Some(fs::open_dir_trusted(root, b".").call("open")?),
+        false => None,
+    };
+    let syncs = Relay::new(1);
     let shared = &Shared {
         rules,
         seat: watch.seat(),
@@ -242,7 +253,8 @@ fn together<S: Source>(
                 &shared.tar
             }
         };
-        let read = shared.read(&mut source, pieces, watch);
+        let mut early = Early::new(scope, &syncs, again.as_ref());
+        let read = shared.read(&mut source, pieces, &mut early, watch);
         let extracted = extractor.join();
         shared.batches.close();
         let filled = filler.map(Started::join).transpose();
@@ -280,6 +292,7 @@ impl Shared<'_> {
         &self,
         source: &mut Begun<S>,
         pieces: &Relay<Result<Piece>>,
+        early: &mut Early<'_, '_>,
         watch: &mut Watch<'_>,
     ) -> Result<Option<Result<Piece>>> {
         let _closing = pieces.closing();
@@ -294,7 +307,9 @@ impl Shared<'_> {
                 }
             }
             let mut piece = self.empty.take_now().unwrap_or_default();
-            let (item, last) = match piece.read(source, || watch.look(&self.seat)) {
+            let read = piece.read(source, || watch.look(&self.seat));
+            early.read(piece.length());
+            let (item, last) = match read {
                 Ok(false) => break,
                 Ok(true) => (Ok(piece), false),
                 Err(error) => (Err(error), true),

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod diff;
+mod early;
 pub mod export;
 mod extract;
 mod filler;

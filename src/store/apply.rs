@@ -218,6 +218,7 @@ impl Store {
                 limit => limit,
             },
             threads: options.threads,
+            durable: options.durability != Durability::None,
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
         let aside = Aside::new(fs::open_dir_trusted(stage.dir()?, b".").call("open")?);

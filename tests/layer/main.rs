@@ -12,6 +12,7 @@ mod container;
 mod containers;
 mod cost;
 mod dialect;
+mod durable;
 mod equal;
 mod fail;
 mod foreign;
