@@ -8,10 +8,10 @@
 //! - `ovl-extract` reads the tar, and makes what its entries say;
 //! - `ovl-fill` writes the content of files, and puts their attributes on.
 //!
-//! Where the layer is to be on the disk in the end, `ovl-sync` has it written meanwhile.
-//!
-//! The three before wait for their turns: where there are fewer processors than threads, the one that
+//! These three wait for their turns: where there are fewer processors than threads, the one that
 //! decompresses is behind, and would be stopped each time that there is something for the others.
+//!
+//! Where the layer is to be on the disk in the end, `ovl-sync` has it written meanwhile.
 //!
 //! What is on its way between them is bounded. A call ends as it would with one thread: of two failures
 //! the one that comes first in the tar is told, which is the one of the thread that is further
@@ -203,10 +203,6 @@ fn together<S: Source>(
     rules: &Rules,
     watch: &mut Watch<'_>,
 ) -> Result<Done> {
-    let again = match rules.durable {
-        true => Some(fs::open_dir_trusted(root, b".").call("open")?),
-        false => None,
-    };
     let syncs = Relay::new(1);
     let shared = &Shared {
         rules,
@@ -253,7 +249,7 @@ fn together<S: Source>(
                 &shared.tar
             }
         };
-        let mut early = Early::new(scope, &syncs, again.as_ref());
+        let mut early = Early::new(scope, &syncs, rules.durable.then_some(root), rules.threads);
         let read = shared.read(&mut source, pieces, &mut early, watch);
         let extracted = extractor.join();
         shared.batches.close();
@@ -278,6 +274,7 @@ fn together<S: Source>(
             source.return_hash(hash);
         }
         source.untold()?;
+        early.end()?;
         if let Some(filled) = filled {
             done.filled = filled;
         }

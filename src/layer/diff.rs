@@ -20,7 +20,7 @@ mod walk;
 pub use walk::Walk;
 
 use super::view::{Found, Stack};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::sys::OwnedFd;
 use crate::sys::fs::Meta;
 use crate::sys::xattr::Marks;
@@ -119,13 +119,21 @@ pub fn compare<V: Visitor>(
 /// Whether directories of the stacks' own trees are elsewhere in those that the stacks share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Renamed {
-    /// None was found.
+    /// None is, or it does not matter.
     #[default]
     No,
     /// Some are.
     Yes,
     /// Nobody looked, as there should be none. Where one is met that matters, it is ESTALE.
     BelievedNot,
+}
+
+/// What a name says that proves [`Renamed::BelievedNot`] wrong.
+const UNSEEN: &str = "it may have names in directories that were not looked at: try again";
+
+/// Whether a comparison ended because [`Renamed::BelievedNot`] was wrong.
+pub fn believed_wrongly(error: &Error) -> bool {
+    error.code() == Code::Changed && error.message() == UNSEEN
 }
 
 /// The same, for a visitor that pauses.

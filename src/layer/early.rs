@@ -1,12 +1,12 @@
 //! The disk writes while a long apply goes on: the sync at its end, which has to wait until all is there, has
 //! little left to wait for.
 //!
-//! Nothing depends on it. What fails here is told to who syncs at the end by a descriptor that was
-//! open before the first write, and is ignored here.
+//! What fails here the apply fails with: it may have been told here alone.
 
+use crate::error::{Result, SysResult};
 use crate::relay::Relay;
-use crate::sys::thread::{self, Started};
-use crate::sys::{OwnedFd, fs};
+use crate::sys::thread::{self, Started, Threads};
+use crate::sys::{OwnedFd, SysCall, fs};
 use std::thread::Scope;
 
 /// So much of the tar is read from one sync to the next, at least.
@@ -16,23 +16,26 @@ const STEP: usize = 32 << 20;
 pub struct Early<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     asked: &'scope Relay<()>,
-    /// On the file system; an open file that has no other use.
+    /// On the file system; an open file that nobody else syncs by.
     root: Option<&'scope OwnedFd>,
+    step: usize,
     read: usize,
-    thread: Option<Started<'scope, ()>>,
+    thread: Option<Started<'scope, SysCall<()>>>,
 }
 
 impl<'scope, 'env> Early<'scope, 'env> {
-    /// There is none without a `root`.
+    /// Nothing is synced without a `root`.
     pub fn new(
         scope: &'scope Scope<'scope, 'env>,
         asked: &'scope Relay<()>,
         root: Option<&'scope OwnedFd>,
+        threads: Threads,
     ) -> Self {
         Early {
             scope,
             asked,
             root,
+            step: if threads == Threads::Always { 1 } else { STEP },
             read: 0,
             thread: None,
         }
@@ -41,29 +44,45 @@ impl<'scope, 'env> Early<'scope, 'env> {
     /// So many bytes more of the tar were read.
     pub fn read(&mut self, bytes: usize) {
         self.read += bytes;
-        let (true, Some(root)) = (self.read >= STEP, self.root) else {
+        let (true, Some(root)) = (self.read >= self.step, self.root) else {
             return;
         };
         self.read = 0;
         if self.thread.is_none() {
             let asked = self.asked;
-            let work = move || while asked.take().is_some_and(|()| fs::sync_fs(root).is_ok()) {};
+            let work = move || {
+                let _closing = asked.closing();
+                while asked.take().is_some() {
+                    fs::sync_fs(root)?;
+                }
+                Ok(())
+            };
             self.thread = thread::start(self.scope, "ovl-sync", work).ok();
-            // Without a thread it goes as it did.
+            // Without a thread all is left to the end.
             self.root = self.thread.as_ref().map(|_| root);
         }
         // Where it is still at the one before, that is enough.
         self.asked.give_now(());
     }
+
+    /// No more are asked for; waits for the one that is under way.
+    pub fn end(mut self) -> Result<()> {
+        self.stop();
+        match self.thread.take() {
+            Some(thread) => thread.join().call("syncfs"),
+            None => Ok(()),
+        }
+    }
+
+    fn stop(&self) {
+        // All is synced in the end anyway.
+        self.asked.take_now();
+        self.asked.close();
+    }
 }
 
 impl Drop for Early<'_, '_> {
     fn drop(&mut self) {
-        // Who is waited for at the end syncs anyway.
-        self.asked.take_now();
-        self.asked.close();
-        if let Some(thread) = self.thread.take() {
-            thread.join();
-        }
+        self.stop();
     }
 }

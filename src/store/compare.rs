@@ -15,6 +15,7 @@ use crate::sys::fs;
 use crate::tree::chain::GONE;
 use crate::watch::Watch;
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 impl Store {
     /// Writes what the layer `id` has that `against` has not as a layer tar. Equal pairs of trees
@@ -41,7 +42,7 @@ impl Store {
                 renamed,
             };
             let done = export(&pair.old, &pair.new, sink, style, options.threads, watch)
-                .map_err(|error| self.doubt(&pair, renamed, error))
+                .map_err(|error| self.doubt(&pair, error))
                 .map_err(|error| pair.explain(self, error))?;
             let mut info = pair.layer.info(false);
             info.diff_id = done.diff_id;
@@ -140,8 +141,8 @@ impl Store {
         if pair.old.shared_trees(&pair.new) == 0 {
             return Ok(Renamed::No);
         }
-        // Where a doubt could not be noted it would never end.
-        let may_doubt = self.writable().is_ok();
+        // A doubt that could not be noted would never end.
+        let may_doubt = self.writable().is_ok() && !self.unsure.load(Ordering::Relaxed);
         let mut renamed = Renamed::No;
         for layer in pair.writable() {
             if may_doubt && last_mount::was_ours(layer)? {
@@ -153,25 +154,17 @@ impl Store {
         Ok(renamed)
     }
 
-    /// What a diff failed with: perhaps for what was believed of renamed directories. Then the next one
-    /// does not believe it.
-    fn doubt(&self, pair: &Pair, renamed: Renamed, error: Error) -> Error {
-        if renamed != Renamed::BelievedNot || error.code() != Code::Changed {
+    /// What a diff failed with: where it is what was believed of renamed directories, that is believed no more.
+    fn doubt(&self, pair: &Pair, error: Error) -> Error {
+        if !diff::believed_wrongly(&error) {
             return error;
         }
-        let mut wrong = false;
         for layer in pair.writable() {
-            let upper = layer.open("upper");
-            let watch = &mut Watch::default();
-            if let Ok(true) = upper.and_then(|fd| foreign::has_renamed(fd, self.marks, watch)) {
-                last_mount::doubt(layer);
-                wrong = true;
+            if !last_mount::doubt(layer) {
+                self.unsure.store(true, Ordering::Relaxed);
             }
         }
-        match wrong {
-            true => error.context("another program renamed directories in it: try again"),
-            false => error,
-        }
+        error.context("directories were renamed in an upper, not by a mount of the library's")
     }
 
     /// Locks both layers of a comparison, and reads their stacks.

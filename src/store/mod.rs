@@ -75,6 +75,7 @@ use crate::sys::{AsFd, BorrowedFd, Own, OwnedFd};
 use crate::watch::Watch;
 use once_cell::sync::OnceCell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// An open store. It may be shared between threads; each call locks what it needs.
 pub struct Store {
@@ -89,6 +90,8 @@ pub struct Store {
     holds_upper: OnceCell<bool>,
     syncs: sync::GroupSync,
     known: known::Chains,
+    /// Something was believed wrongly of an upper, and that could not be noted there.
+    unsure: AtomicBool,
 }
 
 impl Store {
@@ -157,6 +160,7 @@ impl Store {
             holds_upper: OnceCell::new(),
             syncs: sync::GroupSync::default(),
             known: known::Chains::default(),
+            unsure: AtomicBool::new(false),
         })
     }
 

@@ -264,7 +264,7 @@ fn renamed_where_nobody_looks() {
             .unwrap();
         lab.create("box", "base");
         let work = lab.home.join("layer/box/work/work");
-        let believed = || work.metadata().unwrap().mode() & 0o1000 != 0;
+        let believed = || work.metadata().unwrap().mode() & 0o4000 != 0;
         lab.change("box", |at| {
             std::fs::write(at.join("a/own"), "own").unwrap();
             assert!(believed(), "of a running layer, too");

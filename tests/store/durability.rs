@@ -28,6 +28,17 @@ pub fn make(dir: &Path, words: &[&str]) {
                 .apply(b"new", &mut &tar[..], &options, watch)
                 .map(drop)
         }
+        // What waits to be synced is written before its end.
+        "long" => {
+            let tar = tar_of("new", &vec![7; 8 << 20]);
+            let options = ApplyOptions {
+                threads: Threads::Always,
+                ..options
+            };
+            store
+                .apply(b"new", &mut &tar[..], &options, watch)
+                .map(drop)
+        }
         "again" => {
             let tar = tar_of("new", b"new");
             store
@@ -153,6 +164,24 @@ fn one_sync_for_a_layer_and_one_for_its_name() {
 }
 
 #[test]
+fn a_long_apply_is_written_meanwhile() {
+    require!("root", "overlay", "strace");
+    fsys::on("ext4", |dir| {
+        for what in ["long full", "long none"] {
+            let place = dir.join(what);
+            std::fs::create_dir(&place).unwrap();
+            let store = prepare(&place);
+            let (syncfs, fsync) = syncs(&place, what);
+            match what {
+                "long full" => assert!(syncfs > 1 && fsync == 1, "{syncfs}, {fsync}"),
+                _ => assert_eq!((syncfs, fsync), (0, 0)),
+            }
+            assert_clean(&store, &place);
+        }
+    });
+}
+
+#[test]
 fn what_is_verified_is_read_from_the_disk() {
     require!("root", "overlay", "strace");
     fsys::on("ext4", |dir| {
@@ -180,6 +209,8 @@ fn what_cannot_be_synced_is_not_there() {
     fsys::on("ext4", |dir| {
         for what in [
             "apply full",
+            // One that nobody waits for then.
+            "long full",
             "again full",
             "commit full",
             "sync",

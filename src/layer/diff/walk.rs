@@ -296,11 +296,9 @@ impl<V: Visitor> Walk<'_, V> {
     /// ESTALE where an inode that is no directory has, perhaps, names in what both stacks share, and nobody looked.
     fn need_seen(&self, new: &Found) -> Result<()> {
         match self.unseen {
-            Some(from) if new.tree >= from && new.meta.nlink > 1 => Err(Error::new(
-                Code::Changed,
-                Errno::STALE,
-                "it may have names in directories that were not looked at",
-            )),
+            Some(from) if new.tree >= from && new.meta.nlink > 1 => {
+                Err(Error::new(Code::Changed, Errno::STALE, super::UNSEEN))
+            }
             _ => Ok(()),
         }
     }
