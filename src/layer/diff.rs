@@ -146,6 +146,7 @@ pub fn begin<'a, V: Visitor>(
 ) -> Result<Walk<'a, V>> {
     let whole =
         V::LINK_GROUPS && (renamed == Renamed::Yes || linked::reach_shared_trees(old, new, watch)?);
-    let believed = V::LINK_GROUPS && renamed == Renamed::BelievedNot;
-    Ok(Walk::new(old, new, visitor, whole).believing(believed))
+    let mut walk = Walk::new(old, new, visitor, whole);
+    walk.believed = V::LINK_GROUPS && !whole && renamed == Renamed::BelievedNot;
+    Ok(walk)
 }

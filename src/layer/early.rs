@@ -51,7 +51,6 @@ impl<'scope, 'env> Early<'scope, 'env> {
         if self.thread.is_none() {
             let asked = self.asked;
             let work = move || {
-                let _closing = asked.closing();
                 while asked.take().is_some() {
                     fs::sync_fs(root)?;
                 }

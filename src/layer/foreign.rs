@@ -271,10 +271,12 @@ pub fn has_renamed(upper: OwnedFd, marks: Marks, watch: &mut Watch<'_>) -> Resul
         if renamed {
             return Ok(None);
         }
-        let links = |fd| fs::stat(fd).call("statx").map_err(|e| e.at(chain.path()));
-        if counted && links(chain.fd()?)?.nlink == 2 {
+        if counted {
             // Most have none in them: less than to read their names.
-            return Ok(Some(Vec::new()));
+            let own = fs::stat(chain.fd()?).call("statx");
+            if own.map_err(|e| e.at(chain.path()))?.nlink == 2 {
+                return Ok(Some(Vec::new()));
+            }
         }
         match below(chain, &mut buf, |_| ()) {
             Err(error) if error.errno() == Errno::NOENT => Ok(Some(Vec::new())),

@@ -142,10 +142,10 @@ impl Store {
             return Ok(Renamed::No);
         }
         // A doubt that could not be noted would never end.
-        let may_doubt = self.writable().is_ok() && !self.unsure.load(Ordering::Relaxed);
+        let may_doubt = || !self.unsure.load(Ordering::Relaxed) && self.writable().is_ok();
         let mut renamed = Renamed::No;
         for layer in pair.writable() {
-            if may_doubt && last_mount::was_ours(layer)? {
+            if may_doubt() && last_mount::was_ours(layer)? {
                 renamed = Renamed::BelievedNot;
             } else if foreign::has_renamed(layer.open("upper")?, self.marks, watch)? {
                 return Ok(Renamed::Yes);

@@ -43,8 +43,11 @@ fn a_durable_apply_is_written_meanwhile() {
                 threads,
                 ..ApplyOptions::default()
             };
-            let seen = false;
-            let mut source = Watched { tar, fails, seen };
+            let mut source = Watched {
+                tar,
+                fails,
+                seen: false,
+            };
             let done = lab
                 .store
                 .apply(b"x", &mut source, &options, &mut Watch::default());

@@ -17,24 +17,19 @@ pub fn make(dir: &Path, words: &[&str]) {
         ["verified"] => Durability::Verified,
         _ => Durability::Default,
     };
+    // What waits to be synced is written before the end of a long one.
+    let (threads, content) = match words[0] {
+        "long" => (Threads::Always, vec![7; 8 << 20]),
+        _ => (Threads::default(), b"new".to_vec()),
+    };
     let options = ApplyOptions {
         durability,
+        threads,
         ..Default::default()
     };
     let done = match words[0] {
-        "apply" => {
-            let tar = tar_of("new", b"new");
-            store
-                .apply(b"new", &mut &tar[..], &options, watch)
-                .map(drop)
-        }
-        // What waits to be synced is written before its end.
-        "long" => {
-            let tar = tar_of("new", &vec![7; 8 << 20]);
-            let options = ApplyOptions {
-                threads: Threads::Always,
-                ..options
-            };
+        "apply" | "long" => {
+            let tar = tar_of("new", &content);
             store
                 .apply(b"new", &mut &tar[..], &options, watch)
                 .map(drop)

@@ -31,26 +31,21 @@ pub(super) fn run<V: Visitor>(
 impl<'a, V: Visitor> Walk<'a, V> {
     /// A walk that has not begun.
     pub(super) fn new(old: &'a Stack, new: &'a Stack, visitor: &'a mut V, whole: bool) -> Self {
+        let shared = old.shared_trees(new);
+        let own = new.trees().len() - shared;
         Walk {
             old,
             new,
             whole,
+            believed: false,
             begun: false,
-            ahead: (old.shared_trees(new) == old.trees().len())
-                .then(|| new.trees().len().saturating_sub(old.trees().len())),
+            own,
+            ahead: (shared == old.trees().len()).then_some(own),
             visitor,
             frames: Vec::new(),
             linked: None,
-            unseen: None,
             buf: DirBuf::default(),
         }
-    }
-
-    /// The same, where nobody looked for renamed directories.
-    pub(super) fn believing(mut self, believed: bool) -> Self {
-        self.unseen = (believed && !self.whole)
-            .then(|| self.new.trees().len() - self.old.shared_trees(self.new));
-        self
     }
 
     /// Who is told.
@@ -86,15 +81,17 @@ pub struct Walk<'a, V> {
     new: &'a Stack,
     /// What both stacks share is walked too: told inodes may have names there.
     whole: bool,
+    /// It is not, and nobody looked for renamed directories.
+    pub(super) believed: bool,
     begun: bool,
+    /// How many trees the new stack has in front of those that both have.
+    own: usize,
     /// How many trees the new stack has in front of all of the old one's, where it has these.
     ahead: Option<usize>,
     visitor: &'a mut V,
     frames: Vec<Frame>,
     /// Inodes with changed names; collected by a walk of its own when first needed.
     linked: Option<HashSet<Identity>>,
-    /// Where nobody looked for renamed directories: the first of the new stack's trees in which they would be.
-    unseen: Option<usize>,
     buf: DirBuf,
 }
 
@@ -295,11 +292,9 @@ impl<V: Visitor> Walk<'_, V> {
 
     /// ESTALE where an inode that is no directory has, perhaps, names in what both stacks share, and nobody looked.
     fn need_seen(&self, new: &Found) -> Result<()> {
-        match self.unseen {
-            Some(from) if new.tree >= from && new.meta.nlink > 1 => {
-                Err(Error::new(Code::Changed, Errno::STALE, super::UNSEEN))
-            }
-            _ => Ok(()),
+        match self.believed && new.tree >= self.own && new.meta.nlink > 1 {
+            true => Err(Error::new(Code::Changed, Errno::STALE, super::UNSEEN)),
+            false => Ok(()),
         }
     }
 

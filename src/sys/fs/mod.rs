@@ -151,10 +151,18 @@ pub fn is_read_only(fd: impl AsFd) -> bool {
 /// Whether a directory here has two links and one for each directory in it, or, where these are too many,
 /// a number below two.
 pub fn links_count_directories(fd: impl AsFd) -> bool {
-    // ext2 to ext4, xfs, tmpfs. Elsewhere it may be any number.
-    const COUNTING: [i64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
-    magic(fd).is_ok_and(|magic| COUNTING.contains(&magic))
+    // Elsewhere it may be any number.
+    magic(fd).is_ok_and(|magic| [EXT, XFS, TMPFS].contains(&magic))
 }
+
+/// [`magic`] of ext2, ext3 and ext4.
+pub const EXT: i64 = 0xef53;
+
+/// The same of xfs.
+pub const XFS: i64 = 0x5846_5342;
+
+/// The same of tmpfs.
+pub const TMPFS: i64 = 0x0102_1994;
 
 /// The number that statfs(2) has for the kind of the file system.
 pub fn magic(fd: impl AsFd) -> SysCall<i64> {
