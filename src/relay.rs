@@ -146,6 +146,17 @@ impl<T> Relay<T> {
         self.state().closed
     }
 
+    /// How many things are on the way.
+    pub fn length(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// How many more there is room for; `None` where it was closed.
+    pub fn room(&self) -> Option<usize> {
+        let state = self.state();
+        (!state.closed).then(|| self.room.saturating_sub(state.queue.len()))
+    }
+
     /// Waits until it is closed, or for so long; whether it is.
     pub fn closed_within(&self, time: Duration) -> bool {
         let state = self.state();
@@ -263,8 +274,12 @@ mod tests {
     #[test]
     fn what_has_no_room_now_is_dropped() {
         let relay = Relay::new(1);
+        assert_eq!((relay.length(), relay.room()), (0, Some(1)));
         relay.give_now(1);
         relay.give_now(2);
+        assert_eq!((relay.length(), relay.room()), (1, Some(0)));
         assert_eq!((relay.take_now(), relay.take_now()), (Some(1), None));
+        relay.close();
+        assert_eq!((relay.length(), relay.room()), (0, None));
     }
 }

@@ -4,11 +4,12 @@
 //!
 //! - the caller's reads, decompresses and hashes the blob: his functions are called there and nowhere
 //!   else;
-//! - `ovl-hash` hashes the tar, where it is not the blob itself;
+//! - `ovl-hash` hashes the tar;
 //! - `ovl-extract` reads the tar, and makes what its entries say;
-//! - `ovl-fill` writes the content of files, and puts their attributes on.
+//! - `ovl-fill` writes the content of files, and puts their attributes on, while `ovl-extract` is behind
+//!   the caller's. Otherwise that one does it: it has the file in its cache.
 //!
-//! These three wait for their turns: where there are fewer processors than threads, the one that
+//! The three wait for their turns: where there are fewer processors than threads, the one that
 //! decompresses is behind, and would be stopped each time that there is something for the others.
 //!
 //! Where the layer is to be on the disk in the end, `ovl-sync` has it written meanwhile.
@@ -19,7 +20,7 @@
 
 use super::early::Early;
 use super::extract::Extract;
-use super::filler::{Batch, Content, Feed, Filled, Filler};
+use super::filler::{Batch, CLOSING, Content, FILES, Feed, Filled, Filler};
 use super::size;
 use super::upper::{Bounds, LowerLinks, Upper};
 use super::view::Stack;
@@ -156,7 +157,7 @@ fn alone<S: Source>(
 ) -> Result<Done> {
     let mut job = Extract {
         upper,
-        content: Content::Here(Filler::new(rules.strict)),
+        content: Content::new(Filler::new(rules.strict, 0), None),
         rules,
         no_umask: false,
         applied: Applied::default(),
@@ -172,10 +173,7 @@ fn done(job: Extract<'_>) -> Done {
     Done {
         upper: job.upper,
         applied: job.applied,
-        filled: match job.content {
-            Content::Here(filler) => filler.filled(),
-            Content::There(_) => Filled::default(),
-        },
+        filled: job.content.filled(),
     }
 }
 
@@ -276,7 +274,7 @@ fn together<S: Source>(
         source.untold()?;
         early.end()?;
         if let Some(filled) = filled {
-            done.filled = filled;
+            done.filled = done.filled.plus(filled);
         }
         Ok(done)
     })
@@ -351,13 +349,12 @@ impl Shared<'_> {
             self.batches.closing(),
         );
         thread::wait_for_turns();
-        let feed = Feed::new(&self.batches, &self.used);
+        let behind = || self.tar.length() + 1 >= AHEAD || self.rules.threads == Threads::Always;
+        let feed = Feed::new(&self.batches, &self.used, &behind);
         // A file must not wait for the next one to come: it may have failed already.
         let idle = || if fed { feed.flush() } else { Ok(()) };
-        let content = match fed {
-            true => Content::There(&feed),
-            false => Content::Here(Filler::new(self.rules.strict)),
-        };
+        let filler = Filler::new(self.rules.strict, FILES);
+        let content = Content::new(filler, fed.then_some(&feed));
         let no_umask = thread::own_umask().is_ok() && upper.keeps_modes();
         let mut job = Extract {
             upper,
@@ -375,7 +372,7 @@ impl Shared<'_> {
     fn fill(&self) -> Result<Filled> {
         let _closing = self.batches.closing();
         thread::wait_for_turns();
-        let mut filler = Filler::new(self.rules.strict);
+        let mut filler = Filler::new(self.rules.strict, CLOSING);
         let mut watch = self.seat.watch();
         while let Some(mut batch) = self.batches.take() {
             filler.batch(&mut batch, &mut watch)?;

@@ -11,10 +11,11 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 /// Files in one batch: each is a descriptor.
-const FILES: usize = 32;
+pub const FILES: usize = 32;
 
-/// Files that are done and closed together: the more of them, the more are neighbours.
-const CLOSING: usize = 96;
+/// Files that are done and closed together by the other thread: the more of them, the more are
+/// neighbours.
+pub const CLOSING: usize = 96;
 
 /// Bytes in one batch, of content, paths and attributes.
 const BYTES: usize = 256 << 10;
@@ -31,52 +32,72 @@ pub struct Last {
     pub born: Option<u32>,
 }
 
-/// Where the content of files goes.
-pub enum Content<'a> {
-    /// Into them.
-    Here(Filler),
-    /// To another thread.
-    There(&'a Feed<'a>),
+/// Where the content of files goes: into them, or to another thread where that one has time for it and
+/// this one has not.
+pub struct Content<'a> {
+    filler: Filler,
+    feed: Option<&'a Feed<'a>>,
+    /// The file that was begun last goes to the other thread.
+    handed: bool,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// What this thread writes, `filler` does.
+    pub fn new(filler: Filler, feed: Option<&'a Feed<'a>>) -> Self {
+        Content {
+            filler,
+            feed,
+            handed: false,
+        }
+    }
+
+    fn handed(&self) -> Option<&'a Feed<'a>> {
+        self.feed.filter(|_| self.handed)
+    }
+
     /// A new file of this path in the tar; what follows is its content, until its end.
     pub fn begin(&mut self, file: OwnedFd, path: &[u8]) -> Result<()> {
-        match self {
-            Content::Here(filler) => {
-                filler.begin(file);
+        self.handed = self.feed.map_or(Ok(false), Feed::is_wanted)?;
+        match self.handed() {
+            None => {
+                self.filler.begin(file);
                 Ok(())
             }
-            Content::There(feed) => feed.begin(file, path),
+            Some(feed) => feed.begin(file, path),
         }
     }
 
     /// The next piece of it, from `offset` on.
     pub fn data(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        match self {
-            Content::Here(filler) => filler.data(offset, data).call("write"),
-            Content::There(feed) => feed.data(offset, data),
+        match self.handed() {
+            None => self.filler.data(offset, data).call("write"),
+            Some(feed) => feed.data(offset, data),
         }
     }
 
     /// It is complete, `size` bytes long.
     pub fn end(&mut self, size: u64, last: Last) -> Result<()> {
-        match self {
-            Content::Here(filler) => {
-                let ended = filler.end(size, &last);
-                filler.closing.clear();
-                ended
+        match self.handed() {
+            None => {
+                self.filler.end(size, &last)?;
+                self.filler.close_some();
+                Ok(())
             }
-            Content::There(feed) => feed.end(size, last),
+            Some(feed) => feed.end(size, last),
         }
     }
 
     /// Nothing is kept back.
     pub fn flush(&mut self) -> Result<()> {
-        match self {
-            Content::Here(_) => Ok(()),
-            Content::There(feed) => feed.flush(),
+        match self.feed {
+            None => Ok(()),
+            Some(feed) => feed.flush(),
         }
+    }
+
+    /// What this thread did.
+    pub fn filled(self) -> Filled {
+        self.filler.filled()
     }
 }
 
@@ -89,21 +110,31 @@ pub struct Filled {
     pub tagged: HashSet<u64>,
 }
 
+impl Filled {
+    /// With what became of others.
+    pub fn plus(mut self, more: Filled) -> Self {
+        self.partial = self.partial.plus(more.partial);
+        self.tagged.extend(more.tagged);
+        self
+    }
+}
+
 /// Writes content into files, one after the other.
 pub struct Filler {
     setter: Setter,
     file: Option<OwnedFd>,
     /// How far the file is written.
     written: u64,
-    /// Files that are done.
+    /// Files that are done, and how many of them it may keep open.
     closing: Vec<OwnedFd>,
+    keep: usize,
     /// The path of the file in the tar.
     path: Vec<u8>,
 }
 
 impl Filler {
-    /// For the calling process.
-    pub fn new(strict: bool) -> Self {
+    /// One that keeps about so many files open that are done, to close them together.
+    pub fn new(strict: bool, keep: usize) -> Self {
         let mut setter = Setter::new(strict);
         setter.tagged = Some(HashSet::new());
         Filler {
@@ -111,6 +142,7 @@ impl Filler {
             file: None,
             written: 0,
             closing: Vec::new(),
+            keep,
             path: Vec::new(),
         }
     }
@@ -182,12 +214,16 @@ impl Filler {
             };
             done.map_err(|e| e.at(&self.path))?;
         }
-        if self.closing.len() >= CLOSING {
-            fd::close_all(&mut self.closing);
-        }
+        self.close_some();
         drop(lasts);
         batch.clear();
         Ok(())
+    }
+
+    fn close_some(&mut self) {
+        if self.closing.len() > self.keep {
+            fd::close_all(&mut self.closing);
+        }
     }
 }
 
@@ -234,16 +270,33 @@ impl Batch {
 pub struct Feed<'a> {
     batches: &'a Relay<Batch>,
     used: &'a Relay<Batch>,
+    /// Whether whoever makes files is behind.
+    behind: &'a dyn Fn() -> bool,
     batch: RefCell<Batch>,
 }
 
 impl<'a> Feed<'a> {
     /// Full batches go to `batches`, and come back by `used`.
-    pub fn new(batches: &'a Relay<Batch>, used: &'a Relay<Batch>) -> Self {
+    pub fn new(
+        batches: &'a Relay<Batch>,
+        used: &'a Relay<Batch>,
+        behind: &'a dyn Fn() -> bool,
+    ) -> Self {
         Feed {
             batches,
             used,
+            behind,
             batch: RefCell::default(),
+        }
+    }
+
+    /// Whether the next file is to go this way. An error where the filler has ended, see
+    /// [`Feed::flush`].
+    fn is_wanted(&self) -> Result<bool> {
+        match self.batches.room() {
+            None => Err(ended()),
+            Some(0) => Ok(false),
+            Some(_) => Ok((self.behind)()),
         }
     }
 
@@ -278,7 +331,6 @@ impl<'a> Feed<'a> {
     /// Nothing is kept back. An error where the filler has ended: what it failed with is told in the
     /// place of this.
     pub fn flush(&self) -> Result<()> {
-        let ended = || Error::sys(Errno::PIPE, "write");
         if self.batch.borrow().steps.is_empty() {
             return match self.batches.is_closed() {
                 true => Err(ended()),
@@ -289,4 +341,8 @@ impl<'a> Feed<'a> {
         let full = self.batch.replace(empty);
         self.batches.give(full).map_err(|_| ended())
     }
+}
+
+fn ended() -> Error {
+    Error::sys(Errno::PIPE, "write")
 }

@@ -115,6 +115,12 @@ fn the_same_trees() {
             let [one, many] = BOTH.map(|how| applied(&lab, &tar, &options(how, parent, kind)));
             assert!(one.is_ok(), "{one:?}");
             assert!(one == many, "{kind:?} over {parent:?} differs");
+            // Which thread fills a file is another one's from time to time.
+            let some = applied(&lab, &tar, &options(Threads::Auto, parent, kind));
+            assert!(
+                one == some,
+                "{kind:?} over {parent:?} differs from time to time"
+            );
         }
     });
 }
