@@ -224,13 +224,23 @@ impl<S: Source> Source for Decoder<S> {
         }
     }
 
-    /// The diff ID of a compressed blob; of a plain one it is the blob's own digest.
+    /// That of the uncompressed bytes; it is the blob's own where the blob is plain.
     fn lend_hash(&mut self) -> Option<Sha256> {
-        self.hasher.take()
+        match self.codec {
+            // What has been read and not given is in the blob's already.
+            Some(Codec::Plain) if self.input.unread().is_empty() => {
+                self.input.source_mut().hasher.take()
+            }
+            Some(Codec::Plain) | None => None,
+            Some(_) => self.hasher.take(),
+        }
     }
 
     fn return_hash(&mut self, hash: Sha256) {
-        self.hasher = Some(hash);
+        match self.codec {
+            Some(Codec::Plain) | None => self.input.source_mut().hasher = Some(hash),
+            Some(_) => self.hasher = Some(hash),
+        }
     }
 }
 

@@ -123,6 +123,38 @@ fn both_digests() {
 }
 
 #[test]
+fn what_is_lent_hashes_the_rest() {
+    let data = sample();
+    for blob in [data.clone(), gzip(&data), zstd(&data)] {
+        let (_, wanted) = decode_with(&blob[..], DecoderOptions::default(), 4096).unwrap();
+        for first in [1, 512, 128 << 10, 300 << 10, data.len()] {
+            let mut decoder = Decoder::new(&blob[..], DecoderOptions::default());
+            assert!(decoder.lend_hash().is_none(), "nothing is known yet");
+            let mut buf = vec![0; first];
+            let mut read = 0;
+            while read < first {
+                read += decoder.read(&mut buf[read..]).unwrap();
+            }
+            // Of a plain blob more may have been read than given.
+            if let Some(mut hash) = decoder.lend_hash() {
+                assert!(decoder.lend_hash().is_none(), "it is lent");
+                let half = (data.len() - first) / 2;
+                let mut buf = vec![0; half];
+                let mut read = 0;
+                while read < half {
+                    read += decoder.read(&mut buf[read..]).unwrap();
+                }
+                hash.update(&buf);
+                decoder.return_hash(hash);
+            } else {
+                assert!(blob == data && first < 128 << 10, "{first}");
+            }
+            assert_eq!(decoder.finish().unwrap(), wanted, "{first}");
+        }
+    }
+}
+
+#[test]
 fn recognised_by_content() {
     let refused: [(&[u8], &str); 4] = [
         (b"BZh91AY&SY....", "bzip2"),
