@@ -2,8 +2,8 @@
 //!
 //! A tar that is long is worked on by several threads at a time, where there is more than one processor:
 //!
-//! - the caller's reads, decompresses and hashes the blob: his functions are called there and nowhere
-//!   else;
+//! - the caller's reads and decompresses the blob, and hashes it where it is compressed: his functions
+//!   are called there and nowhere else;
 //! - `ovl-hash` hashes the tar;
 //! - `ovl-extract` reads the tar, and makes what its entries say;
 //! - `ovl-fill` writes the content of files, and puts their attributes on, while `ovl-extract` is behind
@@ -33,6 +33,7 @@ use crate::sys::thread::{self, Room, Started, Threads};
 use crate::tree::aside::Aside;
 use crate::tree::attrs::{Partial, Shut};
 use crate::watch::{LOOK, Seat, Watch};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -84,6 +85,9 @@ const AHEAD: usize = 4;
 
 /// Batches of files that wait to be filled.
 const BATCHES: usize = 4;
+
+/// So many files are filled by one thread before the other has its turn, where they take turns.
+const TURN: u64 = 5;
 
 /// Extracts `source` into the empty directory `root`, over `stack`. Gives also what of the stack
 /// is still to be seen below: nothing, when the tar hides all. For kind `root` that is to be
@@ -349,7 +353,15 @@ impl Shared<'_> {
             self.batches.closing(),
         );
         thread::wait_for_turns();
-        let behind = || self.tar.length() + 1 >= AHEAD || self.rules.threads == Threads::Always;
+        let begun = Cell::new(0_u64);
+        let behind = || {
+            begun.set(begun.get() + 1);
+            match self.rules.threads {
+                // Whoever wants threads always gets both ways, in turn.
+                Threads::Always => begun.get() / TURN % 2 == 0,
+                _ => self.tar.length() + 1 >= AHEAD,
+            }
+        };
         let feed = Feed::new(&self.batches, &self.used, &behind);
         // A file must not wait for the next one to come: it may have failed already.
         let idle = || if fed { feed.flush() } else { Ok(()) };

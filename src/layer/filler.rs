@@ -57,11 +57,11 @@ impl<'a> Content<'a> {
 
     /// A new file of this path in the tar; what follows is its content, until its end.
     pub fn begin(&mut self, file: OwnedFd, path: &[u8]) -> Result<()> {
-        self.handed = self.feed.map_or(Ok(false), Feed::is_wanted)?;
+        self.handed = self.feed.is_some_and(Feed::is_wanted);
         match self.handed() {
             None => {
                 self.filler.begin(file);
-                Ok(())
+                self.pass_on()
             }
             Some(feed) => feed.begin(file, path),
         }
@@ -70,9 +70,21 @@ impl<'a> Content<'a> {
     /// The next piece of it, from `offset` on.
     pub fn data(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         match self.handed() {
-            None => self.filler.data(offset, data).call("write"),
+            None => {
+                self.filler.data(offset, data).call("write")?;
+                match offset {
+                    // Its beginning looked.
+                    0 => Ok(()),
+                    _ => self.pass_on(),
+                }
+            }
             Some(feed) => feed.data(offset, data),
         }
+    }
+
+    /// What was handed over before must not wait for a file that is filled here, nor its failure.
+    fn pass_on(&self) -> Result<()> {
+        self.feed.map_or(Ok(()), Feed::pass_on)
     }
 
     /// It is complete, `size` bytes long.
@@ -133,7 +145,7 @@ pub struct Filler {
 }
 
 impl Filler {
-    /// One that keeps about so many files open that are done, to close them together.
+    /// One that keeps about so many files open that are done, to close them together; 0: none.
     pub fn new(strict: bool, keep: usize) -> Self {
         let mut setter = Setter::new(strict);
         setter.tagged = Some(HashSet::new());
@@ -221,8 +233,10 @@ impl Filler {
     }
 
     fn close_some(&mut self) {
-        if self.closing.len() > self.keep {
-            fd::close_all(&mut self.closing);
+        match self.keep {
+            0 => self.closing.clear(),
+            keep if self.closing.len() < keep => {}
+            _ => fd::close_all(&mut self.closing),
         }
     }
 }
@@ -290,13 +304,18 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Whether the next file is to go this way. An error where the filler has ended, see
-    /// [`Feed::flush`].
-    fn is_wanted(&self) -> Result<bool> {
+    /// Whether the next file is to go this way.
+    fn is_wanted(&self) -> bool {
+        (self.behind)() && self.batches.room() != Some(0)
+    }
+
+    /// As [`Feed::flush`], where that need not wait.
+    fn pass_on(&self) -> Result<()> {
         match self.batches.room() {
             None => Err(ended()),
-            Some(0) => Ok(false),
-            Some(_) => Ok((self.behind)()),
+            Some(0) => Ok(()),
+            Some(_) if self.batch.borrow().steps.is_empty() => Ok(()),
+            Some(_) => self.flush(),
         }
     }
 
@@ -345,4 +364,99 @@ impl<'a> Feed<'a> {
 
 fn ended() -> Error {
     Error::sys(Errno::PIPE, "write")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sys::fs::{Kind, Time};
+    use std::cell::Cell;
+    use std::fs::{File, read};
+    use std::path::Path;
+
+    fn begin(content: &mut Content<'_>, dir: &Path, name: &str) -> Result<()> {
+        let file = File::create(dir.join(name)).unwrap();
+        content.begin(file.into(), name.as_bytes())
+    }
+
+    fn end(content: &mut Content<'_>, size: u64) -> Result<()> {
+        let time = Time { sec: 5, nsec: 7 };
+        let attributes = Attributes {
+            kind: Kind::File,
+            mode: 0o640,
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            atime: time,
+            mtime: time,
+        };
+        let last = Last {
+            attributes,
+            pairs: vec![(b"bogus.k".to_vec(), b"v".to_vec())],
+            own: true,
+            born: None,
+        };
+        content.end(size, last)
+    }
+
+    #[test]
+    fn two_threads_have_a_share() {
+        let dir = tempfile::tempdir().unwrap();
+        let (batches, used) = (Relay::new(2), Relay::new(2));
+        let is_behind = Cell::new(false);
+        let behind = || is_behind.get();
+        let feed = Feed::new(&batches, &used, &behind);
+        let mut content = Content::new(Filler::new(false, 2), Some(&feed));
+        let made = |content: &mut Content<'_>, name: &str, handed: bool| {
+            is_behind.set(handed);
+            begin(content, dir.path(), name).unwrap();
+            content.data(0, name.as_bytes()).unwrap();
+            end(content, name.len() as u64).unwrap();
+        };
+        let whole = |name: &str| read(dir.path().join(name)).unwrap() == name.as_bytes();
+
+        made(&mut content, "first", false);
+        made(&mut content, "second", true);
+        assert!(whole("first") && !whole("second"));
+        assert_eq!(batches.length(), 0, "one file is no batch");
+        // It does not wait for a file that is filled here.
+        made(&mut content, "third", false);
+        assert_eq!(batches.length(), 1);
+        // Nor does this thread wait where there is no room for more.
+        for n in 0..2 * FILES {
+            made(&mut content, &format!("more {n}"), true);
+        }
+        assert_eq!(batches.room(), Some(0));
+        assert!(!whole("more 0") && whole(&format!("more {}", FILES + 1)));
+
+        let mut filler = Filler::new(false, 2);
+        let mut fill = || {
+            while let Some(mut batch) = batches.take_now() {
+                filler.batch(&mut batch, &mut Watch::default()).unwrap();
+            }
+        };
+        fill();
+        content.flush().unwrap();
+        fill();
+        for n in 0..2 * FILES {
+            assert!(whole(&format!("more {n}")), "{n}");
+        }
+        let all = content.filled().plus(filler.filled());
+        assert_eq!(all.partial.xattrs, 3 + 2 * FILES as u64);
+    }
+
+    #[test]
+    fn a_file_that_is_filled_here_sees_that_the_other_thread_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (batches, used) = (Relay::new(1), Relay::new(1));
+        let feed = Feed::new(&batches, &used, &|| false);
+        let mut content = Content::new(Filler::new(false, 2), Some(&feed));
+        begin(&mut content, dir.path(), "long").unwrap();
+        content.data(0, b"some").unwrap();
+        batches.close();
+        let error = content.data(4, b"more").unwrap_err();
+        assert_eq!(error.errno(), Errno::PIPE);
+        let error = begin(&mut content, dir.path(), "next").unwrap_err();
+        assert_eq!(error.errno(), Errno::PIPE);
+    }
 }

@@ -316,6 +316,11 @@ fn check_digest(summary: &Summary, options: &ApplyOptions<'_>) -> Result<()> {
             Errno::BADMSG,
             format!("the tar's digest is {is}, not {wanted}"),
         )),
+        (Some(_), None) => Err(Error::new(
+            Code::Bug,
+            Errno::NOTRECOVERABLE,
+            "the tar was not hashed",
+        )),
         _ => Ok(()),
     }
 }

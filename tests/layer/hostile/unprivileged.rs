@@ -235,7 +235,7 @@ fn row_60_devices_without_privilege() {
     });
 }
 
-/// Attributes are set by who may write to a file, whatever mode it is to have, on one thread or on three.
+/// Attributes are set by who may write to a file, whatever mode it is to have, on one thread or on several.
 #[test]
 fn attributes_of_files_that_nobody_writes_to() {
     require!("root", "ext4");
