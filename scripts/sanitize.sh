@@ -61,8 +61,10 @@ thread)
 	export CARGO_TARGET_DIR=$top/thread RUSTFLAGS=-Zsanitizer=thread
 	export TSAN_OPTIONS=exitcode=66
 	run="cargo +nightly test --locked -Zbuild-std --target $host"
-	# The C half of the conformance suite loads a library that is not built so.
-	$run --lib -- ffi:: manifest:: relay:: crew:: && $run --test store races && $run --test copy &&
+	# The C half of the conformance suite loads a library that is not built so. What counts memory would
+	# count the sanitizer's.
+	$run --lib -- ffi:: manifest:: relay:: crew:: filler:: && $run --test store races &&
+		$run --test copy -- --skip what_waits_is_bounded &&
 		OVL_TEST_THREADS=always $run --test layer -- threads:: output:: &&
 		$run --test conformance rust::watch
 	;;
