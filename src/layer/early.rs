@@ -83,5 +83,31 @@ impl<'scope, 'env> Early<'scope, 'env> {
 impl Drop for Early<'_, '_> {
     fn drop(&mut self) {
         self.stop();
+        // What has failed already is told; but no thread outlives the call.
+        let _ = self.thread.take().map(Started::wait);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn no_thread_outlives_a_call_that_fails() {
+        let root = tempfile::tempdir().unwrap();
+        let root = OwnedFd::from(std::fs::File::open(root.path()).unwrap());
+        for _ in 0..200 {
+            let asked = Relay::new(1);
+            std::thread::scope(|scope| {
+                let mut early = Early::new(scope, &asked, Some(&root), Threads::Always);
+                early.read(1);
+                let number = early.thread.as_ref().unwrap().number();
+                drop(early);
+                let task = PathBuf::from(format!("/proc/self/task/{number}"));
+                assert!(!task.exists(), "{}", task.display());
+            });
+        }
     }
 }

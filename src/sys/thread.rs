@@ -118,9 +118,26 @@ const STACK: usize = 512 << 10;
 impl<T> Started<'_, T> {
     /// Waits for its end, and gives what it made. Its panic is the caller's.
     pub fn join(self) -> T {
+        self.wait()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Waits for its end, and gives what it made or panicked with.
+    pub fn wait(self) -> std::thread::Result<T> {
         let made = self.handle.join();
         forgotten(self.id.load(Ordering::Acquire));
-        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        made
+    }
+
+    /// Its number, once it runs.
+    #[cfg(test)]
+    pub fn number(&self) -> i32 {
+        loop {
+            match self.id.load(Ordering::Acquire) {
+                0 => std::thread::yield_now(),
+                id => return id,
+            }
+        }
     }
 }
 
