@@ -250,7 +250,8 @@ impl Tracer {
             }
             Act::FailRun(at, errno, _) => {
                 let again = self.seen.hit.is_some_and(|hit| hit.number == call.number);
-                if (at == now || again) && self.fail(tid, call, errno) {
+                // Another thread may be in such a call when the run is over.
+                if self.left > 0 && (at == now || again) && self.fail(tid, call, errno) {
                     self.left -= 1;
                     self.done = self.left == 0;
                 }
