@@ -24,6 +24,13 @@ struct State<T> {
     closed: bool,
 }
 
+impl<T> State<T> {
+    /// Whether who gives has to wait.
+    fn is_full(&self, room: usize) -> bool {
+        self.queue.len() >= room && !self.closed
+    }
+}
+
 impl<T> Relay<T> {
     /// One with room for `room` things, at least one.
     pub fn new(room: usize) -> Self {
@@ -46,7 +53,7 @@ impl<T> Relay<T> {
     /// Gives `item`, when there is room for it; gives it back where nobody takes any more.
     pub fn give(&self, item: T) -> Result<(), T> {
         let mut state = self.state();
-        while state.queue.len() >= self.room && !state.closed {
+        while state.is_full(self.room) {
             state = self.freed.wait(state);
         }
         self.push(state, item)
@@ -60,7 +67,7 @@ impl<T> Relay<T> {
         mut look: impl FnMut() -> Result<(), E>,
     ) -> Result<Result<(), T>, E> {
         let mut state = self.state();
-        while state.queue.len() >= self.room && !state.closed {
+        while state.is_full(self.room) {
             state = self
                 .freed
                 .wait_looking(&self.state, state, every, &mut look)?;
@@ -151,10 +158,9 @@ impl<T> Relay<T> {
         self.state().queue.len()
     }
 
-    /// How many more there is room for; `None` where it was closed.
-    pub fn room(&self) -> Option<usize> {
-        let state = self.state();
-        (!state.closed).then(|| self.room.saturating_sub(state.queue.len()))
+    /// Whether who gives would have to wait.
+    pub fn is_full(&self) -> bool {
+        self.state().is_full(self.room)
     }
 
     /// Waits until it is closed, or for so long; whether it is.
@@ -274,12 +280,13 @@ mod tests {
     #[test]
     fn what_has_no_room_now_is_dropped() {
         let relay = Relay::new(1);
-        assert_eq!((relay.length(), relay.room()), (0, Some(1)));
+        assert_eq!((relay.length(), relay.is_full()), (0, false));
         relay.give_now(1);
         relay.give_now(2);
-        assert_eq!((relay.length(), relay.room()), (1, Some(0)));
+        assert_eq!((relay.length(), relay.is_full()), (1, true));
         assert_eq!((relay.take_now(), relay.take_now()), (Some(1), None));
+        relay.give_now(3);
         relay.close();
-        assert_eq!((relay.length(), relay.room()), (0, None));
+        assert!(relay.is_closed() && !relay.is_full(), "nobody waits");
     }
 }

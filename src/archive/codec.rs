@@ -168,6 +168,14 @@ impl<S: Source> Decoder<S> {
         self.input.source().count
     }
 
+    /// What hashes the uncompressed bytes.
+    fn diff_hasher(&mut self) -> &mut Option<Sha256> {
+        match self.codec {
+            Some(Codec::Plain) | None => &mut self.input.source_mut().hasher,
+            Some(Codec::Gzip(_) | Codec::Zstd(_)) => &mut self.hasher,
+        }
+    }
+
     fn step(&mut self, buf: &mut [u8]) -> Result<usize> {
         if self.codec.is_none() {
             self.codec = Some(self.detect()?);
@@ -227,20 +235,15 @@ impl<S: Source> Source for Decoder<S> {
     /// That of the uncompressed bytes; it is the blob's own where the blob is plain.
     fn lend_hash(&mut self) -> Option<Sha256> {
         match self.codec {
+            None => None,
             // What has been read and not given is in the blob's already.
-            Some(Codec::Plain) if self.input.unread().is_empty() => {
-                self.input.source_mut().hasher.take()
-            }
-            Some(Codec::Plain) | None => None,
-            Some(_) => self.hasher.take(),
+            Some(Codec::Plain) if !self.input.unread().is_empty() => None,
+            Some(_) => self.diff_hasher().take(),
         }
     }
 
     fn return_hash(&mut self, hash: Sha256) {
-        match self.codec {
-            Some(Codec::Plain) | None => self.input.source_mut().hasher = Some(hash),
-            Some(_) => self.hasher = Some(hash),
-        }
+        *self.diff_hasher() = Some(hash);
     }
 }
 

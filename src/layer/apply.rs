@@ -354,13 +354,13 @@ impl Shared<'_> {
         );
         thread::wait_for_turns();
         let begun = Cell::new(0_u64);
-        let behind = || {
-            begun.set(begun.get() + 1);
-            match self.rules.threads {
-                // Whoever wants threads always gets both ways, in turn.
-                Threads::Always => begun.get() / TURN % 2 == 0,
-                _ => self.tar.length() + 1 >= AHEAD,
+        let behind = || match self.rules.threads {
+            // Whoever wants threads always gets both ways, in turn.
+            Threads::Always => {
+                begun.set(begun.get() + 1);
+                begun.get() / TURN % 2 == 0
             }
+            _ => self.tar.length() + 1 >= AHEAD,
         };
         let feed = Feed::new(&self.batches, &self.used, &behind);
         // A file must not wait for the next one to come: it may have failed already.

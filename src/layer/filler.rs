@@ -37,8 +37,8 @@ pub struct Last {
 pub struct Content<'a> {
     filler: Filler,
     feed: Option<&'a Feed<'a>>,
-    /// The file that was begun last goes to the other thread.
-    handed: bool,
+    /// Where the file goes that was begun last, if to the other thread.
+    handed: Option<&'a Feed<'a>>,
 }
 
 impl<'a> Content<'a> {
@@ -47,18 +47,14 @@ impl<'a> Content<'a> {
         Content {
             filler,
             feed,
-            handed: false,
+            handed: None,
         }
-    }
-
-    fn handed(&self) -> Option<&'a Feed<'a>> {
-        self.feed.filter(|_| self.handed)
     }
 
     /// A new file of this path in the tar; what follows is its content, until its end.
     pub fn begin(&mut self, file: OwnedFd, path: &[u8]) -> Result<()> {
-        self.handed = self.feed.is_some_and(Feed::is_wanted);
-        match self.handed() {
+        self.handed = self.feed.filter(|feed| feed.is_wanted());
+        match self.handed {
             None => {
                 self.filler.begin(file);
                 self.pass_on()
@@ -69,7 +65,7 @@ impl<'a> Content<'a> {
 
     /// The next piece of it, from `offset` on.
     pub fn data(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        match self.handed() {
+        match self.handed {
             None => {
                 self.filler.data(offset, data).call("write")?;
                 match offset {
@@ -89,7 +85,7 @@ impl<'a> Content<'a> {
 
     /// It is complete, `size` bytes long.
     pub fn end(&mut self, size: u64, last: Last) -> Result<()> {
-        match self.handed() {
+        match self.handed {
             None => {
                 self.filler.end(size, &last)?;
                 self.filler.close_some();
@@ -233,10 +229,8 @@ impl Filler {
     }
 
     fn close_some(&mut self) {
-        match self.keep {
-            0 => self.closing.clear(),
-            keep if self.closing.len() < keep => {}
-            _ => fd::close_all(&mut self.closing),
+        if self.closing.len() >= self.keep {
+            fd::close_all(&mut self.closing);
         }
     }
 }
@@ -306,16 +300,15 @@ impl<'a> Feed<'a> {
 
     /// Whether the next file is to go this way.
     fn is_wanted(&self) -> bool {
-        (self.behind)() && self.batches.room() != Some(0)
+        (self.behind)() && !self.batches.is_full()
     }
 
     /// As [`Feed::flush`], where that need not wait.
     fn pass_on(&self) -> Result<()> {
-        match self.batches.room() {
-            None => Err(ended()),
-            Some(0) => Ok(()),
-            Some(_) if self.batch.borrow().steps.is_empty() => Ok(()),
-            Some(_) => self.flush(),
+        let has_steps = !self.batch.borrow().steps.is_empty();
+        match has_steps && self.batches.is_full() {
+            true => Ok(()),
+            false => self.flush(),
         }
     }
 
@@ -350,6 +343,7 @@ impl<'a> Feed<'a> {
     /// Nothing is kept back. An error where the filler has ended: what it failed with is told in the
     /// place of this.
     pub fn flush(&self) -> Result<()> {
+        let ended = || Error::sys(Errno::PIPE, "write");
         if self.batch.borrow().steps.is_empty() {
             return match self.batches.is_closed() {
                 true => Err(ended()),
@@ -360,10 +354,6 @@ impl<'a> Feed<'a> {
         let full = self.batch.replace(empty);
         self.batches.give(full).map_err(|_| ended())
     }
-}
-
-fn ended() -> Error {
-    Error::sys(Errno::PIPE, "write")
 }
 
 #[cfg(test)]
@@ -426,7 +416,7 @@ mod tests {
         for n in 0..2 * FILES {
             made(&mut content, &format!("more {n}"), true);
         }
-        assert_eq!(batches.room(), Some(0));
+        assert!(batches.is_full());
         assert!(!whole("more 0") && whole(&format!("more {}", FILES + 1)));
 
         let mut filler = Filler::new(false, 2);

@@ -27,6 +27,9 @@ pub fn duplicate(fd: impl AsFd) -> SysCall<OwnedFd> {
 
 /// Closes all of these; neighbouring numbers by one call.
 pub fn close_all(fds: &mut Vec<OwnedFd>) {
+    if fds.len() < 2 {
+        return fds.clear();
+    }
     fds.sort_unstable_by_key(AsRawFd::as_raw_fd);
     let mut rest = std::mem::take(fds).into_iter().peekable();
     let mut run: Vec<OwnedFd> = Vec::new();
