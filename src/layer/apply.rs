@@ -22,7 +22,7 @@ use super::early::Early;
 use super::extract::Extract;
 use super::filler::{Batch, CLOSING, Content, FILES, Feed, Filled, Filler};
 use super::size;
-use super::upper::{Bounds, LowerLinks, Upper};
+use super::upper::{Bounds, LowerLinks, Notes, Upper};
 use super::view::Stack;
 use crate::archive::{self, Ahead, Begun, Piece, Reader, Sha256, Source};
 use crate::error::{Error, Result, SysResult};
@@ -57,7 +57,7 @@ pub struct Rules {
 }
 
 /// What became of a tar.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Applied {
     /// Entries of the tar, whiteouts included.
     pub entries: u64,
@@ -71,6 +71,8 @@ pub struct Applied {
     ///
     /// [`attrs::shut`]: crate::tree::attrs::shut
     pub shut: Shut,
+    /// What plain files are like.
+    pub notes: Notes,
 }
 
 /// A tar that is shorter is done before threads have started.
@@ -132,11 +134,12 @@ struct Done {
 impl Done {
     fn finish(self, root: OwnedFd, watch: &mut Watch<'_>) -> Result<(Applied, Stack)> {
         let Done {
-            upper,
+            mut upper,
             mut applied,
             filled,
         } = self;
         let (replaced, borrowed) = (upper.replaced(), upper.borrowed().clone());
+        let noted = upper.noted();
         let (stack, inodes) = upper.finish()?;
         if replaced {
             applied.size = size::of_tree(root, &borrowed, watch)?;
@@ -148,6 +151,9 @@ impl Done {
         applied.tagged.extend(filled.tagged);
         // What came from below may have any.
         applied.tagged.extend(&borrowed);
+        if applied.partial.owners == 0 {
+            applied.notes = noted.sorted();
+        }
         Ok((applied, stack))
     }
 }

@@ -136,14 +136,16 @@ impl Extract<'_> {
             true => entry.mode & 0o777,
             false => PRIVATE,
         };
-        let (file, made) = self.upper.create(path, mode)?;
+        let attributes = attributes(entry, Kind::File);
+        let plain = pairs.is_empty().then_some((&attributes, entry.size));
+        let (file, made) = self.upper.create(path, mode, plain)?;
         if !self.no_umask && !pairs.is_empty() {
             // user.* is for who may write.
             fs::chmod(&file, PRIVATE).call("fchmod")?;
         }
         let born = (at_once && !made.acl).then_some(mode);
         let last = Last {
-            attributes: attributes(entry, Kind::File),
+            attributes,
             pairs,
             own: made.own,
             born,

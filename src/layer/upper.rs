@@ -14,8 +14,10 @@ mod cache;
 mod hide;
 mod implied;
 mod link;
+mod noted;
 mod walk;
 
+pub use noted::{Files, Noted, Notes};
 pub use walk::Make;
 
 use self::implied::Implied;
@@ -104,6 +106,8 @@ pub struct Upper {
     replaced: bool,
     /// Makes copies of inodes, and puts attributes on.
     pub inodes: InodeCopier,
+    /// What plain files will be like.
+    noted: Noted,
 }
 
 impl Upper {
@@ -160,6 +164,7 @@ impl Upper {
             root_opaque: false,
             replaced: false,
             inodes,
+            noted: Noted::default(),
         };
         upper.inherit_root()?;
         Ok(upper)
@@ -204,6 +209,11 @@ impl Upper {
     /// Inodes that do not count in the layer's size.
     pub fn borrowed(&self) -> &HashSet<u64> {
         &self.borrowed
+    }
+
+    /// What plain files will be like.
+    pub fn noted(&mut self) -> Noted {
+        std::mem::take(&mut self.noted)
     }
 
     /// Puts the directories' times back, and ends the extraction. The stack that the tar left to
@@ -314,12 +324,22 @@ impl Upper {
     }
 
     /// Makes a new regular file at `path` with this mode, which an ACL or the umask may take from,
-    /// and gives it and where it is made.
-    pub fn create(&mut self, path: &[u8], mode: u32) -> Result<(OwnedFd, Made)> {
-        let (file, made) =
-            self.make(path, "create", |dir, name| fs::create_file(dir, name, mode))?;
+    /// and gives it and where it is made. `plain`: what it will be like when it is complete, where it
+    /// will have no extended attributes.
+    pub fn create(
+        &mut self,
+        path: &[u8],
+        mode: u32,
+        plain: Option<(&Attributes, u64)>,
+    ) -> Result<(OwnedFd, Made)> {
+        let create = |dir: &OwnedFd, name: &[u8]| fs::create_file(dir, name, mode);
+        let (file, made, place) = self.make(path, "create", create)?;
         if made.acl {
             xattr::remove(&file, attrs::ACCESS_ACL).call("fremovexattr")?;
+        }
+        if let (Some((attributes, size)), false) = (plain, made.acl) {
+            let dir = self.cache.get(place).unwrap_or(&self.root);
+            self.noted.file(&dir.path, &made.name, attributes, size);
         }
         Ok((file, made))
     }
@@ -327,7 +347,7 @@ impl Upper {
     /// Makes a symbolic link at `path`.
     pub fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<Made> {
         let link = |dir: &OwnedFd, name: &[u8]| fs::symlink(target, dir, name);
-        self.make(path, "symlink", link).map(|((), made)| made)
+        self.make(path, "symlink", link).map(|((), made, _)| made)
     }
 
     /// Makes a device or FIFO at `path`; `None` when the caller may not, which is counted.
@@ -354,17 +374,18 @@ impl Upper {
         Ok(Some(made))
     }
 
-    /// Makes something at `path` by `call`, in the place of what is there.
+    /// Makes something at `path` by `call`, in the place of what is there. Gives also the place that it
+    /// is in.
     fn make<T>(
         &mut self,
         path: &[u8],
         what: &str,
         call: impl Fn(&OwnedFd, &[u8]) -> SysCall<T>,
-    ) -> Result<(T, Made)> {
+    ) -> Result<(T, Made, usize)> {
         let (mut place, name) = self.parent(path)?;
         loop {
             match call(&self.at(place).fd, name) {
-                Ok(made) => return Ok((made, self.made(place, name))),
+                Ok(made) => return Ok((made, self.made(place, name), place)),
                 Err(Errno::EXIST) => place = self.clear(place, name)?,
                 Err(errno) => return Err(errno).call(what),
             }
@@ -413,6 +434,9 @@ impl Upper {
         self.has_entry(place, name)?;
         if there.kind == Kind::Directory {
             self.forget_below(&dir, name, &real)?;
+            self.noted.doubt_all();
+        } else {
+            self.noted.doubt(&real);
         }
         remove_tree(&dir, name, &mut Watch::default())?;
         self.gone(&there);

@@ -242,6 +242,7 @@ impl Store {
             let known = Known {
                 marks: self.marked(kind),
                 tagged: Some(&applied.tagged),
+                notes: (contents == Contents::Skip).then_some(&applied.notes),
                 modes: Some(&applied.shut),
                 threads: options.threads,
             };

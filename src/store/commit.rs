@@ -114,6 +114,7 @@ impl Store {
         let known = Known {
             marks: self.marked(layer.meta.kind),
             tagged: None,
+            notes: None,
             modes: None,
             threads: Threads::Auto,
         };

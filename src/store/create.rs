@@ -245,6 +245,7 @@ impl Store {
         let known = Known {
             marks: None,
             tagged: None,
+            notes: None,
             modes: None,
             threads: Threads::Auto,
         };

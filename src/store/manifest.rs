@@ -18,10 +18,12 @@
 mod ahead;
 mod entries;
 
+use self::entries::Walker;
 use super::maker::Maker;
 use crate::archive::{Digest, Sha256};
 use crate::digits::Digits;
 use crate::error::{Result, SysResult};
+use crate::layer::upper::Notes;
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::thread::Threads;
 use crate::sys::xattr::{Marks, Pairs};
@@ -56,6 +58,8 @@ pub struct Known<'a> {
     /// The only inodes that have extended attributes, where that is known: asking each costs as
     /// much as making it.
     pub tagged: Option<&'a HashSet<u64>>,
+    /// What is known of plain files. It is believed: not for who wants to know what is on the disk.
+    pub notes: Option<&'a Notes>,
     /// Directories whose modes are still to be put on, by inode.
     pub modes: Option<&'a Shut>,
     /// Whether another thread may help.
@@ -183,7 +187,8 @@ pub fn lines(
         out,
     };
     job.line(root.as_fd(), b".", b"", &top, watch)?;
-    ahead::each(root, known.threads, watch, |batch, watch| {
+    let walker = Walker::new(root, known.notes);
+    ahead::each(walker, known.threads, watch, |batch, watch| {
         let entries = batch.names.iter().zip(&batch.metas);
         for (name, meta) in entries {
             let path = batch.path_of(name);

@@ -96,6 +96,7 @@ pub fn compare(
     let known = Known {
         marks: tree.marks,
         tagged: None,
+        notes: None,
         modes: None,
         threads: Threads::Auto,
     };

@@ -117,7 +117,7 @@ fn calls(dir: &Path, tar: &Path, over: &str, entries: usize) -> (f64, String) {
 }
 
 #[test]
-fn an_entry_takes_at_most_seven_calls() {
+fn an_entry_takes_at_most_five_calls() {
     require!("root", "overlay", "strace");
     let scratch = fsys::scratch();
     let lab = Lab::new(scratch.path());
@@ -133,9 +133,9 @@ fn an_entry_takes_at_most_seven_calls() {
     lab.apply("base", "", Kind::Root, &tar::bytes(&small))
         .unwrap();
     for (what, over, limit) in [
-        ("root", "", 7.0),
-        ("overlay", "base", 7.0),
-        ("root over a base", "base-root", 8.2),
+        ("root", "", 5.0),
+        ("overlay", "base", 5.0),
+        ("root over a base", "base-root", 6.0),
     ] {
         let (each, table) = calls(scratch.path(), &tar, over, entries.len());
         println!("{what}: {each:.2} system calls an entry");

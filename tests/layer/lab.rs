@@ -349,6 +349,15 @@ impl Lab {
             .unwrap()
     }
 
+    /// No committed layer is other than its manifest says.
+    #[track_caller]
+    pub fn assert_sound(&self) {
+        let flags = CheckFlags::empty();
+        let mut found = self.store.check(flags, &mut Watch::default()).unwrap();
+        found.retain(|one| !one.note);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
     pub fn remove(&self, id: &str) {
         let flags = RemoveFlags::empty();
         patiently(|| {

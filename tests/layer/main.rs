@@ -22,6 +22,7 @@ mod interop;
 mod lab;
 mod marks;
 mod moving;
+mod noted;
 mod output;
 mod peers;
 mod race;

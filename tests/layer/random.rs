@@ -211,6 +211,7 @@ fn check(lab: &Lab, chain: &Chain, seed: u64) -> Result<(), String> {
                 _ => dialect::bytes(&entries, seed + way.len() as u64),
             };
             apply(lab, way, &id, &parent, kind, &tar).map_err(|e| format!("{id}: {e}"))?;
+            lab.assert_sound();
             let (before, after) = (model.tree(), next.tree());
             let lines = differences(&lab.look(&id), &after);
             if !lines.is_empty() {

@@ -38,6 +38,7 @@ fn told(lab: &Lab, id: &str, done: Result<LayerInfo>) -> Told {
     match done {
         Ok(info) => {
             let tree = lab.look(id);
+            lab.assert_sound();
             let manifest = fs::read(lab.home.join("layer").join(id).join("manifest")).unwrap();
             lab.remove(id);
             let partial = [

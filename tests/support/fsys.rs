@@ -136,6 +136,11 @@ pub fn mount_tmpfs(dir: &Path, options: &std::ffi::CStr) -> Result<(), String> {
 
 /// Makes and mounts a file system of this kind below `base`.
 pub fn make(kind: &str, base: &Path) -> Result<PathBuf, String> {
+    make_with(kind, base, &[])
+}
+
+/// The same, with more options for mkfs.
+pub fn make_with(kind: &str, base: &Path, options: &[&str]) -> Result<PathBuf, String> {
     let dir = base.join(kind);
     fs::create_dir(&dir).map_err(|e| e.to_string())?;
     if kind == "tmpfs" {
@@ -154,7 +159,7 @@ pub fn make(kind: &str, base: &Path) -> Result<PathBuf, String> {
         "xfs" => mkfs.args(["-q", "-f", "-m", "reflink=1"]),
         _ => mkfs.args(["-q", "-f"]),
     };
-    have::run(mkfs.arg(&image))?;
+    have::run(mkfs.args(options).arg(&image))?;
     let mut mount = Command::new("mount");
     have::run(mount.args(["-o", "loop", "-t", kind]).arg(&image).arg(&dir))?;
     // What holds the space is the loop device now.

@@ -47,7 +47,10 @@ impl Upper {
         match fs::stat_at(&from_dir, to_name) {
             Ok(meta) if meta.is_whiteout() => return Err(missing()),
             Ok(meta) if meta.kind == Kind::Directory => return Err(to_directory()),
-            Ok(meta) => return self.link_here(path, &from_dir, &from_real, &meta),
+            Ok(meta) => {
+                self.noted.doubt(&from_real);
+                return self.link_here(path, &from_dir, &from_real, &meta);
+            }
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).call("statx"),
         }

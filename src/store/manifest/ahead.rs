@@ -8,8 +8,8 @@
 use super::entries::{Batch, Walker};
 use crate::bell::Bell;
 use crate::error::Result;
+use crate::sys::BorrowedFd;
 use crate::sys::thread::{self, Room, Threads};
-use crate::sys::{BorrowedFd, OwnedFd};
 use crate::tree::chain::OPEN;
 use crate::watch::{LOOK, Watch};
 use std::collections::VecDeque;
@@ -25,14 +25,13 @@ const AHEAD: usize = 16;
 /// What the thread may have open: a directory and one in it for each that it is ahead, and its way.
 const DESCRIPTORS: u64 = (2 * AHEAD + OPEN + 2) as u64;
 
-/// Calls `each` with all entries below `root`, their attributes asked for.
+/// Calls `each` with all entries of a walk, their attributes asked for.
 pub fn each(
-    root: OwnedFd,
+    mut walker: Walker<'_>,
     threads: Threads,
     watch: &mut Watch<'_>,
     mut each: impl FnMut(Batch, &mut Watch<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut walker = Walker::new(root);
     let mut done = 0;
     let mut may = threads != Threads::Never;
     while let Some(mut batch) = walker.next()? {
@@ -57,7 +56,7 @@ fn room(threads: Threads, long: bool, fd: BorrowedFd<'_>) -> Option<Room> {
 
 /// Goes on with a thread that walks; without, where none can be started.
 fn ahead(
-    mut walker: Walker,
+    mut walker: Walker<'_>,
     watch: &mut Watch<'_>,
     mut each: impl FnMut(Batch, &mut Watch<'_>) -> Result<()>,
 ) -> Result<()> {
@@ -126,7 +125,7 @@ impl Queue {
     }
 
     /// What the thread does.
-    fn walk(&self, walker: &mut Walker) {
+    fn walk(&self, walker: &mut Walker<'_>) {
         let mut more = true;
         loop {
             let mut state = self.state();
@@ -235,8 +234,9 @@ mod tests {
         std::fs::create_dir_all(dir.join(deep)).unwrap();
     }
 
-    fn open(dir: &Path) -> OwnedFd {
-        fs::open_dir_trusted(rustix::fs::CWD, dir.as_os_str().as_encoded_bytes()).unwrap()
+    fn walker(dir: &Path) -> Walker<'static> {
+        let root = fs::open_dir_trusted(rustix::fs::CWD, dir.as_os_str().as_encoded_bytes());
+        Walker::new(root.unwrap(), None)
     }
 
     /// Every entry's path and size, in the order in which they come.
@@ -249,7 +249,7 @@ mod tests {
             }
             Ok(())
         };
-        each(open(dir), threads, &mut Watch::default(), take).unwrap();
+        each(walker(dir), threads, &mut Watch::default(), take).unwrap();
         told
     }
 
@@ -281,7 +281,7 @@ mod tests {
                     false => Ok(()),
                 }
             };
-            let root = open(dir.path());
+            let root = walker(dir.path());
             let error = each(root, Threads::Always, &mut Watch::default(), take).unwrap_err();
             assert_eq!((error.errno(), taken), (Errno::NOSPC, stop + 1));
         }
@@ -291,7 +291,7 @@ mod tests {
             watch.check()
         };
         let watch = &mut Watch::new(Some(&cancel), None);
-        let error = each(open(dir.path()), Threads::Always, watch, take).unwrap_err();
+        let error = each(walker(dir.path()), Threads::Always, watch, take).unwrap_err();
         assert_eq!(error.errno(), Errno::CANCELED);
     }
 
@@ -307,7 +307,7 @@ mod tests {
             before.extend(batch.names.iter().map(|name| batch.path_of(name)));
             Ok(())
         };
-        let root = open(dir.path());
+        let root = walker(dir.path());
         let error = each(root, Threads::Always, &mut Watch::default(), take).unwrap_err();
         assert_eq!(error.errno(), Errno::NOENT);
         assert!(before.len() > 5000, "{}", before.len());

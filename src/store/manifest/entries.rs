@@ -1,6 +1,7 @@
 //! The entries of a tree, parents first, names in the order of their bytes.
 
 use crate::error::{Errno, Error, Result, SysResult};
+use crate::layer::upper::{Files, Notes};
 use crate::sys::dir::{DirBuf, Hint};
 use crate::sys::fs::{Kind, Meta};
 use crate::sys::{OwnedFd, SysCall, fs};
@@ -16,8 +17,10 @@ pub struct Batch {
     /// The directory's path, for messages and lines.
     pub path: Vec<u8>,
     pub names: Vec<Vec<u8>>,
-    /// The attributes of each, once somebody has asked for them.
+    /// The attributes of each, once somebody has asked for those that were not known.
     pub metas: Vec<Meta>,
+    /// What was known of each.
+    known: Vec<Option<Meta>>,
     /// The last name is a directory, and this is it: its entries come next.
     pub last: Option<Arc<OwnedFd>>,
 }
@@ -35,6 +38,10 @@ impl Batch {
         }
         let mut metas = Vec::with_capacity(self.names.len());
         for (at, name) in self.names.iter().enumerate() {
+            if let Some(known) = self.known[at] {
+                metas.push(known);
+                continue;
+            }
             let open = self.last.as_ref().filter(|_| at + 1 == self.names.len());
             let meta = match open {
                 Some(fd) => fs::stat(fd),
@@ -52,21 +59,32 @@ impl Batch {
 }
 
 /// Walks a tree, and asks nothing of its files.
-pub struct Walker {
+pub struct Walker<'a> {
     chain: Chain,
-    /// What is left of each directory on the way. Their paths are not kept: all together they grow with
-    /// the square of the depth.
-    levels: Vec<std::vec::IntoIter<(Vec<u8>, Hint)>>,
+    notes: Option<&'a Notes>,
+    /// Whether notes on times of whole seconds are right, and on others: the first of each is asked for.
+    right: [Option<bool>; 2],
+    levels: Vec<Level<'a>>,
     /// The directory that was told last is still to be read.
     unread: bool,
     buf: DirBuf,
 }
 
-impl Walker {
-    /// Below `root`, from where it stands.
-    pub fn new(root: OwnedFd) -> Self {
+/// What is left of a directory on the way. Its path is not kept: all together they grow with the
+/// square of the depth.
+struct Level<'a> {
+    names: std::vec::IntoIter<(Vec<u8>, Hint)>,
+    /// Once its path was needed.
+    notes: Option<Files<'a>>,
+}
+
+impl<'a> Walker<'a> {
+    /// Below `root`, from where it stands. `notes`: what is known of plain files.
+    pub fn new(root: OwnedFd, notes: Option<&'a Notes>) -> Self {
         Walker {
             chain: Chain::new(root),
+            notes,
+            right: [None; 2],
             levels: Vec::new(),
             unread: true,
             buf: DirBuf::default(),
@@ -77,10 +95,11 @@ impl Walker {
     pub fn next(&mut self) -> Result<Option<Batch>> {
         if std::mem::take(&mut self.unread) {
             let names = self.read()?.into_iter();
-            self.levels.push(names);
+            self.levels.push(Level { names, notes: None });
         }
-        while let Some(names) = self.levels.last_mut() {
-            if names.len() == 0 {
+        while let Some(level) = self.levels.last_mut() {
+            let left = level.names.len();
+            if left == 0 {
                 self.levels.pop();
                 self.chain.pop()?;
                 continue;
@@ -88,16 +107,27 @@ impl Walker {
             let mut batch = Batch {
                 dir: self.chain.shared()?,
                 path: self.chain.path(),
-                names: Vec::with_capacity(names.len().min(BATCH)),
+                names: Vec::with_capacity(left.min(BATCH)),
                 metas: Vec::new(),
+                known: Vec::with_capacity(left.min(BATCH)),
                 last: None,
             };
+            if let (Some(notes), None) = (self.notes, &level.notes) {
+                level.notes = Some(notes.of(&batch.path));
+            }
             while batch.names.len() < BATCH {
-                let Some((name, hint)) = names.next() else {
+                let Some((name, hint)) = level.names.next() else {
                     break;
                 };
                 let directory = is_directory(&batch.dir, &name, hint)
                     .map_err(|errno| Error::sys(errno, "statx").at(batch.path_of(&name)))?;
+                let noted = match (hint, &mut level.notes) {
+                    (Hint::File, Some(notes)) => notes.next(&name),
+                    _ => None,
+                };
+                let known =
+                    noted.and_then(|noted| believed(&mut self.right, noted, &batch.dir, &name));
+                batch.known.push(known);
                 batch.names.push(name);
                 if let (true, Some(name)) = (directory, batch.names.last()) {
                     let path = batch.path_of(name);
@@ -124,6 +154,27 @@ impl Walker {
         names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(names)
     }
+}
+
+/// What is noted of a file, where such notes are right.
+fn believed(
+    right: &mut [Option<bool>; 2],
+    noted: Meta,
+    dir: &OwnedFd,
+    name: &[u8],
+) -> Option<Meta> {
+    let right = &mut right[usize::from(noted.mtime.nsec > 0)];
+    let is = |meta: Meta| {
+        let of = |meta: &Meta| {
+            (
+                meta.kind, meta.mode, meta.uid, meta.gid, meta.nlink, meta.size, meta.mtime,
+            )
+        };
+        of(&meta) == of(&noted)
+    };
+    right
+        .get_or_insert_with(|| fs::stat_at(dir, name).is_ok_and(is))
+        .then_some(noted)
 }
 
 fn is_directory(dir: &OwnedFd, name: &[u8], hint: Hint) -> SysCall<bool> {

@@ -109,6 +109,26 @@ impl Meta {
         self.ino == other.ino && self.dev == other.dev
     }
 
+    /// A file with one name, as far as it is known to who made it; what else there is to a file is 0.
+    pub fn of_file(mode: u32, (uid, gid): (u32, u32), size: u64, mtime: Time) -> Meta {
+        Meta {
+            kind: Kind::File,
+            mode,
+            uid,
+            gid,
+            nlink: 1,
+            size,
+            blocks: 0,
+            rdev: (0, 0),
+            ino: 0,
+            dev: (0, 0),
+            atime: Time::default(),
+            mtime,
+            ctime: Time::default(),
+            mount_root: false,
+        }
+    }
+
     fn from(sx: &rustix::fs::Statx) -> SysCall<Meta> {
         let time = |t: &rustix::fs::StatxTimestamp| Time {
             sec: t.tv_sec,
