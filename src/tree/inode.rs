@@ -74,7 +74,7 @@ impl InodeCopier {
         let to = fs::create_file(dir, name, mode).call("create")?;
         // To look costs a fraction of what it costs to put the mode on.
         let born = match at_once {
-            true => Some(fs::stat(&to).call("statx")?.mode),
+            true => Some(fs::mode(&to).call("statx")?),
             false => None,
         };
         if self.modes == Modes::Hostile {
