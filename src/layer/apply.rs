@@ -54,6 +54,8 @@ pub struct Rules {
     pub threads: Threads,
     /// All is synced in the end.
     pub durable: bool,
+    /// Somebody wants to know what plain files are like.
+    pub notes: bool,
 }
 
 /// What became of a tar.
@@ -71,7 +73,7 @@ pub struct Applied {
     ///
     /// [`attrs::shut`]: crate::tree::attrs::shut
     pub shut: Shut,
-    /// What plain files are like.
+    /// What plain files are like, as far as it is wanted and known.
     pub notes: Notes,
 }
 

@@ -457,6 +457,7 @@ impl Upper {
             self.replaced = true;
             self.gone(there);
         }
+        // No note is taken for a directory's; a file can come here again by `clear` alone.
         fs::unlink(dir, name).call("unlink")?;
         fs::mkdir(dir, name, 0o700).call("mkdir")?;
         if !self.stack.trees().is_empty() {

@@ -205,6 +205,10 @@ impl Store {
         // Over nothing no marks are made, and nothing is to be filled in.
         let fill = kind == Kind::Root && !stack.trees().is_empty();
         let mut decoder = Decoder::new(source, decoding(&options.limits));
+        let contents = match options.durability {
+            Durability::Verified => Contents::Read,
+            _ => Contents::Skip,
+        };
         let rules = Rules {
             strict: options.flags.contains(ApplyFlags::STRICT),
             no_devices: options.flags.contains(ApplyFlags::NO_DEVICES),
@@ -219,6 +223,8 @@ impl Store {
             },
             threads: options.threads,
             durable: options.durability != Durability::None,
+            // Who reads the files wants to know what is on the disk.
+            notes: !writable && contents == Contents::Skip,
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
         let aside = Aside::new(fs::open_dir_trusted(stage.dir()?, b".").call("open")?);
@@ -234,15 +240,12 @@ impl Store {
         let summary = drained(&mut decoder, watch)?;
         check_digest(&summary, options)?;
         describe_tar(&mut meta, &summary, &applied);
-        let contents = match options.durability {
-            Durability::Verified => Contents::Read,
-            _ => Contents::Skip,
-        };
         if !writable {
+            let notes = std::mem::take(&mut applied.notes);
             let known = Known {
                 marks: self.marked(kind),
                 tagged: Some(&applied.tagged),
-                notes: (contents == Contents::Skip).then_some(&applied.notes),
+                notes: rules.notes.then_some(&notes),
                 modes: Some(&applied.shut),
                 threads: options.threads,
             };

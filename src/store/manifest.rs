@@ -17,6 +17,7 @@
 
 mod ahead;
 mod entries;
+mod trust;
 
 use self::entries::Walker;
 use super::maker::Maker;

@@ -73,6 +73,18 @@ fn entry(rng: &mut Rng) -> Entry {
     entry
 }
 
+/// Files that come before all others in a tree: an apply asks the disk for one of each sort, and believes
+/// its notes on the rest.
+fn first() -> [Entry; 4] {
+    let one = |name, mode, nsec| tar::file(name, "first").mode(mode).mtime(1, nsec);
+    [
+        one("0", 0o755, 0),
+        one("00", 0o700, 0),
+        one("000", 0o644, 0),
+        one("0000", 0o755, 5),
+    ]
+}
+
 pub type Chain = Vec<Vec<Entry>>;
 
 /// The chain of a seed.
@@ -80,7 +92,10 @@ pub fn chain(seed: u64) -> Chain {
     let mut rng = Rng(seed);
     let layers = 3 + rng.below(3);
     (0..layers)
-        .map(|_| (0..8 + rng.below(28)).map(|_| entry(&mut rng)).collect())
+        .map(|_| {
+            let random = (0..8 + rng.below(28)).map(|_| entry(&mut rng));
+            first().into_iter().chain(random).collect()
+        })
         .collect()
 }
 

@@ -9,7 +9,8 @@ use crate::tree::attrs::Attributes;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// Bytes of notes at most, some 200,000 files; and of doubts beyond them.
+/// Bytes of notes at most, some 200,000 files; and of doubts beyond them. As they grow, they take up to
+/// twice as many.
 const MOST: usize = 8 << 20;
 const MORE: usize = 1 << 20;
 
@@ -32,6 +33,9 @@ struct Note {
     length: u8,
 }
 
+/// The last second that every file system has.
+const LAST: u32 = i32::MAX.unsigned_abs();
+
 const DOUBTFUL: u16 = u16::MAX;
 
 /// Notes as they are made.
@@ -51,11 +55,15 @@ impl Noted {
     /// one name, and no extended attributes.
     pub fn file(&mut self, dir: &[u8], name: &[u8], attributes: &Attributes, size: u64) {
         let Attributes { mode, mtime, .. } = attributes;
-        // The kernel may withhold set-id bits, a file system times that are farther away.
-        let (mode, sec) = match (u16::try_from(*mode), i32::try_from(mtime.sec)) {
-            (Ok(mode @ ..=0o777), Ok(sec @ 0..)) => (mode, sec.unsigned_abs()),
-            _ => return,
+        // The kernel may withhold set-id bits, a file system times that are farther away: of its first
+        // and its last second it keeps no fraction.
+        let (Ok(mode @ ..=0o777), Ok(sec)) = (u16::try_from(*mode), u32::try_from(mtime.sec))
+        else {
+            return;
         };
+        if sec >= LAST || (sec == 0 && mtime.nsec > 0) {
+            return;
+        }
         let (Ok(size), Some(owner)) = (
             u32::try_from(size),
             self.owner((attributes.uid, attributes.gid)),
@@ -132,6 +140,7 @@ impl Noted {
         }));
         true
     }
+
     /// The number of a directory, which it gets here if it has none; `None` without room.
     fn number(&mut self, dir: &[u8]) -> Option<u32> {
         let number = match self.dirs.get(dir) {
@@ -154,8 +163,9 @@ impl Noted {
     /// To be looked up.
     pub fn sorted(mut self) -> Notes {
         let (names, notes) = (&self.names, &mut self.notes);
-        // Stable: the last note on a name stays the last; and what is in order already costs little.
-        notes.sort_by(|a, b| (a.dir, a.name(names)).cmp(&(b.dir, b.name(names))));
+        // Of two on one name the last stays the last: its name lies behind.
+        let key = |note: &Note| (note.dir, note.name(names), note.name);
+        notes.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
         Notes(self)
     }
 }
@@ -292,7 +302,8 @@ mod tests {
             (b"a", 0o4755, 9, 1),
             (b"b", 0o1644, 9, 1),
             (b"c", 0o640, -1, 1),
-            (b"d", 0o640, i64::from(i32::MAX) + 1, 1),
+            (b"d", 0o640, i64::from(LAST), 1),
+            (b"g", 0o640, 0, 1),
             (b"e", 0o640, 9, too_large),
             (b"f", 0o640, 9, too_large - 1),
         ] {
@@ -306,8 +317,11 @@ mod tests {
             noted.file(b"owned", format!("{uid:02}").as_bytes(), &owned, 1);
         }
         let notes = noted.sorted();
-        let known = [b"a", b"b", b"c", b"d", b"e", b"f"].map(|name| size(&notes, b"", name));
-        assert_eq!(known, [None, None, None, None, None, Some(too_large - 1)]);
+        let known = [b"a", b"b", b"c", b"d", b"g", b"e", b"f"].map(|name| size(&notes, b"", name));
+        assert_eq!(
+            known,
+            [None, None, None, None, None, None, Some(too_large - 1)]
+        );
         assert_eq!(notes.0.notes.len(), 1 + 16);
     }
 

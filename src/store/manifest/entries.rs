@@ -1,5 +1,6 @@
 //! The entries of a tree, parents first, names in the order of their bytes.
 
+use super::trust::Trust;
 use crate::error::{Errno, Error, Result, SysResult};
 use crate::layer::upper::{Files, Notes};
 use crate::sys::dir::{DirBuf, Hint};
@@ -19,7 +20,7 @@ pub struct Batch {
     pub names: Vec<Vec<u8>>,
     /// The attributes of each, once somebody has asked for those that were not known.
     pub metas: Vec<Meta>,
-    /// What was known of each.
+    /// What was known of each, where there are notes.
     known: Vec<Option<Meta>>,
     /// The last name is a directory, and this is it: its entries come next.
     pub last: Option<Arc<OwnedFd>>,
@@ -38,8 +39,8 @@ impl Batch {
         }
         let mut metas = Vec::with_capacity(self.names.len());
         for (at, name) in self.names.iter().enumerate() {
-            if let Some(known) = self.known[at] {
-                metas.push(known);
+            if let Some(Some(known)) = self.known.get(at) {
+                metas.push(*known);
                 continue;
             }
             let open = self.last.as_ref().filter(|_| at + 1 == self.names.len());
@@ -58,12 +59,11 @@ impl Batch {
     }
 }
 
-/// Walks a tree, and asks nothing of its files.
+/// Walks a tree, and asks of its files no more than whether notes on them are right.
 pub struct Walker<'a> {
     chain: Chain,
     notes: Option<&'a Notes>,
-    /// Whether notes on times of whole seconds are right, and on others: the first of each is asked for.
-    right: [Option<bool>; 2],
+    trust: Trust,
     levels: Vec<Level<'a>>,
     /// The directory that was told last is still to be read.
     unread: bool,
@@ -84,7 +84,7 @@ impl<'a> Walker<'a> {
         Walker {
             chain: Chain::new(root),
             notes,
-            right: [None; 2],
+            trust: Trust::default(),
             levels: Vec::new(),
             unread: true,
             buf: DirBuf::default(),
@@ -109,7 +109,7 @@ impl<'a> Walker<'a> {
                 path: self.chain.path(),
                 names: Vec::with_capacity(left.min(BATCH)),
                 metas: Vec::new(),
-                known: Vec::with_capacity(left.min(BATCH)),
+                known: Vec::new(),
                 last: None,
             };
             if let (Some(notes), None) = (self.notes, &level.notes) {
@@ -125,9 +125,10 @@ impl<'a> Walker<'a> {
                     (Hint::File, Some(notes)) => notes.next(&name),
                     _ => None,
                 };
-                let known =
-                    noted.and_then(|noted| believed(&mut self.right, noted, &batch.dir, &name));
-                batch.known.push(known);
+                if self.notes.is_some() {
+                    let told = |noted| self.trust.told(noted, &batch.dir, &name);
+                    batch.known.push(noted.and_then(told));
+                }
                 batch.names.push(name);
                 if let (true, Some(name)) = (directory, batch.names.last()) {
                     let path = batch.path_of(name);
@@ -154,27 +155,6 @@ impl<'a> Walker<'a> {
         names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(names)
     }
-}
-
-/// What is noted of a file, where such notes are right.
-fn believed(
-    right: &mut [Option<bool>; 2],
-    noted: Meta,
-    dir: &OwnedFd,
-    name: &[u8],
-) -> Option<Meta> {
-    let right = &mut right[usize::from(noted.mtime.nsec > 0)];
-    let is = |meta: Meta| {
-        let of = |meta: &Meta| {
-            (
-                meta.kind, meta.mode, meta.uid, meta.gid, meta.nlink, meta.size, meta.mtime,
-            )
-        };
-        of(&meta) == of(&noted)
-    };
-    right
-        .get_or_insert_with(|| fs::stat_at(dir, name).is_ok_and(is))
-        .then_some(noted)
 }
 
 fn is_directory(dir: &OwnedFd, name: &[u8], hint: Hint) -> SysCall<bool> {

@@ -47,6 +47,19 @@ const CASES: &[(&str, Pieces, i32)] = &[
         0,
     ),
     (
+        "more files than can be noted",
+        |n| {
+            (n < 300).then(|| {
+                let files = (0..1000).map(|f| file(&format!("directory-{n}/file-{f}"), ""));
+                files
+                    .map(|file| tar::bytes_of(&file.mtime(5, 0)))
+                    .collect::<Vec<_>>()
+                    .concat()
+            })
+        },
+        0,
+    ),
+    (
         "extended headers of a megabyte",
         |n| {
             (n < 40).then(|| {

@@ -76,6 +76,24 @@ fn a_umask_that_keeps_the_owner_out() {
     }
 }
 
+/// Owners that he may not give are in the manifest as they are on the disk.
+#[test]
+fn a_manifest_has_the_owners_that_are_there() {
+    require!("root", "tmpfs", "ext4");
+    for kind in ["tmpfs", "ext4"] {
+        as_nobody(kind, |dir| {
+            let lab = Lab::new(dir);
+            let mut entries = vec![mine(file("0", "x")), mine(file("1", "x"))];
+            entries.extend((0..30).map(|n| file(&format!("of-{n}"), "y").owner(n % 3, n)));
+            let info = lab
+                .apply("x", "", Kind::Root, &tar::bytes(&entries))
+                .unwrap();
+            assert!(info.skipped_owners >= 30);
+            lab.assert_sound();
+        });
+    }
+}
+
 /// What an entry's mode forbids its owner does not keep the rest of the layer out.
 #[test]
 fn row_63_modes_that_keep_the_owner_out() {
