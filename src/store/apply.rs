@@ -224,7 +224,7 @@ impl Store {
             threads: options.threads,
             durable: options.durability != Durability::None,
             // Who reads the files wants to know what is on the disk.
-            notes: !writable && contents == Contents::Skip,
+            notes: !writable && contents == Contents::Skip && fs::keeps_attributes(&content),
         };
         let again = || fs::open_dir_trusted(&content, b".").call("open");
         let aside = Aside::new(fs::open_dir_trusted(stage.dir()?, b".").call("open")?);
@@ -241,6 +241,7 @@ impl Store {
         check_digest(&summary, options)?;
         describe_tar(&mut meta, &summary, &applied);
         if !writable {
+            // They are not needed while a parent is linked in.
             let notes = std::mem::take(&mut applied.notes);
             let known = Known {
                 marks: self.marked(kind),

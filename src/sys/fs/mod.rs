@@ -184,6 +184,9 @@ pub const XFS: i64 = 0x5846_5342;
 /// The same of tmpfs.
 pub const TMPFS: i64 = 0x0102_1994;
 
+/// [`magic`] of btrfs.
+pub const BTRFS: i64 = 0x9123_683e;
+
 /// The number that statfs(2) has for the kind of the file system.
 pub fn magic(fd: impl AsFd) -> SysCall<i64> {
     // Another type on other processors.
@@ -196,6 +199,16 @@ pub fn is_stuck(fd: impl AsFd) -> bool {
     use rustix::fs::IFlags;
     retry(|| rustix::fs::ioctl_getflags(&fd))
         .is_ok_and(|flags| flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND))
+}
+
+/// Whether a file in this new directory is what it was given, under the name that it was given: on one of
+/// the file systems of which that is known, and where case is told apart.
+pub fn keeps_attributes(dir: impl AsFd) -> bool {
+    use rustix::fs::IFlags;
+    const CASEFOLD: IFlags = IFlags::from_bits_retain(0x4000_0000);
+    let known = magic(&dir).is_ok_and(|magic| [EXT, XFS, TMPFS, BTRFS].contains(&magic));
+    let folds = retry(|| rustix::fs::ioctl_getflags(&dir));
+    known && !folds.is_ok_and(|flags| flags.contains(CASEFOLD))
 }
 
 /// Attributes of an open file.
