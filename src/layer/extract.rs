@@ -137,8 +137,8 @@ impl Extract<'_> {
             false => PRIVATE,
         };
         let attributes = attributes(entry, Kind::File);
-        let noted = self.rules.notes && pairs.is_empty();
-        let plain = noted.then_some((&attributes, entry.size));
+        let wanted = self.rules.notes && pairs.is_empty();
+        let plain = wanted.then_some((&attributes, entry.size));
         let (file, made) = self.upper.create(path, mode, plain)?;
         if !self.no_umask && !pairs.is_empty() {
             // user.* is for who may write.

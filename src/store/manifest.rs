@@ -59,7 +59,7 @@ pub struct Known<'a> {
     /// The only inodes that have extended attributes, where that is known: asking each costs as
     /// much as making it.
     pub tagged: Option<&'a HashSet<u64>>,
-    /// What is known of plain files. It is believed: not for who wants to know what is on the disk.
+    /// What is known of plain files. It is believed as far as [`trust`] finds it right: not for who wants to know what is on the disk.
     pub notes: Option<&'a Notes>,
     /// Directories whose modes are still to be put on, by inode.
     pub modes: Option<&'a Shut>,

@@ -121,11 +121,8 @@ impl<'a> Walker<'a> {
                 };
                 let directory = is_directory(&batch.dir, &name, hint)
                     .map_err(|errno| Error::sys(errno, "statx").at(batch.path_of(&name)))?;
-                let noted = match (hint, &mut level.notes) {
-                    (Hint::File, Some(notes)) => notes.next(&name),
-                    _ => None,
-                };
-                if self.notes.is_some() {
+                if let Some(notes) = &mut level.notes {
+                    let noted = notes.next(&name).filter(|_| hint == Hint::File);
                     let told = |noted| self.trust.told(noted, &batch.dir, &name);
                     batch.known.push(noted.and_then(told));
                 }

@@ -12,7 +12,7 @@ const SORTS: usize = 256;
 /// What was found so far.
 #[derive(Default)]
 pub struct Trust {
-    /// Something was otherwise than noted, and no time.
+    /// Something other than a time was not as noted.
     lost: bool,
     /// By the digits of a fraction of a second: whether times with so many are kept.
     times: [Option<bool>; 10],
