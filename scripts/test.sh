@@ -20,7 +20,7 @@ default_have() {
 	if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
 		have=root,tmpfs
 		[ ! -c /dev/fuse ] || have=$have,fuse
-		for kind in overlay ext4 xfs btrfs; do
+		for kind in overlay ext4 xfs btrfs devpts; do
 			! kernel_has $kind || have=$have,$kind
 		done
 	fi

@@ -99,9 +99,8 @@ test_diff_is_a_layer_tar() {
 }
 
 test_diff_refuses_a_terminal() {
-	need script
 	container
-	script -qec "$OVL diff c" /dev/null >said && wrong "it exits with 0"
+	on_a_terminal "$OVL diff c" && wrong "it exits with 0"
 	grep -q 'ovl: diff: standard output: is a terminal' said
 }
 

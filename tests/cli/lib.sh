@@ -14,6 +14,13 @@ need() {
 	done
 }
 
+# on_a_terminal COMMAND: runs it on one, and keeps what it said there in ./said.
+on_a_terminal() {
+	need script
+	script -qec true /dev/null >/dev/null 2>&1 || skip devpts
+	script -qec "$1" /dev/null </dev/null >said
+}
+
 # The machine's root, and not that of a user namespace alone.
 is_root() {
 	[ "$(id -u)" = 0 ] && [ "$(tr -s ' ' </proc/self/uid_map)" = ' 0 0 4294967295' ]

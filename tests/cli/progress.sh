@@ -21,16 +21,15 @@ test_no_bar_in_a_pipe() {
 }
 
 test_a_bar_on_a_terminal() {
-	need python3 script
+	need python3
 	slow_tar
-	script -qec "sh slow.sh | $OVL apply many -" /dev/null >said
+	on_a_terminal "sh slow.sh | $OVL apply many -"
 	grep -q 'apply .*entries' said
 	grep -q 'sha256:' said
 }
 
 test_no_bar_for_short_work() {
-	need script
-	script -qec "$OVL apply base $BASE/rootfs.tar" /dev/null >said
+	on_a_terminal "$OVL apply base $BASE/rootfs.tar"
 	grep -q entries said && wrong "$(cat -v said)"
 	return 0
 }

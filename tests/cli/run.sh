@@ -45,6 +45,8 @@ fi
 
 BASE=$OVL_CLI_INSIDE
 mount -t tmpfs -o mode=755 tmpfs "$BASE" || exit 1
+# A machine may have no pseudo-terminals mounted; the tests bring theirs.
+mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts 2>/dev/null
 export BASE
 . "$HERE/lib.sh"
 for file in "$HERE"/*.sh; do

@@ -191,8 +191,7 @@ test_run_writes_show_up() {
 }
 
 test_run_on_a_terminal() {
-	need script
 	container
-	script -qec "$OVL run c -- /bin/sh -c 'test -t 0 && echo is-a-terminal'" /dev/null </dev/null >said
+	on_a_terminal "$OVL run c -- /bin/sh -c 'test -t 0 && echo is-a-terminal'"
 	grep -q is-a-terminal said
 }
