@@ -14,6 +14,8 @@ struct How {
     wall: f64,
     cpu: f64,
     calls: Option<f64>,
+    /// Of the floor's wall and CPU time.
+    floor: (f64, f64),
 }
 
 /// `cp -al`.
@@ -29,6 +31,7 @@ pub fn hard_link<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'
         wall: 0.42,
         cpu: 0.74,
         calls: Some(2.3),
+        floor: (1.14, 1.09),
     };
     both(bench, place, &how)
 }
@@ -46,6 +49,7 @@ pub fn content<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>
         wall: 0.45,
         cpu: 0.80,
         calls: None,
+        floor: (1.22, 1.11),
     };
     both(bench, place, &how)
 }
@@ -63,6 +67,7 @@ pub fn reflink<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>
         wall: 0.45,
         cpu: 0.70,
         calls: None,
+        floor: (1.25, 1.13),
     };
     both(bench, place, &how)
 }
@@ -111,8 +116,18 @@ fn job<'a>(
         }
         runs.push(Run::new(&who, line).checked(check("b")));
     }
-    for target in targets.iter_mut().filter(|_| !sync) {
-        target.calls = how.calls;
+    if let Some(first) = targets.first_mut().filter(|_| !sync) {
+        first.calls = how.calls;
+    }
+    if !sync {
+        let (wall, cpu) = how.floor;
+        targets.push(Target::new("floor", wall, Some(cpu)));
+        let name = how.name.trim_start_matches("clone-");
+        runs.push(
+            bench
+                .floor(place, &format!("floor-clone {name} tree b"))
+                .checked(check("b")),
+        );
     }
     let synced = if sync { ", synced" } else { "" };
     Ok(Job {

@@ -9,10 +9,10 @@ mod remove;
 
 use crate::digest::{self, Scope, TreeDigest};
 use crate::inputs::Inputs;
-use crate::job::Job;
+use crate::job::{Job, Run};
 use crate::options::Options;
 use crate::place::Place;
-use crate::run::sh;
+use crate::run::{Line, sh};
 use std::path::{Path, PathBuf};
 
 /// What every job is built from.
@@ -86,6 +86,14 @@ impl Bench<'_> {
     /// A program of floors/ (`floor-NAME`) or calls/ with these words.
     fn program(&self, words: &str) -> String {
         format!("{}/{words}", self.programs.display())
+    }
+
+    /// A floor over a whole tree, with as many threads as libovl would run on two processors.
+    fn floor(&self, place: &Place, words: &str) -> Run<'_> {
+        Run::new(
+            "floor",
+            Line::new(&place.dir, &self.program(&format!("{words} 2"))),
+        )
     }
 
     /// The large tree on `place`, whose own files a clone by links needs, and its digest.

@@ -83,8 +83,14 @@ pub fn space<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
                 .checked(|| sh(dir, "test ! -e a/layer/x && test -z \"$(ls a/trash)\"")),
             Run::new("rm -rf", Line::new(dir, "rm -rf a/layer/x/root"))
                 .checked(|| sh(dir, "test ! -e a/layer/x/root")),
+            bench
+                .floor(place, "floor-rmtree a/layer/x/root")
+                .checked(|| sh(dir, "test ! -e a/layer/x/root")),
         ],
-        targets: vec![Target::new("rm -rf", 0.65, Some(0.95))],
+        targets: vec![
+            Target::new("rm -rf", 0.65, Some(0.95)),
+            Target::new("floor", 1.10, Some(1.10)),
+        ],
         left_out: Vec::new(),
     }])
 }
