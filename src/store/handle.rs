@@ -6,6 +6,7 @@ use super::pin::Pin;
 use super::reach;
 use super::session;
 use crate::error::{Code, Errno, Error, Result, SysResult};
+use crate::mount;
 use crate::sys::xattr::Marks;
 use crate::sys::{AsFd, BorrowedFd, Own, fs};
 use crate::watch::Watch;
@@ -107,7 +108,8 @@ impl Mount {
             let path = pin.whereabouts().ok().flatten();
             let root = path.and_then(|path| pin.root_at(&path).ok());
             self.root = root.map(Own::new);
-        } else if !lazy {
+        } else if !lazy && !pin.terms.volatile {
+            // A mount that never syncs leaves its session as it is.
             session::end(&self.lock, self.marks);
         }
         ended
@@ -144,8 +146,10 @@ impl Drop for Mount {
 /// EBUSY when the mount is there, and no path leads to it, or it is in another namespace.
 fn reachable(pin: &Pin) -> Result<()> {
     // Where it was made, it most often is.
-    if pin.root_at(&pin.path).is_ok() {
-        return Ok(());
+    if let Ok(Some(there)) = mount::mounted_at(rustix::fs::CWD, &pin.path) {
+        if there == pin.id {
+            return Ok(());
+        }
     }
     match pin.whereabouts()? {
         Some(path) => pin.root_at(&path).map(drop),
