@@ -22,6 +22,8 @@ pub enum Scope {
     /// Not the directories, since a diff leaves those out that are as they were, and not overlayfs's
     /// own attributes.
     Files,
+    /// What a floor does: neither attributes, nor which names are one inode, nor fractions of seconds.
+    Floor,
 }
 
 /// The digest of a tree, and how many entries it has.
@@ -81,7 +83,7 @@ fn each(root: &Path, scope: Scope, tell: &mut dyn FnMut(&str)) -> Result<(), Str
             names.sort_unstable_by(|a, b| b.cmp(a));
             left.append(&mut names);
         }
-        if scope == Scope::All || !meta.is_dir() {
+        if scope != Scope::Files || !meta.is_dir() {
             tell(&line(root, &path, &meta, scope, &mut groups).map_err(told)?);
         }
     }
@@ -103,13 +105,15 @@ fn line(
     );
     let kind = meta.file_type();
     let mut line = format!(
-        "/{name} mode={:o} owner={}:{} mtime={}.{:09}",
+        "/{name} mode={:o} owner={}:{} mtime={}",
         meta.mode(),
         meta.uid(),
         meta.gid(),
-        meta.mtime(),
-        meta.mtime_nsec()
+        meta.mtime()
     );
+    if scope != Scope::Floor {
+        let _ = write!(line, ".{:09}", meta.mtime_nsec());
+    }
     let _ = match () {
         () if kind.is_file() => write!(line, " size={} data={}", meta.len(), content(path)?),
         () if kind.is_symlink() => {
@@ -122,6 +126,10 @@ fn line(
         () if kind.is_dir() => Ok(()),
         () => write!(line, " device={:x}", meta.rdev()),
     };
+    if scope == Scope::Floor {
+        line.push('\n');
+        return Ok(line);
+    }
     let mut names: Vec<_> = xattr::list(path)?.collect();
     names.sort_unstable();
     // SELinux labels what is made after its own rules, and XFS shows each ACL a second time.

@@ -4,7 +4,7 @@
  *     extract TAR DIR THREADS
  *
  * The tar lies in memory, is parsed first, and no digest is computed. Directories and regular files
- * with their modes and whole seconds; extended headers are not read, and anything else is an error.
+ * with their modes, owners and whole seconds; extended headers are not read, and anything else is an error.
  */
 #define _GNU_SOURCE
 #include "trees.h"
@@ -19,6 +19,8 @@ struct member {
 	const char *data;
 	size_t size;
 	mode_t mode;
+	uid_t uid;
+	gid_t gid;
 	time_t mtime;
 };
 
@@ -80,6 +82,8 @@ static void parse(struct extraction *into, const char *tar, size_t length)
 		member->data = header + BLOCK;
 		member->size = size;
 		member->mode = octal(header + 100, 7);
+		member->uid = (uid_t)octal(header + 108, 7);
+		member->gid = (gid_t)octal(header + 116, 7);
 		member->mtime = (time_t)octal(header + 136, 11);
 		if (header[156] == '5' && strcmp(member->path, "./") != 0)
 			must(mkdirat(into->root, member->path, member->mode), member->path);
@@ -102,6 +106,11 @@ static void *make_files(void *given)
 					     file->mode), file->path);
 
 			must(write(fd, file->data, file->size), "write");
+			if (file->uid || file->gid)
+				must(fchown(fd, file->uid, file->gid), "chown");
+			/* A write and a chown take these away. */
+			if (file->mode & 07000)
+				must(fchmod(fd, file->mode), "chmod");
 			stamp(file, times);
 			must(futimens(fd, times), "utimens");
 			close(fd);
@@ -131,8 +140,12 @@ int main(int argc, char **argv)
 	parse(&into, data, (size_t)tar.st_size);
 	run_threads(number(argv[3], MOST_THREADS), make_files, &into);
 	for (size_t i = into.dir_count; i-- > 0;) {
-		stamp(&into.dirs[i], times);
-		must(utimensat(into.root, into.dirs[i].path, times, 0), into.dirs[i].path);
+		struct member *dir = &into.dirs[i];
+
+		if (dir->uid || dir->gid)
+			must(fchownat(into.root, dir->path, dir->uid, dir->gid, 0), dir->path);
+		stamp(dir, times);
+		must(utimensat(into.root, dir->path, times, 0), dir->path);
 	}
 	return 0;
 }

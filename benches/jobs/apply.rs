@@ -1,7 +1,8 @@
 //! Layer tars into a tree, with digests where it is ours.
 
 use super::daemon::Containerd;
-use super::{Bench, only, same};
+use super::{Bench, only, same, same_as_far};
+use crate::digest::Scope;
 use crate::inputs::{Archive, TAR};
 use crate::job::{Job, Run, Target};
 use crate::place::Place;
@@ -17,7 +18,10 @@ pub fn plain<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>,
             place,
             &format!("floor-extract {} b", archive.file.display()),
         )
-        .checked(check(place, &archive, "b"));
+        .checked({
+            let tree = archive.tree.clone();
+            move || same_as_far(Scope::Floor, &place.dir.join("b"), &tree)
+        });
     let targets = vec![tar, Target::new("floor", 1.39, Some(1.31))];
     let mut jobs = job(bench, place, "apply-tar", "plain tar", archive, "", targets)?;
     if let Some(job) = jobs.first_mut() {

@@ -1,6 +1,7 @@
 //! Clones of the large tree: by hard links, by content, by reflinks.
 
-use super::{Bench, same};
+use super::{Bench, same, same_as_far};
+use crate::digest::Scope;
 use crate::job::{Job, Run, Target};
 use crate::place::Place;
 use crate::run::{Line, has, sh};
@@ -126,7 +127,10 @@ fn job<'a>(
         runs.push(
             bench
                 .floor(place, &format!("floor-clone {name} tree b"))
-                .checked(check("b")),
+                .checked(|| {
+                    let tree = place.dir.join("tree");
+                    same_as_far(Scope::Floor, &place.dir.join("b"), &tree)
+                }),
         );
     }
     let synced = if sync { ", synced" } else { "" };

@@ -1,7 +1,7 @@
 //! Diffs of a container over the large tree: of many changed files, and of one.
 
-use super::Bench;
-use crate::digest::{self, Scope};
+use super::{Bench, same_as_far};
+use crate::digest::Scope;
 use crate::inputs::TAR;
 use crate::job::{Job, Run, Target};
 use crate::place::Place;
@@ -129,13 +129,7 @@ fn same_files(dir: &Path, out: &str, upper: &Path) -> Result<(), String> {
         dir,
         &format!("rm -rf out; mkdir out; {tar} -xpf {out} -C out"),
     )?;
-    let (got, wanted) = (dir.join("out"), upper);
-    let same = digest::of(&got, Scope::Files)? == digest::of(wanted, Scope::Files)?;
-    let told = if same {
-        Ok(())
-    } else {
-        Err(digest::difference(&got, wanted, Scope::Files)?)
-    };
+    let told = same_as_far(Scope::Files, &dir.join("out"), upper);
     sh(dir, "rm -rf out")?;
     told
 }

@@ -78,7 +78,11 @@ whole() {
 		    for row in job["rows"]:
 		        assert 0 < row["wall"]["min"] <= row["wall"]["median"] <= row["wall"]["max"] < 300, row
 		        assert row["who"] != "ovl" or (row["flaw"] is None and row["rss_kib"] > 0), row
+		        assert row["who"] != "floor" or row["flaw"] is None, row
 		        assert row["who"] == "ovl" or row["wall_ratio"]["median"] > 0, row
+		    floored = "clone" in job["name"] or job["name"] in ("apply-tar", "remove-space")
+		    if floored and not job["name"].endswith("-synced"):
+		        assert job["rows"][-1]["who"] == "floor", job
 		    for calls in job["calls"]:
 		        assert calls["total"] > 20 and calls["names"], calls
 		    for verdict in job["verdicts"]:

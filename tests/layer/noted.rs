@@ -18,6 +18,11 @@ fn asked() -> Vec<Entry> {
     ]
 }
 
+/// The first of a sort is asked for, the second is believed.
+fn two_of(sort: impl std::fmt::Display, file: impl Fn(&str) -> Entry) -> [Entry; 2] {
+    ["first", "then"].map(|name| file(&format!("{sort}-{name}")))
+}
+
 /// Files of all kinds, and whatever becomes of them later in the tar.
 fn turns() -> Vec<(&'static str, Vec<Entry>)> {
     let three = || ["d/a", "d/b", "d/c"].map(|path| file(path, path));
@@ -86,13 +91,13 @@ fn turns() -> Vec<(&'static str, Vec<Entry>)> {
             "modes",
             (0..=0o7777)
                 .step_by(0o111)
-                .map(|mode| file(&format!("{mode}"), "m").mode(mode))
+                .flat_map(|mode| two_of(mode, |path| file(path, "m").mode(mode)))
                 .collect(),
         ),
         (
             "owners, more than are told apart",
             (0..40)
-                .map(|n| file(&format!("{n}"), "o").owner(n, 40 - n))
+                .flat_map(|n| two_of(n, |path| file(path, "o").owner(n, 40 - n)))
                 .collect(),
         ),
         (
@@ -109,7 +114,7 @@ fn turns() -> Vec<(&'static str, Vec<Entry>)> {
             ]
             .iter()
             .enumerate()
-            .map(|(at, (sec, nsec))| file(&format!("{at}"), "t").mtime(*sec, *nsec))
+            .flat_map(|(at, (sec, nsec))| two_of(at, |path| file(path, "t").mtime(*sec, *nsec)))
             .collect(),
         ),
         (

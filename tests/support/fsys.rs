@@ -144,7 +144,7 @@ pub fn make_with(kind: &str, base: &Path, options: &[&str]) -> Result<PathBuf, S
     let dir = base.join(kind);
     fs::create_dir(&dir).map_err(|e| e.to_string())?;
     if kind == "tmpfs" {
-        mount_tmpfs(&dir, c"mode=755,size=512m")?;
+        mount_tmpfs(&dir, c"mode=755,size=512m,nr_inodes=1m")?;
         return Ok(dir);
     }
     let image = base.join(format!("{kind}.image"));

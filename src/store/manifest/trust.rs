@@ -117,6 +117,13 @@ mod tests {
         assert_eq!(told(wrong, "h"), asked);
         assert_eq!(told(wrong, "h"), None);
         assert_eq!(told(file(at.path(), "i", 5, 0), "i"), noted);
+        // Who believes does not look; and of what is not there nothing is known.
+        assert_eq!(told(file(at.path(), "i", 5, 0), "not there"), noted);
+        let unseen = Meta {
+            mode: 0o1,
+            ..file(at.path(), "i", 5, 0)
+        };
+        assert_eq!(told(unseen, "not there"), None);
         // Another mode is another sort; and whoever finds one wrong believes nothing any more.
         let other = Meta {
             mode: 0o7,
@@ -124,7 +131,23 @@ mod tests {
         };
         assert_eq!(told(other, "k"), asked);
         assert_eq!(told(file(at.path(), "i", 5, 0), "i"), None);
-        assert_eq!(told(file(at.path(), "i", 5, 0), "not there"), None);
+    }
+
+    #[test]
+    fn so_many_sorts_are_told_apart() {
+        let at = tempfile::tempdir().unwrap();
+        let dir = open(at.path());
+        let mut trust = Trust::default();
+        let plain = file(at.path(), "a", 1, 0);
+        // Each is right: the file has that mode by then.
+        for turn in 0..2 {
+            for mode in 0..SORTS as u32 + 2 {
+                fs::chmod_at(&dir, b"a", mode).unwrap();
+                let told = trust.told(Meta { mode, ..plain }, &dir, b"a").unwrap();
+                let asked = told.ino > 0;
+                assert_eq!(asked, turn == 0 || mode >= SORTS as u32, "{turn}: {mode:o}");
+            }
+        }
     }
 
     #[test]
