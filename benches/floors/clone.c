@@ -11,7 +11,6 @@
 #include "../calls/steps.h"
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <sys/sysmacros.h>
 
 enum { HARDLINK, CONTENT, REFLINK };
 
@@ -24,17 +23,15 @@ static void times_of(const struct stat *was, struct timespec times[2])
 static void fill(int from, int to, off_t size)
 {
 	static _Thread_local char room[256 << 10];
-	ssize_t got;
 
-	if (size <= (off_t)sizeof room) {
-		got = pread(from, room, sizeof room, 0);
-		must(got, "read");
-		must(pwrite(to, room, (size_t)got, 0), "write");
-		return;
+	for (off_t at = 0; at < size;) {
+		int got = must(pread(from, room, sizeof room, at), "read");
+
+		if (got == 0)
+			return;
+		must(pwrite(to, room, (size_t)got, at), "write");
+		at += got;
 	}
-	while ((got = copy_file_range(from, NULL, to, NULL, 1 << 30, 0)) > 0)
-		;
-	must(got, "copy_file_range");
 }
 
 static void copy_file(struct walk *walk, int from_dir, int to_dir, const char *name)

@@ -1,5 +1,5 @@
 /*
- * Two or more threads over the directories of a tree: what the floors of whole trees share. Each
+ * Threads over the directories of a tree: what the floors of whole trees share. Each
  * directory is one thread's; whoever comes to a directory in it leaves that to whoever is free.
  */
 #ifndef TREES_H
@@ -29,8 +29,7 @@ struct walk {
 	void (*visit)(struct walk *walk, struct dir *dir);
 	/* When all in it is done, of each directory; may be NULL. */
 	void (*leave)(struct walk *walk, struct dir *dir);
-	const char *from, *to;  /* whatever `visit` takes them for */
-	int from_fd, to_fd, how;
+	int from_fd, to_fd, how;        /* whatever `visit` takes them for */
 	pthread_mutex_t lock;
 	pthread_cond_t some;
 	struct dir *stack;

@@ -55,7 +55,7 @@ fn is_gone(dir: &Path) -> Result<(), String> {
     }
 }
 
-/// Until the space is back: the tool against `rm -rf` of the same tree.
+/// Until the space is back: the tool against `rm -rf` of the same tree, and the floor.
 pub fn space<'a>(bench: &'a Bench<'a>, place: &'a Place) -> Result<Vec<Job<'a>>, String> {
     let archive = bench.inputs.tree_tar()?;
     let make = format!(

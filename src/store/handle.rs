@@ -108,8 +108,7 @@ impl Mount {
             let path = pin.whereabouts().ok().flatten();
             let root = path.and_then(|path| pin.root_at(&path).ok());
             self.root = root.map(Own::new);
-        } else if !lazy && !pin.terms.volatile {
-            // A mount that never syncs leaves its session as it is.
+        } else if !lazy {
             session::end(&self.lock, self.marks);
         }
         ended

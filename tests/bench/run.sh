@@ -83,6 +83,7 @@ whole() {
 		    floored = "clone" in job["name"] or job["name"] in ("apply-tar", "remove-space")
 		    if floored and not job["name"].endswith("-synced"):
 		        assert job["rows"][-1]["who"] == "floor", job
+		        assert any("to floor" in verdict["what"] for verdict in job["verdicts"]), job
 		    for calls in job["calls"]:
 		        assert calls["total"] > 20 and calls["names"], calls
 		    for verdict in job["verdicts"]:
